@@ -1,0 +1,1 @@
+"""hotserve: a model server in Python with TensorFlow Serving's APIs."""

@@ -1,0 +1,1 @@
+"""The wires: what REST and gRPC say, and what carries them."""

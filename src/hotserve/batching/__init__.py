@@ -1,0 +1,1 @@
+"""Between handlers and servables: where and with whom a request runs."""

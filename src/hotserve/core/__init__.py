@@ -1,0 +1,1 @@
+"""The life cycle of servables: no network, no framework, no wall clock."""

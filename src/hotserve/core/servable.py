@@ -1,0 +1,43 @@
+"""A servable: one loaded version that answers requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from hotserve.tensors import Array, Signature
+
+
+class Servable(Protocol):
+    """What a platform makes of a version folder. Everything above depends on this and on nothing else of a platform."""
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """Signature name -> signature. Never changes after the load."""
+        ...
+
+    def run(
+        self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, Array]:
+        """Runs one signature.
+
+        Called from several threads at once; blocks; releases the GIL while the engine works. The caller has
+        checked names and dtypes, and shapes too where `Signature.enforces_shapes` is set.
+
+        Args:
+            signature_name: A key of `signatures`.
+            inputs: Input alias -> array of the declared dtype. Read only: arrays may share memory with a request.
+            outputs: The output aliases that are wanted; never empty.
+
+        Returns:
+            Output alias -> array, exactly those of `outputs`.
+
+        Raises:
+            InvalidArgument: The engine refuses these inputs (a shape, a value).
+            ServingError: Anything else that the engine reports, under its canonical code.
+        """
+        ...
+
+    def unload(self) -> None:
+        """Gives back what the version holds. Called once, when no run is under way and none will follow."""
+        ...

@@ -1,0 +1,1 @@
+"""What a request means, on any wire. Knows no JSON, no status line, no header."""

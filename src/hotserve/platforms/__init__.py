@@ -1,0 +1,1 @@
+"""Loaders, one platform a file. Importing this package imports no framework."""

@@ -1,0 +1,1 @@
+"""Our own .proto files, wire-compatible with TensorFlow's, in a private descriptor pool."""
