@@ -16,9 +16,7 @@ class Servable(Protocol):
         """Signature name -> signature. Never changes after the load."""
         ...
 
-    def run(
-        self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]
-    ) -> dict[str, Array]:
+    def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Runs one signature.
 
         Called from several threads at once; blocks; releases the GIL while the engine works. The caller has

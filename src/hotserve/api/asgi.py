@@ -1,0 +1,178 @@
+"""The one ASGI application that carries both APIs, for h2corn in front and for embedding elsewhere.
+
+gRPC on ASGI is HTTP/2 with five bytes of framing and a trailer, so that the same application answers both: a request
+whose content type is `application/grpc` is a call, anything else is REST.
+
+Source: ASGI 3.0 HTTP & WebSocket message format, with the http.response.trailers extension.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.api.grpc_framing import PREFIX_BYTES, frame, parse_timeout, too_large, trailers_of, unframe
+from hotserve.api.grpc_services import GrpcServices
+from hotserve.api.rest import RestApi
+from hotserve.codecs.json_response import encode_error
+from hotserve.errors import Code, DeadlineExceeded, ServingError
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class _Gone(Exception):
+    """The client has left before its request was whole."""
+
+
+class _TooLarge(Exception):
+    """The body is over the limit; `size` is how much of it had come."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class AsgiApp:
+    """Translates ASGI events to calls of the two APIs, and back."""
+
+    def __init__(self, rest: RestApi, grpc: GrpcServices, max_message_bytes: int) -> None:
+        self._rest = rest
+        self._grpc = grpc
+        self._max_message_bytes = max_message_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"hotserve speaks HTTP, not {scope['type']}")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            if headers.get("content-type", "").lower().startswith("application/grpc"):
+                await self._call(scope, headers, receive, send)
+            else:
+                await self._rest_exchange(scope, headers, receive, send)
+        except _Gone:
+            logger.debug("The client of %s %s left before the end of its request", scope["method"], scope["path"])
+
+    # REST.
+
+    async def _rest_exchange(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        try:
+            body = await _read_body(receive, self._max_message_bytes)
+        except _TooLarge as error:
+            text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
+            logger.info("%s %s: %s (%d bytes had come)", method, scope["path"], text, error.size)
+            await _send_rest(send, RestResponse(413, encode_error(text)), head=False)
+            return
+        path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+        if scope["query_string"]:
+            path += "?" + scope["query_string"].decode("latin-1")
+        response = await self._rest.handle(RestRequest(method, path, headers, body))
+        await _send_rest(send, response, head=method == "HEAD")
+
+    # gRPC.
+
+    async def _call(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        pack = "gzip" in headers.get("grpc-accept-encoding", "")
+        reply = _GrpcReply(send, pack)
+        try:
+            timeout_seconds = parse_timeout(headers.get("grpc-timeout"))
+            body = await _read_body(receive, self._max_message_bytes + PREFIX_BYTES)
+            message = unframe(body, headers.get("grpc-encoding", "identity"), self._max_message_bytes)
+            await self._answer(GrpcRequest(scope["path"], message, timeout_seconds), reply, receive)
+        except _TooLarge as error:
+            await reply.end(too_large(error.size - PREFIX_BYTES, self._max_message_bytes))
+        except ServingError as error:
+            await reply.end(error)
+
+    async def _answer(self, request: GrpcRequest, reply: _GrpcReply, receive: Receive) -> None:
+        """Runs the call beside a watch on the client: whoever hangs up has no further interest in the answer."""
+        work = asyncio.ensure_future(self._perform(request, reply))
+        gone = asyncio.ensure_future(_wait_until_gone(receive))
+        try:
+            await asyncio.wait((work, gone), timeout=request.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+            elif not gone.done():
+                raise DeadlineExceeded("Deadline exceeded: the client's deadline passed before there was an answer.")
+        finally:
+            work.cancel()
+            gone.cancel()
+
+    async def _perform(self, request: GrpcRequest, reply: _GrpcReply) -> None:
+        stream = self._grpc.streaming.get(request.path)
+        if stream is None:
+            await reply.message(await self._grpc.call(request))
+        else:
+            async for message in stream(request):
+                await reply.message(message)
+        await reply.end(None)
+
+
+class _GrpcReply:
+    """Sends the headers once, any number of messages, and the trailers once."""
+
+    def __init__(self, send: Send, pack: bool) -> None:
+        self._send = send
+        self._pack = pack
+        self._started = False
+
+    async def message(self, message: bytes) -> None:
+        await self._start()
+        body = frame(message, pack=self._pack)
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end(self, error: ServingError | None) -> None:
+        await self._start()
+        if error is not None and error.code in (Code.INTERNAL, Code.UNKNOWN):
+            logger.warning("Answering a call with %s", error)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.trailers", "headers": trailers_of(error), "more_trailers": False})
+
+    async def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        headers = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity,gzip")]
+        if self._pack:
+            headers.append((b"grpc-encoding", b"gzip"))
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+
+
+async def _read_body(receive: Receive, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > max_bytes:
+            raise _TooLarge(size)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_rest(send: Send, response: RestResponse, *, head: bool) -> None:
+    headers = [
+        (b"content-type", response.content_type.encode("latin-1")),
+        (b"content-length", str(len(response.body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else response.body})
+
+

@@ -1,0 +1,55 @@
+"""What the wires hand to the APIs and get back: values without a trace of what carried them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class RestRequest:
+    """One HTTP request.
+
+    Attributes:
+        method: Upper case, as it came.
+        path: Still percent-encoded, with the query string if there is one.
+        headers: Lower-case name -> value; the last one of a name.
+        body: The whole body, as it came.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RestResponse:
+    """One HTTP response.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body.
+        content_type: Its type.
+    """
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcRequest:
+    """One call.
+
+    Attributes:
+        path: `/package.Service/Method`.
+        message: The serialized request message, unpacked.
+        timeout_seconds: What is left until the client's deadline; None without one.
+    """
+
+    path: str
+    message: bytes
+    timeout_seconds: float | None = None

@@ -1,0 +1,101 @@
+"""What gRPC puts around a message: five bytes before it, a status after it, a deadline and a packing beside it.
+
+Source: grpc/doc/PROTOCOL-HTTP2.md.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from hotserve.api.compression import compress, gunzip
+from hotserve.errors import InvalidArgument, ResourceExhausted, ServingError, Unimplemented
+
+PREFIX_BYTES = 5
+SUPPORTED_ENCODINGS = ("identity", "gzip")
+
+MAX_ERROR_BYTES = 1024
+"""Longer messages are cut, as in grpc_status_util.h of the original, so that they fit into the client's headers."""
+
+COMPRESS_FROM_BYTES = 1024
+"""Smaller answers are not worth packing."""
+
+_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+_SECONDS_OF = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+def parse_timeout(header: str | None) -> float | None:
+    """`grpc-timeout` in seconds; None without one.
+
+    Raises:
+        InvalidArgument: The header is no timeout.
+    """
+    if header is None:
+        return None
+    match = _TIMEOUT.fullmatch(header)
+    if match is None:
+        raise InvalidArgument(f"grpc-timeout: {header!r} is none; expected up to 8 digits and one of H, M, S, m, u, n.")
+    return int(match[1]) * _SECONDS_OF[match[2]]
+
+
+def unframe(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """The one message in the body of a unary call.
+
+    Args:
+        body: All that came.
+        encoding: `grpc-encoding` of the request.
+        max_bytes: The largest message, also after unpacking.
+
+    Raises:
+        InvalidArgument: The body is not exactly one message.
+        ResourceExhausted: The message is too large.
+        Unimplemented: It is packed in a way that is not known here.
+    """
+    if len(body) < PREFIX_BYTES:
+        raise InvalidArgument(f"Expected one gRPC message, which has at least {PREFIX_BYTES} bytes; got {len(body)}.")
+    length = int.from_bytes(body[1:PREFIX_BYTES], "big")
+    if length != len(body) - PREFIX_BYTES:
+        raise InvalidArgument(
+            f"Expected one gRPC message of {length} bytes, as its prefix says; got {len(body) - PREFIX_BYTES}."
+        )
+    if length > max_bytes:
+        raise too_large(length, max_bytes)
+    message = body[PREFIX_BYTES:]
+    match body[0]:
+        case 0:
+            return message
+        case 1 if encoding == "gzip":
+            return gunzip(message, max_bytes)
+        case 1:
+            raise Unimplemented(
+                f"Messages packed with {encoding!r} are not supported; supported: {', '.join(SUPPORTED_ENCODINGS)}."
+            )
+        case flag:
+            raise InvalidArgument(f"Expected 0 or 1 as the first byte of a gRPC message; got {flag}.")
+
+
+def frame(message: bytes, *, pack: bool) -> bytes:
+    """A message with its prefix; packed with gzip if `pack` says that the client takes it and it is worth it."""
+    if pack and len(message) >= COMPRESS_FROM_BYTES:
+        message = compress(message)
+        return b"\x01" + len(message).to_bytes(4, "big") + message
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def too_large(size: int, max_bytes: int) -> ResourceExhausted:
+    """The refusal of a message over the limit."""
+    return ResourceExhausted(
+        f"Received message larger than max ({size} vs. {max_bytes}). The limit is set by --max_message_bytes."
+    )
+
+
+def trailers_of(error: ServingError | None) -> list[tuple[bytes, bytes]]:
+    """`grpc-status` and `grpc-message` of a call that ended so; None for one that ended well."""
+    if error is None:
+        return [(b"grpc-status", b"0")]
+    text = error.message.encode("utf-8", "replace")
+    if len(text) > MAX_ERROR_BYTES:
+        text = text[:MAX_ERROR_BYTES] + b"...TRUNCATED"
+    # Percent-encoded: everything but printable ASCII, and the percent sign itself.
+    encoded = quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    return [(b"grpc-status", str(int(error.code)).encode()), (b"grpc-message", encoded.encode())]

@@ -1,0 +1,238 @@
+"""REST: method, path, headers and body in, status and body out. Knows nothing of what carries it.
+
+Source of the routes: tensorflow_serving/model_servers/http_rest_api_util.cc and http_rest_api_handler.cc.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import unquote
+
+from hotserve.api.compression import gunzip
+from hotserve.api.exchange import RestRequest, RestResponse
+from hotserve.api.status_codes import HTTP_STATUS
+from hotserve.codecs.json_document import parse_document
+from hotserve.codecs.json_request import decode_predict, signature_name
+from hotserve.codecs.json_response import encode_error, encode_predictions
+from hotserve.codecs.status_json import encode_metadata, encode_status
+from hotserve.core.handle import Lease
+from hotserve.core.manager import Manager, ModelSpec
+from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError, Unimplemented
+from hotserve.handlers.checks import explain, other_signatures, select_outputs
+from hotserve.handlers.health import Health
+from hotserve.handlers.metadata import signature_def_map
+from hotserve.handlers.predict import Predict
+from hotserve.handlers.status import model_status
+from hotserve.observability import prometheus
+from hotserve.observability.metrics import Metrics
+from hotserve.tensors import DEFAULT_SIGNATURE, Signature
+
+logger = logging.getLogger(__name__)
+
+_POST_ROUTE = re.compile(
+    r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
+    re.IGNORECASE | re.ASCII,
+)
+_GET_ROUTE = re.compile(
+    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?",
+    re.IGNORECASE | re.ASCII,
+)
+_MAX_VERSION = 2**63 - 1
+
+@dataclass(slots=True)
+class _Call:
+    """What is known of a request so far, for the metrics."""
+
+    model: str = ""
+    version: str = ""
+    api: str = ""
+
+
+class RestApi:
+    """Answers REST requests."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        predict: Predict,
+        health: Health,
+        metrics: Metrics,
+        *,
+        timeout_seconds: float | None,
+        max_message_bytes: int,
+    ) -> None:
+        """Makes the API.
+
+        Args:
+            manager: Resolves names to versions.
+            predict: Runs requests.
+            health: Answers `/healthz` and `/readyz`.
+            metrics: Counts requests, and is what `/monitoring/prometheus/metrics` shows.
+            timeout_seconds: How long an inference may take; None for as long as it takes.
+            max_message_bytes: The largest body, before and after decompression.
+        """
+        self._manager = manager
+        self._predict = predict
+        self._health = health
+        self._metrics = metrics
+        self._timeout_seconds = timeout_seconds
+        self._max_message_bytes = max_message_bytes
+        self._pages = MappingProxyType(
+            {
+                "/healthz": self._healthz,
+                "/readyz": self._readyz,
+                prometheus.DEFAULT_PATH: self._metrics_page,
+            }
+        )
+
+    async def handle(self, request: RestRequest) -> RestResponse:
+        """Answers one request; never raises anything but cancellation."""
+        page = self._pages.get(request.path)
+        if page is not None:
+            return page()
+        if request.path[:4].lower() != "/v1/":
+            return _error(
+                NotFound(
+                    f"Not found: {request.method} {request.path}. Models answer under /v1/models/<name>; see also"
+                    f" /healthz, /readyz and {prometheus.DEFAULT_PATH}."
+                )
+            )
+        start = time.perf_counter()
+        call = _Call()
+        code = Code.OK
+        try:
+            response = await self._route(request, call)
+            if response.status != HTTP_STATUS[Code.OK]:
+                code = Code.INVALID_ARGUMENT
+        except ServingError as error:
+            code = error.code
+            response = _error(error)
+        except Exception as error:  # the edge: whatever went wrong here must not end the connection without an answer
+            logger.exception("%s %s failed", request.method, request.path)
+            code = Code.INTERNAL
+            response = _error(Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log."))
+        self._metrics.count_request(
+            call.model, call.version, call.api, "REST", code.name, 1e6 * (time.perf_counter() - start)
+        )
+        return response
+
+    async def _route(self, request: RestRequest, call: _Call) -> RestResponse:
+        match request.method:
+            case "POST":
+                return await self._post(request, call)
+            case "GET":
+                return self._get(request, call)
+            case "OPTIONS":
+                # A browser's preflight; whether a page may read answers is said by headers, not by this status.
+                origin = request.headers.get("origin", "")
+                allowed = "http://" in origin or "https://" in origin
+                return RestResponse(200 if allowed else 400, b"", "text/html; charset=ISO-8859-1")
+            case _:
+                raise _malformed(request)
+
+    async def _post(self, request: RestRequest, call: _Call) -> RestResponse:
+        match_ = _POST_ROUTE.fullmatch(request.path)
+        if match_ is None:
+            raise _malformed(request)
+        name, version, label, verb = match_.groups()
+        call.model = unquote(name)
+        call.api = verb
+        spec = _model_spec(name, version, label)
+        match verb:
+            case "predict":
+                return await self._predict_answer(request, spec, call)
+            case "classify" | "regress":
+                raise Unimplemented(f"The {verb} API is not available yet. The same signature answers to :predict.")
+            case _:
+                raise _malformed(request)
+
+    def _get(self, request: RestRequest, call: _Call) -> RestResponse:
+        match_ = _GET_ROUTE.fullmatch(request.path)
+        if match_ is None:
+            raise _malformed(request)
+        name, version, label, metadata = match_.groups()
+        if name is None:
+            models = ", ".join(self._manager.model_names()) or "none"
+            raise InvalidArgument(f"Missing model name in request. Models: {models}.")
+        call.model = unquote(name)
+        spec = _model_spec(name, version, label)
+        if metadata == "metadata":
+            with self._lease(spec, call) as lease:
+                return RestResponse(200, encode_metadata(spec.name, lease.id.version, signature_def_map(lease)))
+        # As in the original, a label is not looked at: the status shows all versions.
+        return RestResponse(200, encode_status(model_status(self._manager, spec.name, spec.version)))
+
+    async def _predict_answer(self, request: RestRequest, spec: ModelSpec, call: _Call) -> RestResponse:
+        document = parse_document(self._plain_body(request))
+        wanted = signature_name(document)
+        with self._lease(spec, call) as lease:
+            name, signature = _find_signature(lease, wanted)
+            try:
+                decoded = decode_predict(document, signature, name)
+            except ServingError as error:
+                raise explain(error, name, signature, {}) from error
+            outputs = select_outputs(signature, ())
+            answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
+            return RestResponse(200, encode_predictions(answer, decoded.row_format))
+
+    def _plain_body(self, request: RestRequest) -> bytes:
+        if "gzip" not in request.headers.get("content-encoding", ""):
+            return request.body
+        return gunzip(request.body, self._max_message_bytes)
+
+    def _lease(self, spec: ModelSpec, call: _Call) -> Lease:
+        lease = self._manager.lease(spec)
+        call.version = str(lease.id.version)
+        return lease
+
+    def _healthz(self) -> RestResponse:
+        return RestResponse(200, b'{"status": "alive"}\n')
+
+    def _readyz(self) -> RestResponse:
+        readiness = self._health.readiness()
+        if readiness.ready:
+            status = "ready"
+        else:
+            status = "stopping" if readiness.stopping else "not ready"
+        body = json.dumps({"status": status, "models": dict(readiness.models)}, indent=1) + "\n"
+        return RestResponse(200 if readiness.ready else 503, body.encode())
+
+    def _metrics_page(self) -> RestResponse:
+        return RestResponse(200, prometheus.render(self._metrics.all()), prometheus.CONTENT_TYPE)
+
+
+def _model_spec(name: str, version: str | None, label: str | None) -> ModelSpec:
+    number = None if version is None else int(version)
+    if number is not None and number > _MAX_VERSION:
+        # The original answers with an empty body here.
+        raise InvalidArgument(f"Failed to convert version: {version} to numeric. The largest is {_MAX_VERSION}.")
+    return ModelSpec(unquote(name), number, None if label is None else unquote(label))
+
+
+def _find_signature(lease: Lease, wanted: str) -> tuple[str, Signature]:
+    """As `checks.find_signature`, in the words that the contract has for REST."""
+    name = wanted or DEFAULT_SIGNATURE
+    signature = lease.servable.signatures.get(name)
+    if signature is None:
+        raise InvalidArgument(
+            f'Serving signature name: "{name}" not found in signature def. {other_signatures(lease)}'
+        )
+    if not signature.inputs:
+        raise InvalidArgument(
+            f"Failed to get input map for signature: {wanted or 'DEFAULT'}. A signature without inputs can be called"
+            " over gRPC only."
+        )
+    return name, signature
+
+
+def _malformed(request: RestRequest) -> InvalidArgument:
+    return InvalidArgument(f"Malformed request: {request.method} {request.path}")
+
+
+def _error(error: ServingError) -> RestResponse:
+    return RestResponse(HTTP_STATUS[error.code], encode_error(error.message))

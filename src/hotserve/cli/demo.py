@@ -1,0 +1,44 @@
+"""`hotserve demo`: serves the bundled digit classifier and prints a request to try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hotserve.config.flags import parse_flags
+from hotserve.config.model_config import ModelConfig
+from hotserve.config.options import ServerOptions
+from hotserve.core.ids import ServableId
+from hotserve.core.source import AspiredTarget, AspiredVersion
+from hotserve.demo import MODEL_BASE_PATH, curl_line
+from hotserve.observability.logs import configure_logging
+from hotserve.server.assemble import SourceThread
+from hotserve.server.server import Server
+from hotserve.sources.static import StaticSource
+
+from hotserve.cli.serve import run_until_signal
+
+MODEL_NAME = "digits"
+MODEL_VERSION = 1
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """The command; takes the flags of `serve` that say where to listen."""
+    options = parse_flags(arguments, ServerOptions(host="127.0.0.1", model_name=MODEL_NAME)).options
+    configure_logging()
+    model = ModelConfig(name=MODEL_NAME, base_path=MODEL_BASE_PATH)
+    server = Server(options, models=[model], source=_bundled)
+    return run_until_signal(server, lambda: _greet(options))
+
+
+def _bundled(target: AspiredTarget, models: Sequence[ModelConfig]) -> SourceThread:
+    version = AspiredVersion(ServableId(MODEL_NAME, MODEL_VERSION), MODEL_BASE_PATH / str(MODEL_VERSION))
+    return StaticSource(target, {MODEL_NAME: [version]})
+
+
+def _greet(options: ServerOptions) -> None:
+    print(
+        f"\nServing the digit classifier as {MODEL_NAME!r}. Paste this into another terminal:\n\n"
+        f"{curl_line(options.host or 'localhost', options.rest_api_port)}\n\n"
+        "The answer is ten probabilities, for 0 to 9. Ctrl-C stops the server.\n",
+        flush=True,
+    )

@@ -1,0 +1,90 @@
+"""The entry point: finds the command, and turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+
+from hotserve.cli.demo import demo
+from hotserve.cli.serve import serve
+from hotserve.config.flags import help_text
+from hotserve.config.options import ServerOptions
+from hotserve.errors import ServingError
+from hotserve.version import __version__
+
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType({"serve": serve, "demo": demo})
+
+FAILED = 255
+"""The exit code of a start that failed, as TensorFlow Serving has it."""
+
+USAGE = f"""usage: hotserve COMMAND [--flag=value ...]
+
+commands:
+  serve   serve one model (--model_name, --model_base_path) or several (--model_config_file)
+  demo    serve a bundled classifier of handwritten digits, and print a request to try
+
+options:
+  --version, --help
+
+flags of serve:
+{help_text()}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`hotserve`: a command, then its flags; flags alone mean `serve`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in (["--help"], ["-h"], ["help"]) or not words:
+        print(USAGE)
+        return 0 if words else FAILED
+    if words[:1] == ["--version"]:
+        print(f"hotserve {__version__}")
+        return 0
+    name = words.pop(0) if not words[0].startswith("--") else "serve"
+    command = COMMANDS.get(name)
+    if command is None:
+        return fail(f"unknown command: {name}. Commands: {', '.join(COMMANDS)}.")
+    return run(command, words)
+
+
+def tensorflow_model_server() -> int:
+    """`tensorflow_model_server`: TensorFlow Serving's command line, with its default of no REST port."""
+    words = sys.argv[1:]
+    if _asks_for_version(words):
+        print(f"TensorFlow ModelServer: hotserve {__version__}")
+        print(f"TensorFlow Library: {_tensorflow_version()}")
+        return 0
+    if words[:1] == ["--help"]:
+        print(f"usage: tensorflow_model_server [--flag=value ...]\n\n{help_text(ServerOptions(rest_api_port=0))}")
+        return FAILED
+    return run(lambda flags: serve(flags, ServerOptions(rest_api_port=0)), words)
+
+
+def run(command: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
+    """Runs a command; an error of the user's becomes one line and an exit code."""
+    if "--help" in words:
+        print(USAGE)
+        return 0
+    try:
+        return command(words)
+    except ServingError as error:
+        return fail(str(error))
+
+
+def fail(message: str) -> int:
+    """Says why the start failed, where TensorFlow Serving says it."""
+    print(f"Failed to start server. Error: {message}", flush=True)
+    return FAILED
+
+
+def _asks_for_version(words: Sequence[str]) -> bool:
+    return any(word in ("--version", "--version=true", "--version=1") for word in words)
+
+
+def _tensorflow_version() -> str:
+    try:
+        return version("tensorflow")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,69 @@
+"""`hotserve serve`: serves the models that the flags name until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from hotserve.config.flags import parse_flags
+from hotserve.config.options import ServerOptions
+from hotserve.observability.logs import configure_logging
+from hotserve.server.loop import runner
+from hotserve.server.server import Server
+
+logger = logging.getLogger(__name__)
+
+
+def serve(arguments: Sequence[str], defaults: ServerOptions | None = None) -> int:
+    """The command.
+
+    Args:
+        arguments: The flags.
+        defaults: The options where no flag says otherwise.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: The flags, a config file or a port are wrong.
+    """
+    command_line = parse_flags(arguments, defaults)
+    configure_logging()
+    for flag in command_line.without_effect:
+        logger.warning("--%s is a flag of TensorFlow Serving that has no effect here yet", flag)
+    return run_until_signal(Server(command_line.options))
+
+
+def run_until_signal(server: Server, on_ready: Callable[[], None] | None = None) -> int:
+    """Serves until SIGTERM or SIGINT, then stops in order; a second signal ends the process at once.
+
+    Args:
+        server: What serves.
+        on_ready: Called once clients can connect.
+
+    Returns:
+        0 after an orderly stop.
+    """
+
+    async def serve_with_signals() -> None:
+        loop = asyncio.get_running_loop()
+        received: list[int] = []
+
+        def stop(number: int) -> None:
+            if received:
+                # Whoever signals twice does not want to wait: no clean-up, and the exit code that shells expect.
+                os._exit(128 + number)
+            received.append(number)
+            logger.info("Received %s; a second signal ends the server at once", signal.Signals(number).name)
+            server.request_stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number)
+        await server.serve(on_ready or (lambda: None))
+
+    with runner() as running:
+        running.run(serve_with_signals())
+    return 0

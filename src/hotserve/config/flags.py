@@ -1,0 +1,197 @@
+"""The flags of the command line: TensorFlow Serving's spelling, read into `ServerOptions`.
+
+`--name=value` and `--name value` both work, and a boolean flag may stand alone. The last one of a name wins: Docker
+users append flags after those of the entry point.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from hotserve.config.options import ServerOptions
+from hotserve.errors import ConfigError
+
+FlagValue = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag.
+
+    Attributes:
+        name: Its name, without the dashes; also the name of the field of `ServerOptions`.
+        kind: What its value is.
+        help: One line for `--help`.
+    """
+
+    name: str
+    kind: type[bool] | type[int] | type[float] | type[str]
+    help: str
+
+
+FLAGS: tuple[Flag, ...] = (
+    Flag("port", int, "TCP port for gRPC; 0 turns it off"),
+    Flag("rest_api_port", int, "TCP port for REST; 0 turns it off"),
+    Flag("host", str, "address to listen on; all of them by default"),
+    Flag("model_name", str, "name of the model"),
+    Flag("model_base_path", str, "folder that holds the model's version folders (1/, 2/, ...)"),
+    Flag("model_config_file", str, "text file that lists several models (ModelServerConfig)"),
+    Flag("file_system_poll_wait_seconds", float, "pause between two looks for new versions; 0 looks once"),
+    Flag("allow_version_labels_for_unavailable_models", bool, "labels take effect before their version is loaded"),
+    Flag("rest_api_timeout_in_ms", int, "longest time for an inference over REST; 0 for none"),
+    Flag("max_message_bytes", int, "largest request over either API"),
+    Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
+    Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
+)
+
+WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] = MappingProxyType(
+    {
+        "grpc_socket_path": str,
+        "rest_api_num_threads": int,
+        "rest_api_enable_cors_support": bool,
+        "enable_batching": bool,
+        "batching_parameters_file": str,
+        "enable_per_model_batching_parameters": bool,
+        "model_config_file_poll_wait_seconds": int,
+        "num_unload_threads": int,
+        "max_num_load_retries": int,
+        "load_retry_interval_micros": int,
+        "flush_filesystem_caches": bool,
+        "tensorflow_session_parallelism": int,
+        "tensorflow_session_config_file": str,
+        "tensorflow_intra_op_parallelism": int,
+        "tensorflow_inter_op_parallelism": int,
+        "use_alts_credentials": bool,
+        "ssl_config_file": str,
+        "platform_config_file": str,
+        "per_process_gpu_memory_fraction": float,
+        "saved_model_tags": str,
+        "grpc_channel_arguments": str,
+        "grpc_max_threads": int,
+        "enable_model_warmup": bool,
+        "num_request_iterations_for_warmup": int,
+        "monitoring_config_file": str,
+        "remove_unused_fields_from_bundle_metagraph": bool,
+        "prefer_tflite_model": bool,
+        "num_tflite_pools": int,
+        "num_tflite_interpreters_per_pool": int,
+        "enable_signature_method_name_check": bool,
+        "xla_cpu_compilation_enabled": bool,
+        "xla_gpu_compilation_enabled": bool,
+        "enable_profiler": bool,
+        "thread_pool_factory_config_file": str,
+        "mixed_precision": str,
+        "skip_initialize_tpu": bool,
+        "enable_grpc_healthcheck_service": bool,
+        "enable_serialization_as_tensor_content": bool,
+    }
+)
+"""TensorFlow Serving's other flags: read, so that its command lines work, and named in the log as having no effect."""
+
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "ssl_config_file": "TLS is not available yet, and serving without it where it was asked for would be unsafe",
+        "use_alts_credentials": "ALTS is not available, and serving without it where it was asked for would be unsafe",
+    }
+)
+"""Flags that must not be passed over: what they ask for cannot be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What a command line says.
+
+    Attributes:
+        options: The options.
+        without_effect: Flags that were given and have no effect here, in order.
+    """
+
+    options: ServerOptions
+    without_effect: tuple[str, ...]
+
+
+def parse_flags(arguments: Sequence[str], defaults: ServerOptions | None = None) -> CommandLine:
+    """Reads a command line.
+
+    Args:
+        arguments: The words after the command.
+        defaults: The options where no flag says otherwise.
+
+    Raises:
+        ConfigError: A flag that there is not, a value that does not fit, or a word that is no flag.
+    """
+    known = {flag.name: flag.kind for flag in FLAGS}
+    values: dict[str, FlagValue] = {}
+    ignored: list[str] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        name, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise ConfigError(f"unknown argument: {word}. Expected flags such as --model_base_path=PATH.")
+        kind = known.get(name) or WITHOUT_EFFECT.get(name)
+        if kind is None:
+            raise ConfigError(f"unknown argument: {word}. There is no flag --{name}.{_similar(name)}")
+        if not equals:
+            if kind is bool and not (words and words[0].lower() in _BOOLEANS):
+                text = "true"
+            elif words and not words[0].startswith("--"):
+                text = words.pop(0)
+            else:
+                raise ConfigError(f"Flag --{name} needs a value: --{name}={kind.__name__.upper()}")
+        value = _value(name, kind, text)
+        if name in REFUSED and value:
+            raise ConfigError(f"--{name}: {REFUSED[name]}.")
+        if name in known:
+            values[name] = value
+        elif name not in ignored:
+            ignored.append(name)
+    options = replace(defaults or ServerOptions(), **values)  # type: ignore[arg-type]  # kinds are those of the fields
+    return CommandLine(options, tuple(ignored))
+
+
+def help_text(defaults: ServerOptions | None = None) -> str:
+    """One line per flag, with its default."""
+    options = defaults or ServerOptions()
+    width = max(len(flag.name) + len(flag.kind.__name__) for flag in FLAGS) + 4
+    lines = []
+    for flag in FLAGS:
+        default = getattr(options, flag.name)
+        shown = f"{flag.help} (default: {_shown(default)})" if default != "" else flag.help
+        lines.append(f"  {f'--{flag.name}={flag.kind.__name__}':{width}} {shown}")
+    return "\n".join(lines)
+
+
+_BOOLEANS = MappingProxyType({"true": True, "1": True, "false": False, "0": False})
+
+
+def _value(name: str, kind: type[bool] | type[int] | type[float] | type[str], text: str) -> FlagValue:
+    if kind is str:
+        return text
+    if kind is bool:
+        value = _BOOLEANS.get(text.lower())
+        if value is None:
+            raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected true or false.")
+        return value
+    try:
+        return kind(text)
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected {expected}.") from None
+
+
+def _similar(name: str) -> str:
+    names = [flag.name for flag in FLAGS] + list(WITHOUT_EFFECT)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f" Did you mean --{close[0]}?" if close else " See --help for all flags."
+
+
+def _shown(value: FlagValue) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+

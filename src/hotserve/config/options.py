@@ -1,0 +1,39 @@
+"""Every option of the server, in one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What a server is told; one field per flag, under TensorFlow Serving's name where it has one.
+
+    Attributes:
+        port: The TCP port for gRPC; 0 for none.
+        rest_api_port: The TCP port for REST; 0 for none.
+        host: The address to listen on; empty for all, IPv4 and IPv6.
+        model_name: The name of the one model, without a config file.
+        model_base_path: Its folder of version folders.
+        model_config_file: A text-proto `ModelServerConfig`; then name and base path above are not looked at.
+        file_system_poll_wait_seconds: The pause between two looks at the base paths; 0 for one look only, negative
+            for none.
+        allow_version_labels_for_unavailable_models: Version labels take effect before their version is AVAILABLE.
+        rest_api_timeout_in_ms: How long an inference over REST may take, in milliseconds; 0 for as long as it takes.
+        max_message_bytes: The largest request, in bytes, over either API, also after decompression.
+        drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
+        num_load_threads: How many models load at the same time; 0 chooses.
+    """
+
+    port: int = 8500
+    rest_api_port: int = 8501
+    host: str = ""
+    model_name: str = "default"
+    model_base_path: str = ""
+    model_config_file: str = ""
+    file_system_poll_wait_seconds: float = 1.0
+    allow_version_labels_for_unavailable_models: bool = False
+    rest_api_timeout_in_ms: int = 30_000
+    max_message_bytes: int = 2**31 - 1
+    drain_timeout_seconds: float = 30.0
+    num_load_threads: int = 0

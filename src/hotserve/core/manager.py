@@ -1,0 +1,254 @@
+"""The manager: carries out what the reconciler decides, and resolves names to servables.
+
+Threads: a pool of load threads and one unload thread, both owned here; `close` ends them. Events come from them, from
+the source's thread, and from whichever thread releases the last lease of a withdrawn version. `_lock` guards the
+reconciler and the queue of events; it is held for microseconds and never while a platform works. Look-ups take no
+lock: they read `_serving`, a mapping that is replaced as a whole and never changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotserve.core.events import EventBus
+from hotserve.core.handle import Lease, VersionHandle
+from hotserve.core.ids import ServableId
+from hotserve.core.labels import Labels
+from hotserve.core.loader import Loader
+from hotserve.core.reconciler import (
+    Announce,
+    Aspired,
+    Drained,
+    Event,
+    Loaded,
+    LoadFailed,
+    Publish,
+    Reconciler,
+    StartLoad,
+    StartUnload,
+    Unloaded,
+    Withdraw,
+)
+from hotserve.core.servable import Servable
+from hotserve.core.source import AspiredVersion
+from hotserve.core.states import State, VersionStatus
+from hotserve.errors import Internal, NotFound, ServingError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which version of which model a request wants; with neither version nor label, the latest.
+
+    Attributes:
+        name: The model.
+        version: Exactly this version.
+        label: The version that this label stands for.
+    """
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ServingVersions:
+    """The versions of one model that look-ups may find; never changed, only replaced."""
+
+    by_number: Mapping[int, VersionHandle]
+    latest: VersionHandle
+
+
+class Manager:
+    """Owns the life of every version, and hands out leases."""
+
+    def __init__(
+        self,
+        loader_for: Callable[[str], Loader],
+        events: EventBus | None = None,
+        labels: Labels | None = None,
+        load_threads: int = 2,
+    ) -> None:
+        """Makes a manager without models.
+
+        Args:
+            loader_for: Model name -> the loader for its versions.
+            events: Hears every change of state.
+            labels: The version labels that `lease` resolves.
+            load_threads: How many models may load at the same time.
+        """
+        self.events = events or EventBus()
+        self.labels = labels or Labels()
+        self._loader_for = loader_for
+        self._reconciler = Reconciler()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._queue: deque[Event] = deque()
+        self._feeding = False
+        self._serving: Mapping[str, _ServingVersions] = {}
+        self._handles: dict[ServableId, VersionHandle] = {}
+        self._load_pool = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="hotserve-load")
+        self._unload_pool = ThreadPoolExecutor(1, thread_name_prefix="hotserve-unload")
+
+    # What sources call.
+
+    def set_aspired(self, name: str, versions: Sequence[AspiredVersion]) -> None:
+        """See `AspiredTarget.set_aspired`."""
+        self._feed(Aspired(name, tuple(versions)))
+
+    # What handlers call.
+
+    def lease(self, spec: ModelSpec) -> Lease:
+        """A hold on the version that `spec` names, for the time of one request.
+
+        Raises:
+            NotFound: The model, or the version, is not AVAILABLE.
+            InvalidArgument: The label is not one of the model's.
+        """
+        number = spec.version if spec.label is None else self.labels.resolve(spec.name, spec.label)
+        while True:
+            versions = self._serving.get(spec.name)
+            if versions is None:
+                raise self._not_found(spec.name, number)
+            handle = versions.latest if number is None else versions.by_number.get(number)
+            if handle is None:
+                raise self._not_found(spec.name, number)
+            lease = handle.acquire()
+            if lease is not None:
+                return lease
+            # Withdrawn between the look-up and the lease: the mapping has been replaced before that.
+
+    def status(self, name: str) -> tuple[VersionStatus, ...]:
+        """The status of every version of a model ever seen, highest number first; empty for an unknown model."""
+        with self._lock:
+            return self._reconciler.status(name)
+
+    def model_names(self) -> tuple[str, ...]:
+        """The models that a source has ever spoken of, sorted."""
+        with self._lock:
+            return self._reconciler.names()
+
+    def is_available(self, name: str) -> bool:
+        """Whether some version of the model answers requests now."""
+        return name in self._serving
+
+    def wait_settled(self, names: Sequence[str], timeout_seconds: float) -> bool:
+        """Waits until no version of these models is loading or unloading, nor about to.
+
+        Returns:
+            Whether they settled in time. A model that no source has spoken of counts as settled.
+        """
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(self._reconciler.is_settled(name) for name in names), timeout_seconds
+            )
+
+    def close(self, timeout_seconds: float = 30.0) -> None:
+        """Unloads everything and ends the threads; waits for loads under way, which cannot be interrupted."""
+        names = self.model_names()
+        for name in names:
+            self.set_aspired(name, ())
+        if not self.wait_settled(names, timeout_seconds):
+            logger.warning("Some models were still busy %g s after the stop; leaving them.", timeout_seconds)
+        self._load_pool.shutdown(wait=False, cancel_futures=True)
+        self._unload_pool.shutdown(wait=False, cancel_futures=True)
+
+    # Carrying out.
+
+    def _feed(self, event: Event) -> None:
+        with self._lock:
+            self._queue.append(event)
+            if self._feeding:
+                return  # An action of the event in hand has caused this one; its turn comes below, in order.
+            self._feeding = True
+            try:
+                while self._queue:
+                    for action in self._reconciler.handle(self._queue.popleft()):
+                        self._carry_out(action)
+            finally:
+                self._feeding = False
+                self._changed.notify_all()
+
+    def _carry_out(self, action: StartLoad | Publish | Withdraw | StartUnload | Announce) -> None:
+        match action:
+            case StartLoad(id, path):
+                self._load_pool.submit(self._load, id, path)
+            case Publish(id):
+                self.labels.on_available(id)
+                self._show(id)
+            case Withdraw(id):
+                self._hide(id)
+                self._handles[id].withdraw()
+            case StartUnload(id):
+                self._unload_pool.submit(self._unload, id, self._handles.pop(id).servable)
+            case Announce(status):
+                self.events.publish(status)
+
+    def _show(self, id: ServableId) -> None:
+        current = self._serving.get(id.name)
+        self._set_serving(id.name, {**(current.by_number if current else {}), id.version: self._handles[id]})
+
+    def _hide(self, id: ServableId) -> None:
+        remaining = {v: h for v, h in self._serving[id.name].by_number.items() if v != id.version}
+        self._set_serving(id.name, remaining)
+
+    def _set_serving(self, name: str, by_number: Mapping[int, VersionHandle]) -> None:
+        serving = {other: versions for other, versions in self._serving.items() if other != name}
+        if by_number:
+            serving[name] = _ServingVersions(by_number, by_number[max(by_number)])
+        self._serving = serving
+
+    def _load(self, id: ServableId, path: Path) -> None:
+        logger.info("Loading servable version %s from %s", id, path)
+        start = time.perf_counter()
+        try:
+            servable = self._loader_for(id.name).load(path)
+        except ServingError as error:
+            logger.error("Loading servable: %s failed: %s", id, error)
+            self._feed(LoadFailed(id, error))
+        except Exception as error:
+            logger.exception("Loading servable: %s failed", id)
+            self._feed(LoadFailed(id, Internal(f"The loader failed: {type(error).__name__}: {error}")))
+        else:
+            with self._lock:
+                self._handles[id] = VersionHandle(id, servable, lambda drained: self._feed(Drained(drained)))
+                self._feed(Loaded(id))
+            logger.info("Successfully loaded servable version %s in %.0f ms", id, 1e3 * (time.perf_counter() - start))
+
+    def _unload(self, id: ServableId, servable: Servable) -> None:
+        try:
+            servable.unload()
+        except Exception as error:
+            logger.exception("Unloading servable %s failed", id)
+            self._feed(Unloaded(id, Internal(f"Unloading failed: {type(error).__name__}: {error}")))
+        else:
+            logger.info("Done unloading servable version %s", id)
+            self._feed(Unloaded(id))
+
+    def _not_found(self, name: str, number: int | None) -> NotFound:
+        what = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        return NotFound(f"Servable not found for request: {what}{self._why_not_found(name, number)}")
+
+    def _why_not_found(self, name: str, number: int | None) -> str:
+        """What a user needs to know beyond the contract's words."""
+        statuses = self.status(name)
+        if not statuses:
+            known = ", ".join(self.model_names()) or "none"
+            return f". No versions of a model {name} have been found. Models: {known}."
+        about = [s for s in statuses if number is None or s.id.version == number]
+        if not about:
+            available = ", ".join(str(s.id.version) for s in statuses if s.state is State.AVAILABLE) or "none"
+            return f". Versions AVAILABLE: {available}."
+        parts = []
+        for status in about[:3]:
+            detail = str(status.error) if status.error else status.waiting_for
+            parts.append(f"version {status.id.version} is {status.state.name}{': ' + detail if detail else ''}")
+        return f". {'; '.join(parts)}."

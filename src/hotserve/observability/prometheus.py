@@ -1,0 +1,66 @@
+"""The text that Prometheus scrapes, in TensorFlow Serving's form of it.
+
+Source: PrometheusExporter in tensorflow_serving/util/prometheus_exporter.cc.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from hotserve.observability.metrics import Counter, Histogram
+
+CONTENT_TYPE = "text/plain"
+DEFAULT_PATH = "/monitoring/prometheus/metrics"
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
+_NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9]")
+
+
+def render(metrics: Iterable[Counter | Histogram]) -> bytes:
+    """All metrics, sorted by internal name; a metric without cells prints its TYPE line only."""
+    lines: list[str] = []
+    for metric in sorted(metrics, key=lambda metric: metric.name):
+        name = exported_name(metric.name)
+        lines.append(f"# TYPE {name} {metric.kind}")
+        lines.extend(_histogram(name, metric) if isinstance(metric, Histogram) else _counter(name, metric))
+    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+def exported_name(internal: str) -> str:
+    """`/tensorflow/serving/x` as `:tensorflow:serving:x`; a leading digit gets a `_` before it."""
+    name = _NOT_IN_NAMES.sub(":", internal)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def label_name(internal: str) -> str:
+    """A label's name, with `_` for what may not stand in one."""
+    name = _NOT_IN_LABELS.sub("_", internal)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def label_value(value: str) -> str:
+    """A label's value, escaped; the original leaves newlines as they are, which breaks the page, so we do not."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    return ",".join(f'{label_name(name)}="{label_value(value)}"' for name, value in zip(names, values, strict=True))
+
+
+def _counter(name: str, metric: Counter) -> Iterator[str]:
+    for values, number in metric.cells():
+        yield f"{name}{{{_labels(metric.labels, values)}}} {number}"
+
+
+def _histogram(name: str, metric: Histogram) -> Iterator[str]:
+    limits = [f"{limit:g}" for limit in metric.limits] + ["+Inf"]
+    for values, cell in metric.cells():
+        labels = _labels(metric.labels, values)
+        before = f"{labels}," if labels else ""
+        cumulative = 0
+        for limit, count in zip(limits, cell.counts, strict=True):
+            cumulative += count
+            yield f'{name}_bucket{{{before}le="{limit}"}} {cumulative}'
+        yield f"{name}_sum{{{labels}}} {cell.total:g}"
+        yield f"{name}_count{{{labels}}} {cumulative}"

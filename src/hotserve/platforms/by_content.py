@@ -1,0 +1,47 @@
+"""The loader of a model: picks the platform by what the version folder holds, loads, and warms up."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from hotserve.core.servable import Servable
+from hotserve.errors import InvalidArgument, NotFound
+from hotserve.platforms.registry import loader_for, missing_parts, recognise
+from hotserve.platforms.warmup import warm_up
+
+logger = logging.getLogger(__name__)
+
+ANY_PLATFORM = ("", "tensorflow")
+"""Configured platforms that bind to nothing: TensorFlow Serving knows `tensorflow` only, so that its config files say
+so about every model; the folder tells what it really is."""
+
+
+class ByContentLoader:
+    """Loads a version of whatever platform it is."""
+
+    def __init__(self, platform: str = "") -> None:
+        """Makes a loader.
+
+        Args:
+            platform: The configured platform, which the folder's content must be of, unless it is in `ANY_PLATFORM`.
+        """
+        self._platform = platform
+
+    def load(self, path: Path) -> Servable:
+        """See `Loader.load`; the servable has run once on made-up inputs when it is returned."""
+        entry = recognise(path)
+        if entry is None:
+            raise NotFound(missing_parts(path) or f"No model was recognised in {path}.")
+        if self._platform not in (*ANY_PLATFORM, entry.name):
+            raise InvalidArgument(
+                f"{path} holds a model of platform {entry.name}, but model_platform says {self._platform}."
+                f' Set model_platform: "{entry.name}", or leave it out.'
+            )
+        servable = loader_for(entry.name).load(path)
+        try:
+            warm_up(servable)
+        except BaseException:
+            servable.unload()
+            raise
+        return servable

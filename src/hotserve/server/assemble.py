@@ -1,0 +1,130 @@
+"""Hands the parts to each other; nothing runs yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hotserve.api.asgi import AsgiApp
+from hotserve.api.grpc_services import GrpcServices
+from hotserve.api.health_service import HealthService
+from hotserve.api.rest import RestApi
+from hotserve.batching.scheduler import EngineThreads, usable_cpus
+from hotserve.config.model_config import ModelConfig, read_model_config
+from hotserve.config.options import ServerOptions
+from hotserve.core.labels import Labels
+from hotserve.core.manager import Manager
+from hotserve.core.source import AspiredTarget
+from hotserve.errors import ConfigError
+from hotserve.handlers.health import Health
+from hotserve.handlers.predict import Predict
+from hotserve.observability.metrics import Metrics
+from hotserve.platforms.by_content import ByContentLoader
+from hotserve.platforms.registry import missing_parts
+from hotserve.sources.folder import WatchedModel
+from hotserve.sources.local import LocalStorage
+from hotserve.sources.poller import Poller
+
+
+class SourceThread(Protocol):
+    """A source with a life of its own."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Model name -> why its storage cannot be used just now."""
+        ...
+
+    def start(self) -> None:
+        """Begins to tell the target what is aspired."""
+        ...
+
+    def wait_first_look(self, timeout_seconds: float) -> bool:
+        """Waits until every model has been looked at once; returns whether that was so in time."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it."""
+        ...
+
+
+SourceFactory = Callable[[AspiredTarget, Sequence[ModelConfig]], SourceThread]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A server, taken apart."""
+
+    models: tuple[ModelConfig, ...]
+    manager: Manager
+    source: SourceThread
+    engine: EngineThreads
+    health: Health
+    health_service: HealthService
+    metrics: Metrics
+    app: AsgiApp
+
+
+def configured_models(options: ServerOptions) -> tuple[ModelConfig, ...]:
+    """The models that the options name, by a config file or by a base path.
+
+    Raises:
+        ConfigError: They name none, or the config file is wrong.
+    """
+    if options.model_config_file:
+        return read_model_config(Path(options.model_config_file))
+    if not options.model_base_path:
+        raise ConfigError(
+            "Both server_options.model_base_path and server_options.model_config_file are empty! Name a model:"
+            " --model_base_path=PATH (and --model_name=NAME), or several: --model_config_file=FILE."
+        )
+    if not options.model_name:
+        raise ConfigError("--model_name is empty. Expected the name under which clients reach the model.")
+    return (ModelConfig(name=options.model_name, base_path=Path(options.model_base_path).absolute()),)
+
+
+def polled_folders(options: ServerOptions) -> SourceFactory:
+    """The source that the command line has: the models' base paths, polled."""
+
+    def make(target: AspiredTarget, models: Sequence[ModelConfig]) -> SourceThread:
+        watched = [WatchedModel(model.name, model.base_path, model.version_policy) for model in models]
+        return Poller(watched, target, LocalStorage(), missing_parts, options.file_system_poll_wait_seconds)
+
+    return make
+
+
+def assemble(options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory) -> Parts:
+    """Makes all parts of a server.
+
+    Args:
+        options: What the server is told.
+        models: What it serves.
+        source: Makes the source of versions.
+    """
+    platforms = {model.name: model.platform for model in models}
+    labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
+    for model in models:
+        labels.configure(model.name, model.version_labels)
+    manager = Manager(
+        lambda name: ByContentLoader(platforms.get(name, "")),
+        labels=labels,
+        load_threads=options.num_load_threads or max(2, usable_cpus()),
+    )
+    running_source = source(manager, models)
+    health = Health(manager, [model.name for model in models], lambda: running_source.problems)
+    engine = EngineThreads()
+    predict = Predict(engine)
+    metrics = Metrics()
+    health_service = HealthService(health, manager.events)
+    rest = RestApi(
+        manager,
+        predict,
+        health,
+        metrics,
+        timeout_seconds=options.rest_api_timeout_in_ms / 1e3 if options.rest_api_timeout_in_ms > 0 else None,
+        max_message_bytes=options.max_message_bytes,
+    )
+    grpc = GrpcServices(manager, predict, health_service, metrics)
+    app = AsgiApp(rest, grpc, options.max_message_bytes)
+    return Parts(tuple(models), manager, running_source, engine, health, health_service, metrics, app)

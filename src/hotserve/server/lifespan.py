@@ -1,0 +1,154 @@
+"""Starts everything in order, and stops it in order.
+
+Tasks and threads: the coroutine `Lifespan.run` owns the two h2corn servers (one task each, ended by their `shutdown`),
+and has the source, the manager and the engine start and end their own. All of it lives between the first and the last
+line of `run`.
+
+Order of the start: bind the ports (a port in use is an error before anything is loaded), look for versions, load what
+is there, and only then let clients connect, so that an open port means, as it does with TensorFlow Serving, that the
+models answer. A model that is missing or not complete yet holds nothing back.
+
+Order of the stop: not ready; no new connections; requests in flight finish; the source stops; versions unload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+import h2corn
+
+from hotserve.config.options import ServerOptions
+from hotserve.errors import ConfigError
+from hotserve.server.assemble import Parts
+from hotserve.server.listen import bind, listen
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 10.0
+"""How often the log says that models are still loading."""
+
+
+class Lifespan:
+    """One run of a server."""
+
+    def __init__(self, options: ServerOptions, parts: Parts) -> None:
+        self._options = options
+        self._parts = parts
+        self._stop = asyncio.Event()
+
+    def request_stop(self) -> None:
+        """Asks for the orderly stop; on the event loop."""
+        self._stop.set()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Serves until `request_stop`.
+
+        Args:
+            on_ready: Called once clients can connect.
+
+        Raises:
+            ConfigError: A port is in use, or the options contradict each other.
+        """
+        sockets = self._bind()
+        parts = self._parts
+        try:
+            parts.source.start()
+            await self._load_models()
+            if not self._stop.is_set():
+                await self._serve(sockets, on_ready)
+        finally:
+            for bound in sockets.values():
+                bound.close()
+            await asyncio.to_thread(self._close)
+
+    def _bind(self) -> dict[str, socket.socket]:
+        options = self._options
+        ports = {"port": options.port, "rest_api_port": options.rest_api_port}
+        wanted = {flag: port for flag, port in ports.items() if port}
+        if not wanted:
+            raise ConfigError(
+                "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set. Give --port"
+                " or --rest_api_port a number other than 0."
+            )
+        if len(set(wanted.values())) < len(wanted):
+            raise ConfigError(f"--port and --rest_api_port are both {options.port}. Give each a port of its own.")
+        sockets: dict[str, socket.socket] = {}
+        try:
+            for flag, port in wanted.items():
+                sockets[flag] = bind(options.host, port, flag)
+        except ConfigError:
+            for bound in sockets.values():
+                bound.close()
+            raise
+        return sockets
+
+    async def _load_models(self) -> None:
+        stopping = asyncio.ensure_future(self._stop.wait())
+        loading = asyncio.ensure_future(self._until_settled())
+        try:
+            await asyncio.wait((stopping, loading), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            loading.cancel()
+
+    async def _until_settled(self) -> None:
+        source, manager = self._parts.source, self._parts.manager
+        names = [model.name for model in self._parts.models]
+        while not await asyncio.to_thread(source.wait_first_look, _PATIENCE_SECONDS):
+            logger.info("Still looking for versions of %s", ", ".join(names))
+        while not await asyncio.to_thread(manager.wait_settled, names, _PATIENCE_SECONDS):
+            waiting = [name for name in names if not manager.is_available(name)]
+            logger.info("Still loading; not available yet: %s", ", ".join(waiting))
+
+    async def _serve(self, sockets: dict[str, socket.socket], on_ready: Callable[[], None]) -> None:
+        servers: list[h2corn.Server] = []
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for flag, bound in sockets.items():
+                listen(bound, flag)
+                server = h2corn.Server(self._parts.app, self._h2corn_config(bound))
+                tasks.append(asyncio.create_task(server.serve()))
+                await server.wait_started()
+                servers.append(server)
+            self._announce()
+            on_ready()
+            await asyncio.wait(
+                (*tasks, asyncio.ensure_future(self._stop.wait())), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            logger.info("Stopping: requests in flight may take up to %g s", self._options.drain_timeout_seconds)
+            self._parts.health.stopping = True
+            self._parts.health_service.notify()
+            for server in servers:
+                server.shutdown()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _h2corn_config(self, bound: socket.socket) -> h2corn.Config:
+        return h2corn.Config(
+            bind=(f"fd://{bound.fileno()}",),
+            grpc=True,
+            access_log=False,
+            lifespan="off",
+            # The limit on messages is ours, so that the answer can name it.
+            max_request_body_size=0,
+            timeout_graceful_shutdown=self._options.drain_timeout_seconds,
+        )
+
+    def _announce(self) -> None:
+        options = self._options
+        # Word for word what TensorFlow Serving logs: scripts wait for these lines.
+        if options.port:
+            logger.info("Running gRPC ModelServer at %s:%d ...", options.host or "0.0.0.0", options.port)
+        if options.rest_api_port:
+            logger.info("Exporting HTTP/REST API at:%s:%d ...", options.host or "localhost", options.rest_api_port)
+
+    def _close(self) -> None:
+        self._parts.source.stop()
+        self._parts.manager.close()
+        self._parts.engine.close()

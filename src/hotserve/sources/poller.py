@@ -1,0 +1,116 @@
+"""Polls the base paths of all models.
+
+Threads: one, owned by `Poller`, ended by `stop`. All file access happens on it, so that a storage that hangs delays
+nothing but the next look. `_wake` ends its sleep; `problems` and `wait_first_look` are for other threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hotserve.core.source import AspiredTarget
+from hotserve.sources.folder import ModelFolder, WatchedModel
+from hotserve.sources.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 1.0
+"""The longest pause between two looks while a version is on its way in."""
+
+
+class Poller:
+    """Tells a target, again and again, which versions are aspired."""
+
+    def __init__(
+        self,
+        models: Sequence[WatchedModel],
+        target: AspiredTarget,
+        storage: Storage,
+        missing_parts: Callable[[Path], str | None],
+        poll_wait_seconds: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Makes a poller; `start` begins.
+
+        Args:
+            models: What to look for.
+            target: Whom to tell.
+            storage: Where to look.
+            missing_parts: Says what a version folder lacks to be a whole model; None for nothing.
+            poll_wait_seconds: The pause between two looks. 0: list the versions once, and follow only those until
+                they are complete. Negative: never look.
+            clock: Seconds since the epoch.
+        """
+        self._folders = tuple(ModelFolder(model, storage, missing_parts, clock) for model in models)
+        self._target = target
+        self._poll_wait_seconds = poll_wait_seconds
+        self._wake = threading.Event()
+        self._listed: set[str] = set()
+        self._first_look_done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hotserve-poller", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; the first look is immediate."""
+        if self._poll_wait_seconds < 0:
+            logger.warning(
+                "--file_system_poll_wait_seconds=%g: the file system is never polled, so no model will be found",
+                self._poll_wait_seconds,
+            )
+            self._first_look_done.set()
+            return
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; waits for a look under way."""
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+
+    def wait_first_look(self, timeout_seconds: float) -> bool:
+        """Waits until every model has been looked at once; returns whether that was so in time."""
+        return self._first_look_done.wait(timeout_seconds)
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Model name -> why its base path cannot be used just now."""
+        return {folder.model.name: folder.problem for folder in self._folders if folder.problem}
+
+    def look(self) -> None:
+        """One look at every model; a model whose storage fails holds back nothing but itself."""
+        for folder in self._folders:
+            if self._wake.is_set():
+                return
+            try:
+                self._look_at(folder)
+            except Exception:  # one model's fault must not end the polling of the others
+                logger.exception("Looking for versions of %s failed; trying again", folder.model.name)
+
+    def _look_at(self, folder: ModelFolder) -> None:
+        name = folder.model.name
+        once = self._poll_wait_seconds == 0
+        if once and name in self._listed:
+            if not folder.is_pending:
+                return
+        elif not folder.find():
+            return
+        self._listed.add(name)
+        self._target.set_aspired(name, folder.aspired())
+
+    def _pause_seconds(self) -> float | None:
+        pending = any(folder.is_pending for folder in self._folders)
+        if self._poll_wait_seconds == 0:
+            return SETTLE_SECONDS if pending or len(self._listed) < len(self._folders) else None
+        return min(self._poll_wait_seconds, SETTLE_SECONDS) if pending else self._poll_wait_seconds
+
+    def _run(self) -> None:
+        while not self._wake.is_set():
+            self.look()
+            self._first_look_done.set()
+            pause = self._pause_seconds()
+            if pause is None:
+                return
+            self._wake.wait(pause)
