@@ -209,6 +209,8 @@ class Signature:
         defaults: Input alias -> value used when a gRPC request leaves the input out.
         enforces_shapes: Whether the declared input shapes bind. A TensorFlow graph takes any shape that its
             operations take, whatever its signature declares, and clients rely on it; an ONNX graph does not.
+        declared: A serialized SignatureDef, where the model came with one that says more than the fields above:
+            reference types, sparse and composite tensors, names of dimensions. For metadata only.
     """
 
     inputs: Mapping[str, TensorSpec]
@@ -216,6 +218,7 @@ class Signature:
     method_name: str = PREDICT_METHOD
     defaults: Mapping[str, Array] = field(default_factory=dict)
     enforces_shapes: bool = False
+    declared: bytes = field(default=b"", repr=False, compare=False)
 
     def describe_inputs(self) -> str:
         """The inputs in one line, sorted by name: `image: float [?,28,28,1], k: int32 []`."""

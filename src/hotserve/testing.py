@@ -80,8 +80,9 @@ class FakeLoader:
             return self.servables[path]
 
     def finish(self, path: Path) -> None:
-        """Lets the load of this folder end well."""
+        """Lets the load of this folder end well, now or when it comes; also one that failed, when it is tried again."""
         with self._changed:
+            self._errors.pop(path, None)
             self._released.add(path)
             self._changed.notify_all()
 

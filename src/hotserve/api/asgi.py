@@ -42,10 +42,21 @@ class _TooLarge(Exception):
 class AsgiApp:
     """Translates ASGI events to calls of the two APIs, and back."""
 
-    def __init__(self, rest: RestApi, grpc: GrpcServices, max_message_bytes: int) -> None:
+    def __init__(
+        self, rest: RestApi, grpc: GrpcServices, max_message_bytes: int, is_stopping: Callable[[], bool]
+    ) -> None:
+        """Makes the application.
+
+        Args:
+            rest: Answers REST.
+            grpc: Answers gRPC.
+            max_message_bytes: The largest body.
+            is_stopping: Whether HTTP/1.1 clients are to be told that their connection ends with this answer.
+        """
         self._rest = rest
         self._grpc = grpc
         self._max_message_bytes = max_message_bytes
+        self._is_stopping = is_stopping
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -69,13 +80,24 @@ class AsgiApp:
         except _TooLarge as error:
             text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
             logger.info("%s %s: %s (%d bytes had come)", method, scope["path"], text, error.size)
-            await _send_rest(send, RestResponse(413, encode_error(text)), head=False)
+            await self._send_rest(scope, send, RestResponse(413, encode_error(text)))
             return
         path = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         response = await self._rest.handle(RestRequest(method, path, headers, body))
-        await _send_rest(send, response, head=method == "HEAD")
+        await self._send_rest(scope, send, response)
+
+    async def _send_rest(self, scope: Message, send: Send, response: RestResponse) -> None:
+        headers = [
+            (b"content-type", response.content_type.encode("latin-1")),
+            (b"content-length", str(len(response.body)).encode()),
+        ]
+        if self._is_stopping() and scope["http_version"].startswith("1"):
+            # The client sends its next request elsewhere, instead of into a connection that is about to close.
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
     # gRPC.
 
@@ -165,14 +187,4 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes:
 async def _wait_until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _send_rest(send: Send, response: RestResponse, *, head: bool) -> None:
-    headers = [
-        (b"content-type", response.content_type.encode("latin-1")),
-        (b"content-length", str(len(response.body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else response.body})
-
 

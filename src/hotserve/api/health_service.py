@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from hotserve.api.exchange import GrpcRequest
 from hotserve.core.events import EventBus
+from hotserve.core.states import VersionStatus
 from hotserve.errors import Internal, NotFound
 from hotserve.handlers.health import SERVICES, Health
 from hotserve.protos import messages
@@ -53,7 +54,11 @@ class HealthService:
         service = _service(request)
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        unsubscribe = self._events.subscribe(lambda _: loop.call_soon_threadsafe(changed.set))
+
+        def wake(status: VersionStatus) -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        unsubscribe = self._events.subscribe(wake)
         self._watchers.add(changed)
         last = None
         try:

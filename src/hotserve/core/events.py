@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from hotserve.core.states import VersionStatus
+
+logger = logging.getLogger(__name__)
 
 Listener = Callable[[VersionStatus], None]
 
@@ -13,7 +16,7 @@ class EventBus:
     """Hands every new status to every listener, in order.
 
     Listeners are called in the thread that caused the event, under the manager's lock: they must be quick, must not
-    block, and must not call the manager.
+    block, and must not call the manager. One that raises is logged; it stops neither the others nor the life cycle.
     """
 
     def __init__(self) -> None:
@@ -31,4 +34,7 @@ class EventBus:
     def publish(self, status: VersionStatus) -> None:
         """Tells every listener."""
         for listener in self._listeners:
-            listener(status)
+            try:
+                listener(status)
+            except Exception:  # a listener's fault must not leave a version half-way between two states
+                logger.exception("A listener failed on %s %s", status.id, status.state.name)

@@ -15,16 +15,18 @@ class VersionHandle:
     `list.append`, `list.pop` and reading a flag are each atomic in CPython. `acquire` first counts itself and then
     looks whether the version is withdrawn; `withdraw` first sets the flag and then looks at the count. Whatever the
     order of two threads, at least one of them sees the other, so that no lease is handed out on a version that was
-    reported as drained. Both may report it; the reconciler takes the first.
+    reported as drained. Both may see that the last lease is gone; the one that gets the only token out of
+    `_unreported` reports it, so that a late second report can never meet the next life of the same version.
     """
 
-    __slots__ = ("_leases", "_on_drained", "_withdrawn", "id", "servable")
+    __slots__ = ("_leases", "_on_drained", "_unreported", "_withdrawn", "id", "servable")
 
     def __init__(self, id: ServableId, servable: Servable, on_drained: Callable[[ServableId], None]) -> None:
         self.id = id
         self.servable = servable
         self._on_drained = on_drained
         self._leases: list[None] = []
+        self._unreported: list[None] = [None]
         self._withdrawn = False
 
     def acquire(self) -> Lease | None:
@@ -41,15 +43,22 @@ class VersionHandle:
         return Lease(self)
 
     def withdraw(self) -> None:
-        """Hands out no further lease; reports the version as drained once the last one is released."""
+        """Hands out no further lease; reports the version as drained, once, when the last one is released."""
         self._withdrawn = True
         if not self._leases:
-            self._on_drained(self.id)
+            self._report_drained()
 
     def _release(self) -> None:
         self._leases.pop()
         if self._withdrawn and not self._leases:
-            self._on_drained(self.id)
+            self._report_drained()
+
+    def _report_drained(self) -> None:
+        try:
+            self._unreported.pop()
+        except IndexError:
+            return  # Another thread has seen it too, and was first.
+        self._on_drained(self.id)
 
 
 class Lease:

@@ -39,7 +39,7 @@ from hotserve.core.reconciler import (
 from hotserve.core.servable import Servable
 from hotserve.core.source import AspiredVersion
 from hotserve.core.states import State, VersionStatus
-from hotserve.errors import Internal, NotFound, ServingError
+from hotserve.errors import Code, Internal, NotFound, ServingError
 
 logger = logging.getLogger(__name__)
 
@@ -182,8 +182,9 @@ class Manager:
             case StartLoad(id, path):
                 self._load_pool.submit(self._load, id, path)
             case Publish(id):
-                self.labels.on_available(id)
+                # In this order: a label that resolves leads to a version that look-ups find.
                 self._show(id)
+                self.labels.on_available(id)
             case Withdraw(id):
                 self._hide(id)
                 self._handles[id].withdraw()
@@ -207,6 +208,12 @@ class Manager:
         self._serving = serving
 
     def _load(self, id: ServableId, path: Path) -> None:
+        with self._lock:
+            if not self._reconciler.is_aspired(id):
+                # As in core/loader_harness.cc. A stop need not wait for loads that have not begun.
+                reason = "the version was no longer aspired when its turn came"
+                self._feed(LoadFailed(id, ServingError(f"Loading of servable cancelled: {reason}", Code.CANCELLED)))
+                return
         logger.info("Loading servable version %s from %s", id, path)
         start = time.perf_counter()
         try:
@@ -214,7 +221,7 @@ class Manager:
         except ServingError as error:
             logger.error("Loading servable: %s failed: %s", id, error)
             self._feed(LoadFailed(id, error))
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: on this thread it would end nothing, and be lost
             logger.exception("Loading servable: %s failed", id)
             self._feed(LoadFailed(id, Internal(f"The loader failed: {type(error).__name__}: {error}")))
         else:
@@ -226,7 +233,7 @@ class Manager:
     def _unload(self, id: ServableId, servable: Servable) -> None:
         try:
             servable.unload()
-        except Exception as error:
+        except BaseException as error:  # as in `_load`
             logger.exception("Unloading servable %s failed", id)
             self._feed(Unloaded(id, Internal(f"Unloading failed: {type(error).__name__}: {error}")))
         else:
@@ -249,6 +256,6 @@ class Manager:
             return f". Versions AVAILABLE: {available}."
         parts = []
         for status in about[:3]:
-            detail = str(status.error) if status.error else status.waiting_for
+            detail = (str(status.error) if status.error else status.waiting_for).rstrip(".")
             parts.append(f"version {status.id.version} is {status.state.name}{': ' + detail if detail else ''}")
         return f". {'; '.join(parts)}."

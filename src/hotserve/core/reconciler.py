@@ -111,6 +111,7 @@ class _Version:
     waiting_for: str
     aspired: bool = True
     state: State = State.START
+    draining: bool = False
     error: ServingError | None = None
 
     def status(self) -> VersionStatus:
@@ -130,8 +131,7 @@ class Reconciler:
     def handle(self, event: Event) -> list[Action]:
         """Takes one event and returns the actions that follow from it, to be carried out in order.
 
-        Events about versions in a state that they cannot concern (a second `Drained`) are ignored: leases are
-        counted without a lock, and two threads may both see the last one go.
+        A `Drained` without a `Withdraw` before it, or a second one after it, is ignored: nothing may be unloaded twice.
 
         Raises:
             IllegalMove: The event reports on a version that was never handed out for that.
@@ -149,7 +149,8 @@ class Reconciler:
                 actions = [self._move(version, State.END)]
             case Drained(id):
                 version = self._find(id)
-                actions = [StartUnload(id)] if version.state is State.UNLOADING else []
+                actions = [StartUnload(id)] if version.draining else []
+                version.draining = False
             case Unloaded(id, unload_error):
                 version = self._find(id)
                 version.error = unload_error
@@ -169,6 +170,11 @@ class Reconciler:
     def names(self) -> tuple[str, ...]:
         """The models ever seen, sorted."""
         return tuple(sorted(self._models))
+
+    def is_aspired(self, id: ServableId) -> bool:
+        """Whether a source wants this version now."""
+        version = self._models.get(id.name, {}).get(id.version)
+        return version is not None and version.aspired
 
     def is_settled(self, name: str) -> bool:
         """Whether no version of a model is loading, unloading, or about to."""
@@ -242,3 +248,4 @@ class Reconciler:
                     version = versions[number]
                     # Announced first: nobody finds AVAILABLE in the status of a version that is hidden.
                     actions += [self._move(version, State.UNLOADING), Withdraw(version.id)]
+                    version.draining = True

@@ -126,5 +126,5 @@ def assemble(options: ServerOptions, models: Sequence[ModelConfig], source: Sour
         max_message_bytes=options.max_message_bytes,
     )
     grpc = GrpcServices(manager, predict, health_service, metrics)
-    app = AsgiApp(rest, grpc, options.max_message_bytes)
+    app = AsgiApp(rest, grpc, options.max_message_bytes, lambda: health.stopping)
     return Parts(tuple(models), manager, running_source, engine, health, health_service, metrics, app)

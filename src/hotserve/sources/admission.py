@@ -53,7 +53,7 @@ class VersionAdmission:
         try:
             snapshot = self._storage.snapshot(self.path)
         except OSError as error:
-            self._wait(f"a folder that can be read: {error.strerror or error}")
+            self._wait(_unreadable(error))
             return
         previous, self._previous = self._previous, snapshot
         if snapshot == self._admitted:
@@ -63,7 +63,7 @@ class VersionAdmission:
         elif snapshot != previous and not self._is_old(snapshot):
             self._wait("the copying to end: its files are still changing, or have only just appeared")
         else:
-            missing = self._missing_parts(self.path)
+            missing = self._what_is_missing()
             if missing is not None:
                 self._wait(missing)
             else:
@@ -76,6 +76,12 @@ class VersionAdmission:
         """Whether another look soon may tell more."""
         return self.waiting_for != "" or self._previous != self._admitted
 
+    def _what_is_missing(self) -> str | None:
+        try:
+            return self._missing_parts(self.path)
+        except OSError as error:  # a file went away, or cannot be opened: one version waits, the others go on
+            return _unreadable(error)
+
     def _wait(self, reason: str) -> None:
         if self._admitted is None:
             self.waiting_for = reason
@@ -83,6 +89,10 @@ class VersionAdmission:
     def _is_old(self, snapshot: Snapshot) -> bool:
         newest = max(stamp.changed_ns for stamp in snapshot.values()) / 1e9
         return self._clock() - newest >= OLD_ENOUGH_SECONDS
+
+
+def _unreadable(error: OSError) -> str:
+    return f"a folder that can be read: {error.strerror or error}"
 
 
 def _fingerprint(snapshot: Snapshot) -> str:

@@ -77,7 +77,7 @@ class Poller:
     @property
     def problems(self) -> Mapping[str, str]:
         """Model name -> why its base path cannot be used just now."""
-        return {folder.model.name: folder.problem for folder in self._folders if folder.problem}
+        return {folder.model.name: problem for folder in self._folders if (problem := folder.problem)}
 
     def look(self) -> None:
         """One look at every model; a model whose storage fails holds back nothing but itself."""
@@ -97,8 +97,8 @@ class Poller:
                 return
         elif not folder.find():
             return
-        self._listed.add(name)
         self._target.set_aspired(name, folder.aspired())
+        self._listed.add(name)
 
     def _pause_seconds(self) -> float | None:
         pending = any(folder.is_pending for folder in self._folders)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 # As strings::safe_strto64 reads them: decimal digits, an optional sign, white space around; leading zeros are usual
 # (`00000123`). Negative numbers parse in the original but are outside its contract.
-_VERSION_NAME = re.compile(r"\s*\+?([0-9]+)\s*", re.ASCII)
+_VERSION_NAME = re.compile(r"\s*\+?0*([0-9]{1,19})\s*", re.ASCII)
 
 _MAX_VERSION = 2**63 - 1
 

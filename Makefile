@@ -1,0 +1,44 @@
+# Two commands, each of which sets up all that it needs in .venv:
+#
+#   make demo    serve the bundled digit classifier, and print a request to try
+#   make test    ruff, mypy and all tests
+#
+# PYTHON=python3.12 chooses another interpreter, DEMO_FLAGS="--rest_api_port=9001" other ports.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types tests clean
+
+demo: $(VENV)/.base
+	$(VENV)/bin/hotserve demo $(DEMO_FLAGS)
+
+test: lint types tests
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.test
+	$(VENV)/bin/mypy
+
+tests: $(VENV)/.test
+	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+$(VENV)/bin/python:
+	scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable .
+	touch $@
+
+# The versions that the tests are known to pass with; the package itself asks for ranges.
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[test]' --constraint constraints.txt
+	touch $@ $(VENV)/.base
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,117 @@
+"""A request body to a JSON object.
+
+Two readers, one answer. The standard library's parser reads nearly every body, in C. It stands aside wherever it
+and the dialect could differ: what it refuses, what it accepts too easily, and what it would round to infinity.
+`json_reader` then reads the body again, exactly, and finds the words and the offset for what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final, cast
+
+from hotserve.codecs.json_debug import debug_string
+from hotserve.codecs.json_reader import read_document
+from hotserve.codecs.json_value import JsonObject, JsonValue
+from hotserve.errors import InvalidArgument
+
+
+def parse_document(body: bytes) -> JsonObject:
+    """Parses a REST request body.
+
+    Args:
+        body: UTF-8 JSON in the dialect of RapidJSON with NaN and Infinity. Whatever follows the first value is
+            ignored; strings may hold bytes that are no UTF-8.
+
+    Returns:
+        The body's object, as `json_value` describes it. Of members with the same name the first is kept.
+
+    Raises:
+        InvalidArgument: The body is empty, not JSON (with the reason and its byte offset), or not an object.
+
+    Source: TensorFlow Serving `util/json_tensor.cc`, ParseJson.
+    """
+    if not body:
+        raise InvalidArgument("JSON Parse error: The document is empty")
+    document: JsonValue = _read_quickly(body)
+    if document is None:
+        document = read_document(body)
+    if not isinstance(document, dict):
+        raise InvalidArgument(f"JSON Value: {debug_string(document)} Is not object")
+    return document
+
+
+def _read_quickly(body: bytes) -> JsonObject | None:
+    """The body's object by the standard library; None wherever that could differ from `read_document`."""
+    if b"\\u" in body and _DOUBTFUL_ESCAPE.search(body):
+        return None
+    decoder = _CAREFUL if _may_overflow(body) else _PLAIN
+    try:
+        text = body.decode()
+        start = _OBJECT_FOLLOWS.match(text)
+        if start is None:
+            return None
+        document, _ = decoder.raw_decode(text, start.end())
+    except (ValueError, RecursionError):
+        # No UTF-8, no JSON, a number out of range or of thousands of digits, or nested too deeply for this parser.
+        return None
+    return cast(JsonObject, document)
+
+
+_OBJECT_FOLLOWS = re.compile("\ufeff?[ \t\n\r]*(?={)")
+
+# An unpaired surrogate, which the standard library lets pass. An escaped backslash before the "u" only looks like an
+# escape; rather than count backslashes, doubt it.
+_DOUBTFUL_ESCAPE = re.compile(
+    rb"""
+      \\\\u[dD][89a-fA-F]
+    | \\u[dD][89abAB]..(?!\\u[dD][c-fC-F])
+    | (?<!\\u[dD][89abAB][0-9a-fA-F][0-9a-fA-F])\\u[dD][c-fC-F]
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _first_of_each_name(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        # `dict` keeps the last of each name, and the dialect the first.
+        members = dict(reversed(pairs))
+        return {name: members[name] for name, _ in pairs}
+    return members
+
+
+# Numbers that overflow a double are refused or become infinite by rules of their own (`json_reader`). To overflow, a
+# number needs an exponent of three digits, or as many digits before the point as the largest double has.
+_LARGE_EXPONENT = re.compile(r"[eE]\+?\d{3}")
+_DIGITS_OF_MAX: Final = 309
+# Over a whole body: two patterns, for a search that begins with a literal is ten times as fast.
+_LARGE_EXPONENTS: Final = (re.compile(rb"e\+?\d{3}"), re.compile(rb"E\+?\d{3}"))
+# And every seventh byte is enough to find so long a run of digits. That it finds shorter ones too is harmless.
+_STRIDE: Final = 7
+_LONG_RUN: Final = b"0" * (_DIGITS_OF_MAX // _STRIDE)
+_DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
+
+
+def _may_overflow(body: bytes) -> bool:
+    """Whether some number of the body may overflow a double. False is certain; True may be owed to a string."""
+    return any(exponent.search(body) for exponent in _LARGE_EXPONENTS) or _LONG_RUN in body[::_STRIDE].translate(
+        _DIGITS_AS_ZERO
+    )
+
+
+def _careful_float(token: str) -> float:
+    if len(token) >= _DIGITS_OF_MAX or _LARGE_EXPONENT.search(token):
+        raise ValueError("for the exact reader")
+    return float(token)
+
+
+def _careful_int(token: str) -> int:
+    if len(token) >= _DIGITS_OF_MAX:
+        raise ValueError("for the exact reader")
+    return int(token)
+
+
+_PLAIN = json.JSONDecoder(object_pairs_hook=_first_of_each_name)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=_first_of_each_name, parse_float=_careful_float, parse_int=_careful_int)

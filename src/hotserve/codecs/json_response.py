@@ -1,0 +1,142 @@
+"""JSON answers: predictions and errors.
+
+Source: TensorFlow Serving `util/json_tensor.cc`, MakeJsonFromTensors and MakeJsonFromStatus. The layout is that of
+its row format; columns, which it spreads over a line for each number, are written without line breaks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hotserve.codecs.json_base64 import base64_object
+from hotserve.codecs.json_numbers import float_texts
+from hotserve.codecs.json_text import quoted
+from hotserve.codecs.json_value import printable
+from hotserve.errors import InvalidArgument
+from hotserve.tensors import Array, DType, dtype_of_array
+
+_BYTES_SUFFIX: Final = "_bytes"
+_FLOATING: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
+_INTEGERS: Final = frozenset(
+    {
+        DType.INT8,
+        DType.INT16,
+        DType.INT32,
+        DType.INT64,
+        DType.UINT8,
+        DType.UINT16,
+        DType.UINT32,
+        DType.UINT64,
+    }
+)
+
+
+def encode_predictions(outputs: Mapping[str, Array], row_format: bool) -> bytes:
+    """Writes the body that answers a predict request.
+
+    Numbers are written as `json_numbers` says, NaN and Infinity bare. Strings are written as text; those of an output
+    whose name ends with `_bytes` as base64 objects. So is a string that is no UTF-8, whatever the name: the original
+    writes its bytes into the JSON, which few parsers take, and a base64 object loses nothing and is what a request
+    would hold.
+
+    Args:
+        outputs: Output alias -> array. In the row format each has the rows as its first dimension.
+        row_format: Whether to write `predictions`, one value for each row, or `outputs`, one for each alias.
+
+    Returns:
+        UTF-8 JSON. A single output is written without its name.
+
+    Raises:
+        InvalidArgument: There is no output, JSON has no form for the dtype of one, or rows are asked for and an
+            output has none, or not as many as the others.
+    """
+    if not outputs:
+        raise InvalidArgument("Cannot convert empty tensor map to JSON")
+    text = _predictions(outputs) if row_format else _outputs(outputs)
+    return text.encode()
+
+
+def encode_error(message: str) -> bytes:
+    """Writes the body of an error response."""
+    return f'{{\n    "error": {quoted(printable(message))}\n}}'.encode()
+
+
+def _predictions(outputs: Mapping[str, Array]) -> str:
+    rows: int | None = None
+    for name, array in outputs.items():
+        if array.ndim == 0:
+            raise InvalidArgument(f"Tensor name: {name} has no shape information ")
+        if rows is not None and len(array) != rows:
+            raise InvalidArgument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}")
+        rows = len(array)
+    columns = {name: _texts(name, array, keep=1) for name, array in outputs.items()}
+    if not rows:
+        return '{\n    "predictions": []\n}'
+    if len(columns) == 1:
+        (values,) = columns.values()
+        return f'{{\n    "predictions": [{", ".join(values)}\n    ]\n}}'
+    names = [quoted(name) for name in columns]
+    objects = (
+        ",\n".join(f"            {name}: {value}" for name, value in zip(names, row, strict=True))
+        for row in zip(*columns.values(), strict=True)
+    )
+    listed = ",\n".join(f"        {{\n{members}\n        }}" for members in objects)
+    return f'{{\n    "predictions": [\n{listed}\n    ]\n}}'
+
+
+def _outputs(outputs: Mapping[str, Array]) -> str:
+    values = {name: _texts(name, array, keep=0)[0] for name, array in outputs.items()}
+    if len(values) == 1:
+        (value,) = values.values()
+        return f'{{\n    "outputs": {value}\n}}'
+    members = ",\n".join(f"        {quoted(name)}: {value}" for name, value in values.items())
+    return f'{{\n    "outputs": {{\n{members}\n    }}\n}}'
+
+
+def _texts(name: str, array: Array, keep: int) -> list[str]:
+    """The text of each value along the first `keep` dimensions, lists and all."""
+    texts = _element_texts(name, array)
+    for axis in range(array.ndim - 1, keep - 1, -1):
+        size = array.shape[axis]
+        lists = range(math.prod(array.shape[:axis]))
+        texts = [f"[{', '.join(texts[i * size : (i + 1) * size])}]" for i in lists]
+    return texts
+
+
+def _element_texts(name: str, array: Array) -> list[str]:
+    try:
+        dtype = dtype_of_array(array)
+    except KeyError as error:
+        raise InvalidArgument(f"Failed to write JSON value for tensor type: {array.dtype}") from error
+    if dtype in _FLOATING:
+        return float_texts(array, dtype)
+    elements: list[Any] = array.ravel().tolist()
+    if dtype in _INTEGERS:
+        return list(map(str, elements))
+    if dtype is DType.BOOL:
+        return ["true" if element else "false" for element in elements]
+    if dtype is DType.STRING:
+        if name.endswith(_BYTES_SUFFIX):
+            return [base64_object(_bytes(element)) for element in elements]
+        return [_string(_bytes(element)) for element in elements]
+    raise InvalidArgument(f"Failed to write JSON value for tensor type: {dtype.label}")
+
+
+def _bytes(element: object) -> bytes:
+    if isinstance(element, bytes):
+        return element
+    if isinstance(element, str):
+        return element.encode("utf-8", "surrogatepass")
+    raise InvalidArgument(
+        f"Failed to write JSON value for tensor type: string. Expected elements of type bytes, but the model gave "
+        f"one of type {type(element).__name__}"
+    )
+
+
+def _string(data: bytes) -> str:
+    try:
+        return quoted(data.decode())
+    except UnicodeDecodeError:
+        return base64_object(data)

@@ -1,0 +1,112 @@
+"""Tells SavedModel folders, and whether all their files are there, without TensorFlow.
+
+A folder is complete when
+
+- `saved_model.pb` (or `saved_model.pbtxt`) reads down to a meta graph with a graph in it,
+- `variables/` holds a whole checkpoint, if some meta graph restores variables,
+- `assets/` holds every file that some meta graph names.
+
+What bytes alone cannot tell: a `saved_model.pb` cut exactly between two meta graphs, an asset cut short (nothing says
+how long it should be), and optional files that are not there at all (`assets.extra/`).
+
+Source: tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto, tensorflow/cc/saved_model/{constants.h,loader.cc}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotserve.platforms.tensor_bundle import missing_shards
+from hotserve.platforms.text_format import string_fields
+from hotserve.platforms.wire_format import FileBytes, Layout, Message, WireError, check_layout
+
+GRAPH_FILE = "saved_model.pb"
+TEXT_GRAPH_FILE = "saved_model.pbtxt"
+
+_META_GRAPHS = 2  # SavedModel
+_GRAPH_DEF, _SAVER_DEF, _ASSET_FILE_DEF = 2, 3, 6  # MetaGraphDef
+_FILENAME_TENSOR_NAME = 1  # SaverDef
+_FILENAME = 2  # AssetFileDef
+
+# From node to node of the graph, of its functions and of the saved objects, but not into nodes: of a graph of 1 MB
+# that is 5 000 fields in place of 50 000, and still finds every hole that is larger than a node.
+_META_GRAPH_LAYOUT: Layout = {1: {}, 2: {2: {1: {}}}, 3: {}, 5: {2: {}}, 6: {}, 7: {}}
+
+
+class SavedModelFiles:
+    """SavedModel folders, as TensorFlow 1 and 2 export them."""
+
+    description = f"a SavedModel (`{GRAPH_FILE}` or `{TEXT_GRAPH_FILE}`)"
+
+    def recognise(self, path: Path) -> bool:
+        return (path / GRAPH_FILE).exists() or (path / TEXT_GRAPH_FILE).exists()
+
+    def missing_parts(self, path: Path) -> str | None:
+        # TensorFlow prefers the binary form, too.
+        file = path / GRAPH_FILE
+        if not file.exists():
+            file = path / TEXT_GRAPH_FILE
+        try:
+            needs = _read_text(file) if file.name == TEXT_GRAPH_FILE else _read_binary(file)
+        except FileNotFoundError:
+            return f"{file.name} is not there yet"
+        except OSError as error:
+            return f"{file.name} cannot be read: {error.strerror}"
+        except WireError as error:
+            return f"{file.name} is not whole: {error}"
+        for name in needs.assets:
+            if not (path / "assets" / name).is_file():
+                return f"assets/{name} is not there yet"
+        if needs.variables:
+            return missing_shards(path / "variables" / "variables")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What the meta graphs name.
+
+    Attributes:
+        variables: Whether a checkpoint is restored.
+        assets: The names of files in `assets/`.
+    """
+
+    variables: bool
+    assets: tuple[str, ...]
+
+
+def _read_binary(file: Path) -> _Needs:
+    variables = found_graph = False
+    assets: list[str] = []
+    with FileBytes(file) as source:
+        for meta_graph in Message(source).children(_META_GRAPHS):
+            check_layout(meta_graph, _META_GRAPH_LAYOUT)
+            for field in meta_graph.fields():
+                if field.number == _GRAPH_DEF:
+                    found_graph = True
+                elif field.number == _SAVER_DEF:
+                    saver = meta_graph.child(field)
+                    variables |= any(part.number == _FILENAME_TENSOR_NAME and part.value for part in saver.fields())
+                elif field.number == _ASSET_FILE_DEF:
+                    asset = meta_graph.child(field)
+                    assets += [asset.text(part) for part in asset.fields() if part.number == _FILENAME]
+    if not found_graph:
+        raise WireError("there is no graph in it")
+    return _Needs(variables, tuple(assets))
+
+
+def _read_text(file: Path) -> _Needs:
+    variables = found_graph = False
+    assets: list[str] = []
+    for path, value in string_fields(file.read_text("utf-8", "surrogateescape")):
+        match path:
+            case ("meta_graphs", "graph_def"):
+                found_graph = True
+            case ("meta_graphs", "saver_def", "filename_tensor_name"):
+                variables |= value != ""
+            case ("meta_graphs", "asset_file_def", "filename"):
+                assets.append(value)
+    if not found_graph:
+        raise WireError("there is no graph in it")
+    return _Needs(variables, tuple(assets))
