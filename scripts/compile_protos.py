@@ -7,6 +7,8 @@ Needs grpcio-tools. Run it after every change to a .proto file; a test compares 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +16,6 @@ from pathlib import Path
 from google.protobuf import any_pb2, descriptor_pb2, wrappers_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_tools import protoc
 
 # Nothing is imported from hotserve: it would not start with a broken descriptor set, which is what this mends.
 SOURCE_ROOT = Path(__file__).parents[1] / "src"
@@ -55,12 +56,11 @@ def compile_descriptor_set() -> bytes:
     The well-known types are left out: they come from the protobuf installed at run time.
     """
     names = sorted(str(path.relative_to(SOURCE_ROOT)) for path in PROTOS.glob("*.proto"))
-    well_known = Path(protoc.__file__).parent / "_proto"
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder, "messages.binpb")
-        arguments = [f"-I{SOURCE_ROOT}", f"-I{well_known}", f"--descriptor_set_out={compiled}", *names]
-        if protoc.main(["protoc", *arguments]) != 0:
-            raise SystemExit("protoc refused the .proto files; its reasons are above.")
+        # A process of its own: in one with TensorFlow, whose C++ protobuf is another, the compiler crashes.
+        compiler = [sys.executable, "-m", "grpc_tools.protoc", f"-I{SOURCE_ROOT}", f"--descriptor_set_out={compiled}"]
+        subprocess.run([*compiler, *names], check=True)
         files = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
     return files.SerializeToString(deterministic=True)
 

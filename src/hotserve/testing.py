@@ -63,7 +63,7 @@ class FakeLoader:
         self.servables: dict[Path, FakeServable] = {}
         self.started: list[Path] = []
         self._hold = hold
-        self._errors: dict[Path, Exception] = {}
+        self._errors: dict[Path, BaseException] = {}
         self._released: set[Path] = set()
         self._changed = threading.Condition()
 
@@ -86,7 +86,7 @@ class FakeLoader:
             self._released.add(path)
             self._changed.notify_all()
 
-    def fail(self, path: Path, error: Exception | None = None) -> None:
+    def fail(self, path: Path, error: BaseException | None = None) -> None:
         """Lets the load of this folder end with an error, now or when it comes."""
         with self._changed:
             self._errors[path] = error or ServingError("no good")

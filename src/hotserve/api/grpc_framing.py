@@ -98,4 +98,7 @@ def trailers_of(error: ServingError | None) -> list[tuple[bytes, bytes]]:
         text = text[:MAX_ERROR_BYTES] + b"...TRUNCATED"
     # Percent-encoded: everything but printable ASCII, and the percent sign itself.
     encoded = quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    if encoded.endswith(" "):
+        # RFC 9113, section 8.2.1: a field value must not end with white space; the stream would be reset.
+        encoded = encoded[:-1] + "%20"
     return [(b"grpc-status", str(int(error.code)).encode()), (b"grpc-message", encoded.encode())]

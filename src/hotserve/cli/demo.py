@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hotserve.cli.serve import run_until_signal
 from hotserve.config.flags import parse_flags
 from hotserve.config.model_config import ModelConfig
 from hotserve.config.options import ServerOptions
 from hotserve.core.ids import ServableId
 from hotserve.core.source import AspiredTarget, AspiredVersion
-from hotserve.demo import MODEL_BASE_PATH, curl_line
+from hotserve.demo import MODEL_BASE_PATH, MODEL_NAME, curl_line
 from hotserve.observability.logs import configure_logging
 from hotserve.server.assemble import SourceThread
 from hotserve.server.server import Server
 from hotserve.sources.static import StaticSource
 
-from hotserve.cli.serve import run_until_signal
-
-MODEL_NAME = "digits"
 MODEL_VERSION = 1
 
 

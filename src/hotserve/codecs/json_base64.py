@@ -33,6 +33,14 @@ def decode_base64(text: str) -> bytes:
     Raises:
         InvalidArgument: The text is no base64.
     """
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        # Not the canonical form, or not ASCII: what else is allowed takes more passes over the text.
+        return _decode_leniently(text)
+
+
+def _decode_leniently(text: str) -> bytes:
     symbols = text.encode("utf-8", "surrogatepass").translate(_FROM_URL_SAFE, _WHITE_SPACE)
     data = symbols.rstrip(b"=.")
     missing = -len(data) % 4

@@ -48,13 +48,13 @@ def _read_quickly(body: bytes) -> JsonObject | None:
         return None
     decoder = _CAREFUL if _may_overflow(body) else _PLAIN
     try:
-        text = body.decode()
+        text = body.decode("utf-8", "surrogateescape")
         start = _OBJECT_FOLLOWS.match(text)
         if start is None:
             return None
         document, _ = decoder.raw_decode(text, start.end())
     except (ValueError, RecursionError):
-        # No UTF-8, no JSON, a number out of range or of thousands of digits, or nested too deeply for this parser.
+        # No JSON, a number out of range or of thousands of digits, or nested too deeply for this parser.
         return None
     return cast(JsonObject, document)
 
@@ -82,33 +82,37 @@ def _first_of_each_name(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     return members
 
 
-# Numbers that overflow a double are refused or become infinite by rules of their own (`json_reader`). To overflow, a
-# number needs an exponent of three digits, or as many digits before the point as the largest double has.
-_LARGE_EXPONENT = re.compile(r"[eE]\+?\d{3}")
-_DIGITS_OF_MAX: Final = 309
+# Numbers that overflow a double are refused or become infinite by rules of their own (`json_reader`), which differ from
+# the standard library's only for an exponent beyond 308 or for that many digits before the point.
+_LARGE_EXPONENT: Final = r"\+?0*(?:309|3[1-9]\d|[4-9]\d\d|[1-9]\d{3})"
+_IN_TOKEN = re.compile("[eE]" + _LARGE_EXPONENT)
 # Over a whole body: two patterns, for a search that begins with a literal is ten times as fast.
-_LARGE_EXPONENTS: Final = (re.compile(rb"e\+?\d{3}"), re.compile(rb"E\+?\d{3}"))
+_AFTER_SMALL_E = re.compile(b"e" + _LARGE_EXPONENT.encode())
+_AFTER_CAPITAL_E = re.compile(b"E" + _LARGE_EXPONENT.encode())
+_MANY_DIGITS: Final = 309
 # And every seventh byte is enough to find so long a run of digits. That it finds shorter ones too is harmless.
 _STRIDE: Final = 7
-_LONG_RUN: Final = b"0" * (_DIGITS_OF_MAX // _STRIDE)
+_LONG_RUN: Final = b"0" * (_MANY_DIGITS // _STRIDE)
 _DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 
 
 def _may_overflow(body: bytes) -> bool:
     """Whether some number of the body may overflow a double. False is certain; True may be owed to a string."""
-    return any(exponent.search(body) for exponent in _LARGE_EXPONENTS) or _LONG_RUN in body[::_STRIDE].translate(
-        _DIGITS_AS_ZERO
+    return (
+        _AFTER_SMALL_E.search(body) is not None
+        or _AFTER_CAPITAL_E.search(body) is not None
+        or _LONG_RUN in body[::_STRIDE].translate(_DIGITS_AS_ZERO)
     )
 
 
 def _careful_float(token: str) -> float:
-    if len(token) >= _DIGITS_OF_MAX or _LARGE_EXPONENT.search(token):
+    if len(token) >= _MANY_DIGITS or _IN_TOKEN.search(token):
         raise ValueError("for the exact reader")
     return float(token)
 
 
 def _careful_int(token: str) -> int:
-    if len(token) >= _DIGITS_OF_MAX:
+    if len(token) >= _MANY_DIGITS:
         raise ValueError("for the exact reader")
     return int(token)
 

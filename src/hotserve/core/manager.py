@@ -93,6 +93,7 @@ class Manager:
         self._changed = threading.Condition(self._lock)
         self._queue: deque[Event] = deque()
         self._feeding = False
+        self._closing = False
         self._serving: Mapping[str, _ServingVersions] = {}
         self._handles: dict[ServableId, VersionHandle] = {}
         self._load_pool = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="hotserve-load")
@@ -101,8 +102,10 @@ class Manager:
     # What sources call.
 
     def set_aspired(self, name: str, versions: Sequence[AspiredVersion]) -> None:
-        """See `AspiredTarget.set_aspired`."""
-        self._feed(Aspired(name, tuple(versions)))
+        """See `AspiredTarget.set_aspired`; does nothing once `close` has begun."""
+        with self._lock:
+            if not self._closing:
+                self._feed(Aspired(name, tuple(versions)))
 
     # What handlers call.
 
@@ -152,12 +155,20 @@ class Manager:
             )
 
     def close(self, timeout_seconds: float = 30.0) -> None:
-        """Unloads everything and ends the threads; waits for loads under way, which cannot be interrupted."""
-        names = self.model_names()
-        for name in names:
-            self.set_aspired(name, ())
+        """Unloads everything and ends the threads; waits for loads under way, which cannot be interrupted.
+
+        Args:
+            timeout_seconds: How long to wait for loads and leases. What is still busy then unloads when it is not any
+                more, on threads that stay for that.
+        """
+        with self._lock:
+            self._closing = True
+            names = self._reconciler.names()
+            for name in names:
+                self._feed(Aspired(name, ()))
         if not self.wait_settled(names, timeout_seconds):
             logger.warning("Some models were still busy %g s after the stop; leaving them.", timeout_seconds)
+            return
         self._load_pool.shutdown(wait=False, cancel_futures=True)
         self._unload_pool.shutdown(wait=False, cancel_futures=True)
 

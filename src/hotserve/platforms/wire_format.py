@@ -23,7 +23,7 @@ FIXED64 = 1
 LENGTH_DELIMITED = 2
 FIXED32 = 5
 
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 14
 _WINDOW_BYTES = 1 << 12
 _TAG_BYTES = 5
 _VARINT_BYTES = 10
@@ -158,18 +158,26 @@ class Message:
             if index + _TAG_BYTES + _VARINT_BYTES > len(window) and window_start + len(window) < end:
                 window = source.read(position, min(position + _WINDOW_BYTES, end))
                 window_start, index = position, 0
-            tag, index = read_varint(window, index, _TAG_BYTES)
+            # Nearly all tags and lengths are of one byte; a call for each would double the time.
+            if index < len(window) and window[index] < 0x80:
+                tag = window[index]
+                index += 1
+            else:
+                tag, index = read_varint(window, index, _TAG_BYTES)
             number, wire_type = tag >> 3, tag & 7
             if not 1 <= number < 1 << 29:
                 raise WireError(f"no field has the number {number} (byte {position})")
             start = window_start + index
-            if wire_type == LENGTH_DELIMITED:
-                value, index = read_varint(window, index)
-                start = window_start + index
-                position = start + value
-            elif wire_type == VARINT:
-                value, index = read_varint(window, index)
+            if wire_type in (LENGTH_DELIMITED, VARINT):
+                if index < len(window) and window[index] < 0x80:
+                    value = window[index]
+                    index += 1
+                else:
+                    value, index = read_varint(window, index)
                 position = window_start + index
+                if wire_type == LENGTH_DELIMITED:
+                    start = position
+                    position += value
             elif wire_type in (FIXED64, FIXED32):
                 size = 8 if wire_type == FIXED64 else 4
                 value = int.from_bytes(window[index : index + size], "little")

@@ -1,0 +1,130 @@
+"""Which platforms there are: one table, from a name to the files it knows and the loader it needs.
+
+A platform's loader is imported when its first version loads, so that a server of ONNX models needs no TensorFlow, and
+the other way round.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hotserve.core.loader import Loader
+from hotserve.errors import FailedPrecondition, InvalidArgument
+from hotserve.platforms.hashmap import HashmapFiles
+from hotserve.platforms.model_files import ModelFiles
+from hotserve.platforms.onnx_files import OnnxFiles
+from hotserve.platforms.saved_model_files import SavedModelFiles
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformEntry:
+    """One platform.
+
+    Attributes:
+        name: As `model_platform` in a model config names it.
+        loader: `module:Class` of the loader.
+        package: The Python package that must be importable for it; empty for none.
+        extra: The extra of hotserve that installs the package; empty when the package comes with hotserve.
+        files: What it knows of its files.
+    """
+
+    name: str
+    loader: str
+    package: str
+    extra: str
+    files: ModelFiles
+
+    @property
+    def install_command(self) -> str:
+        """What a user types to get the package."""
+        return f"pip install 'hotserve[{self.extra}]'" if self.extra else f"pip install {self.package}"
+
+
+# The order decides where a folder holds models of two kinds. Platforms of other packages, found through an entry
+# point, will follow these.
+PLATFORMS: Sequence[PlatformEntry] = (
+    PlatformEntry(
+        "tensorflow", "hotserve.platforms.tensorflow:TensorFlowLoader", "tensorflow", "tensorflow", SavedModelFiles()
+    ),
+    PlatformEntry("onnx", "hotserve.platforms.onnx:OnnxLoader", "onnxruntime", "", OnnxFiles()),
+    PlatformEntry("hashmap", "hotserve.platforms.hashmap:HashmapLoader", "", "", HashmapFiles()),
+)
+
+
+def recognise(path: Path) -> PlatformEntry | None:
+    """The platform of the model in a version folder, by its content; None when there is none, or none yet."""
+    for entry in PLATFORMS:
+        try:
+            if entry.files.recognise(path):
+                return entry
+        except OSError:
+            # A folder that cannot be read holds nothing that can be told; `missing_parts` says why.
+            return None
+    return None
+
+
+def missing_parts(path: Path) -> str | None:
+    """What a version folder lacks to be a whole model, in words for the user; None when it is complete.
+
+    Source: the words for a folder without a model are those of tensorflow/cc/saved_model/loader.cc.
+    """
+    entry = recognise(path)
+    if entry is not None:
+        return entry.files.missing_parts(path)
+    if (path / "export.meta").exists():
+        return "Session Bundle is deprecated and removed. Export the model again, as a SavedModel."
+    return (
+        "Specified file path does not appear to contain a SavedModel bundle (should have a file called"
+        f" `saved_model.pb`)\nSpecified file path: {path}\n{_what_is_there(path)}"
+        f" hotserve recognises {', '.join(entry.files.description for entry in PLATFORMS)}."
+    )
+
+
+def loader_for(name: str, **options: Any) -> Loader:
+    """Makes a platform's loader; imports its module on first use.
+
+    Args:
+        name: The platform.
+        options: Arguments of the loader's constructor.
+
+    Raises:
+        InvalidArgument: There is no such platform.
+        FailedPrecondition: The package that the platform needs is not installed, or does not work here.
+    """
+    entry = next((entry for entry in PLATFORMS if entry.name == name), None)
+    if entry is None:
+        raise InvalidArgument(f"There is no platform {name!r}. Expected one of {', '.join(e.name for e in PLATFORMS)}.")
+    if entry.package and importlib.util.find_spec(entry.package) is None:
+        raise FailedPrecondition(
+            f"Loading {entry.files.description} needs the Python package {entry.package}, which is not installed here."
+            f" Install it: {entry.install_command}"
+        )
+    module_name, class_name = entry.loader.split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise FailedPrecondition(
+            f"Loading {entry.files.description} needs the Python package {entry.package}, which cannot be imported"
+            f" here: {error}. Install it anew: {entry.install_command}"
+        ) from error
+    loader: Loader = getattr(module, class_name)(**options)
+    return loader
+
+
+def _what_is_there(path: Path) -> str:
+    """The folder's content in a sentence: the first names, and how many more."""
+    try:
+        names = sorted(child.name + "/" * child.is_dir() for child in path.iterdir())
+    except NotADirectoryError:
+        return "It is a file, expected a folder."
+    except OSError as error:
+        return f"It cannot be read: {error.strerror}."
+    if not names:
+        return "The folder is empty."
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"The folder holds {', '.join(names[:5])}{more}."

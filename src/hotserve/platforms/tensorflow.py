@@ -1,0 +1,155 @@
+"""The platform tensorflow: SavedModels, run by TensorFlow itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from hotserve.codecs.signature_def import signature_from_proto
+from hotserve.core.servable import Servable
+from hotserve.errors import InvalidArgument, ServingError
+from hotserve.platforms.memory import release_memory
+from hotserve.platforms.tensorflow_c_api import c_api
+from hotserve.platforms.tensorflow_session import Call, Endpoint, SavedModelSession, session_config
+from hotserve.protos.messages import SignatureDef, TensorInfo
+from hotserve.tensors import NUMPY_OF, Array, DType, Signature, dtype_of_array
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TAGS = ("serve",)
+
+_STRING_KINDS = "OSU"  # numpy's kinds of arrays that hold strings
+
+_MAX_CALLS = 64
+"""How many sets of outputs of one signature are prepared. A session keeps an executor for every set that it has run,
+for ever; clients choose the sets."""
+
+
+class TensorFlowLoader:
+    """Loads SavedModels."""
+
+    def __init__(
+        self, tags: Sequence[str] = DEFAULT_TAGS, intra_op_threads: int = 0, inter_op_threads: int = -1
+    ) -> None:
+        """Makes a loader.
+
+        Args:
+            tags: The tags of the meta graph that is loaded.
+            intra_op_threads: How many threads one operation may use; 0 for as many as there are CPUs. All models share
+                the threads of the first.
+            inter_op_threads: How many operations may run at the same time in one session; -1 runs one after the other
+                in the calling thread, which is faster unless the graph has long parallel branches.
+        """
+        self._tags = tuple(tags)
+        self._intra_op_threads = intra_op_threads
+        self._inter_op_threads = inter_op_threads
+
+    def load(self, path: Path) -> Servable:
+        config = session_config(self._intra_op_threads, self._inter_op_threads)
+        session = SavedModelSession(c_api(), path, self._tags, config)
+        try:
+            return TensorFlowServable(session)
+        except BaseException:
+            session.close()
+            raise
+
+
+class TensorFlowServable:
+    """A SavedModel in a session."""
+
+    def __init__(self, session: SavedModelSession) -> None:
+        """Takes the session over, to be closed by `unload`.
+
+        Raises:
+            InvalidArgument: A signature cannot be read.
+        """
+        self._session = session
+        self._callables: dict[str, _Callable] = {}
+        signatures: dict[str, Signature] = {}
+        for name, serialized in session.signature_defs.items():
+            signatures[name] = signature_from_proto(serialized)
+            self._callables[name] = _Callable(name, SignatureDef.FromString(serialized), session)
+        self._signatures = MappingProxyType(signatures)
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        return self._signatures
+
+    def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        return self._callables[signature_name].run(inputs, outputs)
+
+    def unload(self) -> None:
+        self._session.close()
+        release_memory()
+
+
+class _Callable:
+    """One signature, with a prepared call for each set of outputs that was wanted so far.
+
+    `_lock` guards `_calls`, which is only added to.
+    """
+
+    def __init__(self, name: str, signature: SignatureDef, session: SavedModelSession) -> None:
+        self._name = name
+        self._session = session
+        self._feeds, problem = self._resolve("input", signature.inputs)
+        self._fetches, output_problem = self._resolve("output", signature.outputs)
+        self._problem = problem or output_problem
+        self._calls: dict[tuple[str, ...], Call] = {}
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """See `Servable.run`."""
+        if self._problem:
+            raise InvalidArgument(self._problem)
+        values = [self._checked(alias, feed, inputs[alias]) for alias, feed in self._feeds.items()]
+        aliases = tuple(outputs)
+        call = self._calls.get(aliases)
+        if call is None:
+            aliases, call = self._prepare(aliases)
+        results = dict(zip(aliases, self._session.run(call, values), strict=True))
+        return {alias: results[alias] for alias in outputs}
+
+    def _prepare(self, aliases: tuple[str, ...]) -> tuple[tuple[str, ...], Call]:
+        """The call for a set of outputs, or for all outputs when too many sets have been asked for."""
+        with self._lock:
+            if len(self._calls) >= _MAX_CALLS:
+                aliases = tuple(self._fetches)
+            call = self._calls.get(aliases)
+            if call is None:
+                call = Call(tuple(self._feeds.values()), [self._fetches[alias] for alias in aliases])
+                self._calls[aliases] = call
+            return aliases, call
+
+    def _checked(self, alias: str, feed: Endpoint, value: Array) -> Array:
+        """The array, if it is of the type that the graph takes: a signature may declare another."""
+        is_string = feed.dtype is DType.STRING
+        if is_string != (value.dtype.kind in _STRING_KINDS) or not (is_string or value.dtype == NUMPY_OF.get(feed.dtype)):
+            raise InvalidArgument(
+                f"Expects arg[{list(self._feeds).index(alias)}] to be {feed.dtype.label} but"
+                f" {dtype_of_array(value).label} is provided. The signature {self._name} declares input {alias}"
+                f" otherwise than the graph's {feed.name}; export the model again."
+            )
+        return value
+
+    def _resolve(self, kind: str, infos: Mapping[str, TensorInfo]) -> tuple[Mapping[str, Endpoint], str]:
+        """The graph's tensors for a signature's aliases, sorted; and why the signature cannot be called, if so."""
+        found: dict[str, Endpoint] = {}
+        for alias in sorted(infos):
+            encoding = infos[alias].WhichOneof("encoding")
+            if encoding != "name":
+                what = {"coo_sparse": "a sparse tensor", "composite_tensor": "a composite tensor"}.get(
+                    encoding or "", "a tensor without a name"
+                )
+                return found, (
+                    f"Signature {self._name} cannot be called: its {kind} {alias} is {what}, and only dense tensors can"
+                    " be sent. Export a signature that takes and gives dense tensors."
+                )
+            try:
+                found[alias] = self._session.find(infos[alias].name)
+            except ServingError as error:
+                return found, f"Signature {self._name} cannot be called: its {kind} {alias} is no tensor: {error.message}."
+        return found, ""
