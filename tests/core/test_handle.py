@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -187,7 +188,7 @@ def interrupt(at: int, action: Callable[[], None], other: Callable[[], None]) ->
     """Runs `action`, and `other` before its bytecode number `at` in handle.py; returns whether it came so far."""
     seen = 0
 
-    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., object] | None:
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal seen
         if frame.f_code.co_filename != VersionHandle.withdraw.__code__.co_filename:
             return None

@@ -137,6 +137,29 @@ def test_a_label_takes_effect_when_its_version_becomes_available(stages: Callabl
     stage.manager.lease(ModelSpec("m", label="stable")).release()
 
 
+class WatchedLabels(Labels):
+    """Looks, as a label takes effect, whether its version is found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manager: Manager | None = None
+        self.found: list[bool] = []
+
+    def on_available(self, id: ServableId) -> None:
+        assert self.manager is not None
+        self.found.append(self.manager.is_available(id.name))
+        super().on_available(id)
+
+
+def test_a_version_is_found_before_its_labels_take_effect(stages: Callable[..., Stage]) -> None:
+    labels = WatchedLabels()
+    stage = stages(labels=labels)
+    labels.manager = stage.manager
+    stage.source.aspire("m", 1)
+    stage.settle()
+    assert labels.found == [True]
+
+
 def test_a_label_of_a_version_that_is_gone_says_that_the_version_is_not_found(stages: Callable[..., Stage]) -> None:
     labels = Labels()
     labels.configure("m", {"old": 1})

@@ -99,7 +99,7 @@ def test_a_withdrawn_version_unloads_when_it_is_drained_and_not_before() -> None
 
 
 def test_the_same_list_again_changes_nothing() -> None:
-    events = [aspire(V1, V2), Loaded(V2), Loaded(V1)]
+    events: list[Event] = [aspire(V1, V2), Loaded(V2), Loaded(V1)]
     assert all(after(*events[:count]).handle(aspire(V1, V2)) == [] for count in range(1, len(events) + 1))
 
 

@@ -154,9 +154,7 @@ def spoil(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [onnx_version, saved_model_version], ids=["onnx", "saved_model"])
-def test_fifty_swaps_do_not_grow_the_memory(
-    write: Callable[[Path, int, int], None], tmp_path: Path
-) -> None:
+def test_fifty_swaps_do_not_grow_the_memory(write: Callable[[Path, int, int], None], tmp_path: Path) -> None:
     base_path = tmp_path / "m"
     ballast_bytes = 4_000_000
     write(tmp_path / "model", 0, ballast_bytes)

@@ -35,7 +35,11 @@ def test_sigterm_under_load_answers_every_request_it_has_accepted(attempt: int, 
             stop = asyncio.Event()
             clients = [
                 RestClient(
-                    "127.0.0.1", server.rest_port, "/v1/models/m:predict", body, lambda b: right(np.array(predictions(b)))
+                    "127.0.0.1",
+                    server.rest_port,
+                    "/v1/models/m:predict",
+                    body,
+                    lambda b: right(np.array(predictions(b))),
                 )
                 for _ in range(CONNECTIONS)
             ]

@@ -243,7 +243,7 @@ def test_a_missing_folder_waits(tmp_path: Path) -> None:
 
 # Any copy.
 
-Step = Callable[[Folder], None]
+Step = Callable[[Folder], object]
 
 
 def writing(name: str, size: int) -> Step:

@@ -211,7 +211,7 @@ def test_a_base_path_that_appears_later_is_served_then(disk: Disk) -> None:
     assert folder.problem == ""
 
 
-def test_a_base_path_that_is_away_for_a_while_is_forgotten_nothing_of(disk: Disk) -> None:
+def test_nothing_is_forgotten_of_a_base_path_that_was_away_for_a_while(disk: Disk) -> None:
     disk.add("1")
     folder = watch(disk, Latest())
     assert folder.find()

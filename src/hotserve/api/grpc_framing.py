@@ -20,6 +20,9 @@ MAX_ERROR_BYTES = 1024
 COMPRESS_FROM_BYTES = 1024
 """Smaller answers are not worth packing."""
 
+_PRINTABLE = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+"""What stands for itself in `grpc-message`, beside letters and digits: printable ASCII without the percent sign."""
+
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS_OF = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -47,7 +50,7 @@ def unframe(body: bytes, encoding: str, max_bytes: int) -> bytes:
         max_bytes: The largest message, also after unpacking.
 
     Raises:
-        InvalidArgument: The body is not exactly one message.
+        InvalidArgument: The body is not exactly one message, or cannot be unpacked.
         ResourceExhausted: The message is too large.
         Unimplemented: It is packed in a way that is not known here.
     """
@@ -75,7 +78,7 @@ def unframe(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def frame(message: bytes, *, pack: bool) -> bytes:
-    """A message with its prefix; packed with gzip if `pack` says that the client takes it and it is worth it."""
+    """A message with its prefix; packed with gzip if `pack` says that the client wants it and it is worth it."""
     if pack and len(message) >= COMPRESS_FROM_BYTES:
         message = compress(message)
         return b"\x01" + len(message).to_bytes(4, "big") + message
@@ -95,10 +98,13 @@ def trailers_of(error: ServingError | None) -> list[tuple[bytes, bytes]]:
         return [(b"grpc-status", b"0")]
     text = error.message.encode("utf-8", "replace")
     if len(text) > MAX_ERROR_BYTES:
-        text = text[:MAX_ERROR_BYTES] + b"...TRUNCATED"
-    # Percent-encoded: everything but printable ASCII, and the percent sign itself.
-    encoded = quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        # Never in the middle of a character: grpcio reads a message that is no UTF-8 as Latin-1, all of it.
+        whole = text[:MAX_ERROR_BYTES].decode("utf-8", "ignore")
+        text = f"{whole}...TRUNCATED".encode()
+    encoded = quote(text, safe=_PRINTABLE)
+    # RFC 9113, section 8.2.1: a field value must not begin or end with white space; the stream would be reset.
     if encoded.endswith(" "):
-        # RFC 9113, section 8.2.1: a field value must not end with white space; the stream would be reset.
         encoded = encoded[:-1] + "%20"
+    if encoded.startswith(" "):
+        encoded = "%20" + encoded[1:]
     return [(b"grpc-status", str(int(error.code)).encode()), (b"grpc-message", encoded.encode())]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.health_service import HealthService
-from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, encode_tensor
+from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, serialize_tensor
 from hotserve.core.manager import Manager, ModelSpec
 from hotserve.errors import Code, Internal, InvalidArgument, ServingError, Unimplemented
 from hotserve.handlers.checks import check_input_names, explain, find_signature, select_outputs
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 Unary = Callable[[GrpcRequest], Awaitable[bytes]]
-ServerStreaming = Callable[[GrpcRequest], AsyncIterator[bytes]]
+ServerStreaming = Callable[[GrpcRequest], AsyncGenerator[bytes, None]]
 
 
 class GrpcServices:
@@ -45,9 +46,7 @@ class GrpcServices:
                 "/grpc.health.v1.Health/Check": health.check,
             }
         )
-        self.streaming: Mapping[str, ServerStreaming] = MappingProxyType(
-            {"/grpc.health.v1.Health/Watch": health.watch}
-        )
+        self.streaming: Mapping[str, ServerStreaming] = MappingProxyType({"/grpc.health.v1.Health/Watch": health.watch})
 
     async def call(self, request: GrpcRequest) -> bytes:
         """Answers one unary call.
@@ -69,7 +68,7 @@ class GrpcServices:
     async def _predict(self, request: GrpcRequest) -> bytes:
         start = time.perf_counter()
         message = _parse(messages.PredictRequest, request.message)
-        code = Code.OK
+        code = Code.INTERNAL  # what it stays if anything but a ServingError gets through
         version = ""
         try:
             spec = _model_spec(message)
@@ -88,10 +87,14 @@ class GrpcServices:
                 response = messages.PredictResponse()
                 _fill_spec(response.model_spec, lease.id.name, lease.id.version, name)
                 for alias in outputs:
-                    response.outputs[alias].CopyFrom(encode_tensor(answer[alias], signature.outputs[alias].dtype))
+                    response.outputs[alias].MergeFromString(serialize_tensor(answer[alias], signature.outputs[alias].dtype))
+                code = Code.OK
                 return bytes(response.SerializeToString())
         except ServingError as error:
             code = error.code
+            raise
+        except asyncio.CancelledError:
+            code = Code.DEADLINE_EXCEEDED if _is_over(request.timeout_seconds, start) else Code.CANCELLED
             raise
         finally:
             self._metrics.count_request(
@@ -126,6 +129,13 @@ def _parse(message_class: Any, data: bytes) -> Any:
         raise Internal(
             f"The {len(data)} bytes received are no {message_class.DESCRIPTOR.full_name} message: {error}"
         ) from error
+
+
+def _is_over(timeout_seconds: float | None, start: float) -> bool:
+    """Whether a call that was cancelled had come to its deadline."""
+    # The wire's timer began a little earlier than ours, and the client, whose began earlier still, hangs up as its own
+    # deadline passes.
+    return timeout_seconds is not None and time.perf_counter() - start >= 0.9 * timeout_seconds
 
 
 def _model_spec(message: Any) -> ModelSpec:

@@ -6,7 +6,7 @@ Source: grpc/doc/health-checking.md. `Watch` sends the status at once, then when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from google.protobuf.message import DecodeError
 
@@ -49,7 +49,7 @@ class HealthService:
             )
         return _answer(_SERVING if serving else _NOT_SERVING)
 
-    async def watch(self, request: GrpcRequest) -> AsyncIterator[bytes]:
+    async def watch(self, request: GrpcRequest) -> AsyncGenerator[bytes, None]:
         """`Watch`: the status now and after every change, until the client goes or the server stops."""
         service = _service(request)
         loop = asyncio.get_running_loop()

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from hotserve.api.compression import gunzip
+from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.api.status_codes import HTTP_STATUS
+from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_request import decode_predict, signature_name
 from hotserve.codecs.json_response import encode_error, encode_predictions
@@ -43,6 +43,7 @@ _GET_ROUTE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MAX_VERSION = 2**63 - 1
+
 
 @dataclass(slots=True)
 class _Call:
@@ -92,9 +93,9 @@ class RestApi:
 
     async def handle(self, request: RestRequest) -> RestResponse:
         """Answers one request; never raises anything but cancellation."""
-        page = self._pages.get(request.path)
+        page = self._pages.get(request.path.partition("?")[0])
         if page is not None:
-            return page()
+            return page(request)
         if request.path[:4].lower() != "/v1/":
             return _error(
                 NotFound(
@@ -141,15 +142,14 @@ class RestApi:
             raise _malformed(request)
         name, version, label, verb = match_.groups()
         call.model = unquote(name)
+        if not verb.islower():
+            # As in the original: the route takes any case, and then there is nobody to answer.
+            raise _malformed(request)
         call.api = verb
         spec = _model_spec(name, version, label)
-        match verb:
-            case "predict":
-                return await self._predict_answer(request, spec, call)
-            case "classify" | "regress":
-                raise Unimplemented(f"The {verb} API is not available yet. The same signature answers to :predict.")
-            case _:
-                raise _malformed(request)
+        if verb != "predict":
+            raise Unimplemented(f"The {verb} API is not available yet. The same signature answers to :predict.")
+        return await self._predict_answer(request, spec, call)
 
     def _get(self, request: RestRequest, call: _Call) -> RestResponse:
         match_ = _GET_ROUTE.fullmatch(request.path)
@@ -183,35 +183,47 @@ class RestApi:
     def _plain_body(self, request: RestRequest) -> bytes:
         if "gzip" not in request.headers.get("content-encoding", ""):
             return request.body
-        return gunzip(request.body, self._max_message_bytes)
+        try:
+            return gunzip(request.body, self._max_message_bytes)
+        except InvalidArgument as error:
+            # The original takes such a body for an empty one.
+            raise InvalidArgument(
+                f"JSON Parse error: The document is empty. The body has the content encoding gzip. {error.message}"
+            ) from error
 
     def _lease(self, spec: ModelSpec, call: _Call) -> Lease:
         lease = self._manager.lease(spec)
         call.version = str(lease.id.version)
         return lease
 
-    def _healthz(self) -> RestResponse:
+    def _healthz(self, request: RestRequest) -> RestResponse:
         return RestResponse(200, b'{"status": "alive"}\n')
 
-    def _readyz(self) -> RestResponse:
+    def _readyz(self, request: RestRequest) -> RestResponse:
         readiness = self._health.readiness()
-        if readiness.ready:
-            status = "ready"
-        else:
-            status = "stopping" if readiness.stopping else "not ready"
+        status = "ready" if readiness.ready else "stopping" if readiness.stopping else "not ready"
         body = json.dumps({"status": status, "models": dict(readiness.models)}, indent=1) + "\n"
         return RestResponse(200 if readiness.ready else 503, body.encode())
 
-    def _metrics_page(self) -> RestResponse:
+    def _metrics_page(self, request: RestRequest) -> RestResponse:
+        if request.path != prometheus.DEFAULT_PATH:
+            text = f"Unexpected path: {request.path}. Should be {prometheus.DEFAULT_PATH}"
+            return RestResponse(HTTP_STATUS[Code.INVALID_ARGUMENT], text.encode(), prometheus.CONTENT_TYPE)
         return RestResponse(200, prometheus.render(self._metrics.all()), prometheus.CONTENT_TYPE)
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> ModelSpec:
-    number = None if version is None else int(version)
-    if number is not None and number > _MAX_VERSION:
-        # The original answers with an empty body here.
-        raise InvalidArgument(f"Failed to convert version: {version} to numeric. The largest is {_MAX_VERSION}.")
+    number = None if version is None else _version_number(version)
     return ModelSpec(unquote(name), number, None if label is None else unquote(label))
+
+
+def _version_number(digits: str) -> int:
+    significant = digits.lstrip("0") or "0"
+    # By length first: Python refuses to read thousands of digits.
+    if len(significant) <= len(str(_MAX_VERSION)) and int(significant) <= _MAX_VERSION:
+        return int(significant)
+    # The original answers with an empty body here.
+    raise InvalidArgument(f"Failed to convert version: {digits} to numeric. The largest is {_MAX_VERSION}.")
 
 
 def _find_signature(lease: Lease, wanted: str) -> tuple[str, Signature]:
@@ -219,9 +231,7 @@ def _find_signature(lease: Lease, wanted: str) -> tuple[str, Signature]:
     name = wanted or DEFAULT_SIGNATURE
     signature = lease.servable.signatures.get(name)
     if signature is None:
-        raise InvalidArgument(
-            f'Serving signature name: "{name}" not found in signature def. {other_signatures(lease)}'
-        )
+        raise InvalidArgument(f'Serving signature name: "{name}" not found in signature def. {other_signatures(lease)}')
     if not signature.inputs:
         raise InvalidArgument(
             f"Failed to get input map for signature: {wanted or 'DEFAULT'}. A signature without inputs can be called"
@@ -235,4 +245,6 @@ def _malformed(request: RestRequest) -> InvalidArgument:
 
 
 def _error(error: ServingError) -> RestResponse:
-    return RestResponse(HTTP_STATUS[error.code], encode_error(error.message))
+    # HTTP has a status of its own for a body that is too large; 429 would make clients try again.
+    status = CONTENT_TOO_LARGE if isinstance(error, UnpacksTooLarge) else HTTP_STATUS[error.code]
+    return RestResponse(status, encode_error(error.message))

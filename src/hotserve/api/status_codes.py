@@ -31,3 +31,6 @@ HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
         Code.UNAUTHENTICATED: 401,
     }
 )
+
+CONTENT_TOO_LARGE = 413
+"""What HTTP has beside the table: a body over the limit, which is RESOURCE_EXHAUSTED to gRPC."""

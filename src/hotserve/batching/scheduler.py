@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hotserve.core.handle import Lease
-from hotserve.errors import DeadlineExceeded
+from hotserve.errors import DeadlineExceeded, Unavailable
 from hotserve.tensors import Array
 
 
@@ -51,15 +51,22 @@ class EngineThreads:
 
         Raises:
             DeadlineExceeded: The time is over.
+            Unavailable: `close` has been called, or the system has no thread left.
             ServingError: What the servable raises.
         """
         hold = lease.share()
-        future = self._pool.submit(hold.servable.run, signature_name, inputs, outputs)
+        try:
+            future = self._pool.submit(hold.servable.run, signature_name, inputs, outputs)
+        except RuntimeError as error:
+            hold.release()
+            raise Unavailable(f"No engine thread takes the request: {error}. Send it again, later.") from error
         future.add_done_callback(lambda _: hold.release())
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds) as limit:
                 return await asyncio.wrap_future(future)
         except TimeoutError:
+            if not limit.expired():
+                raise  # the servable's own
             raise DeadlineExceeded(
                 f"Timed out waiting for notification: no answer within {timeout_seconds:g} s. The deadline comes from"
                 " the client (gRPC) or from --rest_api_timeout_in_ms (REST)."

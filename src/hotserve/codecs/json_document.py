@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final, cast
+from typing import Final
 
 from hotserve.codecs.json_debug import debug_string
 from hotserve.codecs.json_reader import read_document
@@ -44,7 +44,8 @@ def parse_document(body: bytes) -> JsonObject:
 
 def _read_quickly(body: bytes) -> JsonObject | None:
     """The body's object by the standard library; None wherever that could differ from `read_document`."""
-    if b"\\u" in body and _DOUBTFUL_ESCAPE.search(body):
+    # One byte is found much faster than two, and most bodies have no escapes.
+    if b"\\" in body and b"\\u" in body and _DOUBTFUL_ESCAPE.search(body):
         return None
     decoder = _CAREFUL if _may_overflow(body) else _PLAIN
     try:
@@ -52,11 +53,11 @@ def _read_quickly(body: bytes) -> JsonObject | None:
         start = _OBJECT_FOLLOWS.match(text)
         if start is None:
             return None
-        document, _ = decoder.raw_decode(text, start.end())
+        document: JsonObject = decoder.raw_decode(text, start.end())[0]
     except (ValueError, RecursionError):
         # No JSON, a number out of range or of thousands of digits, or nested too deeply for this parser.
         return None
-    return cast(JsonObject, document)
+    return document
 
 
 _OBJECT_FOLLOWS = re.compile("\ufeff?[ \t\n\r]*(?={)")
@@ -86,7 +87,7 @@ def _first_of_each_name(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
 # the standard library's only for an exponent beyond 308 or for that many digits before the point.
 _LARGE_EXPONENT: Final = r"\+?0*(?:309|3[1-9]\d|[4-9]\d\d|[1-9]\d{3})"
 _IN_TOKEN = re.compile("[eE]" + _LARGE_EXPONENT)
-# Over a whole body: two patterns, for a search that begins with a literal is ten times as fast.
+# Over a whole body: two patterns, for a search that begins with a literal is several times as fast.
 _AFTER_SMALL_E = re.compile(b"e" + _LARGE_EXPONENT.encode())
 _AFTER_CAPITAL_E = re.compile(b"E" + _LARGE_EXPONENT.encode())
 _MANY_DIGITS: Final = 309

@@ -65,6 +65,6 @@ def _value_in_order(value: Any, field: FieldDescriptor) -> Any:
         return value
     if field.message_type.GetOptions().map_entry:
         return {key: _value_in_order(value[key], field.message_type.fields_by_name["value"]) for key in sorted(value)}
-    if field.is_repeated:
+    if isinstance(value, list):
         return [_in_field_order(item, field.message_type) for item in value]
     return _in_field_order(value, field.message_type)

@@ -193,5 +193,3 @@ def _shown(value: FlagValue) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hotserve.errors import ConfigError
+
+_MAX_INT32 = 2**31 - 1
+_MAX_SECONDS = _MAX_INT32  # 68 years: below what timers and condition variables take
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
@@ -37,3 +42,25 @@ class ServerOptions:
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
     num_load_threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses values that nothing could be done with.
+
+        Raises:
+            ConfigError: As said.
+        """
+        if self.max_message_bytes < 1:
+            raise ConfigError(f"--max_message_bytes={self.max_message_bytes}: expected a number of bytes from 1 on.")
+        if not 0 <= self.drain_timeout_seconds <= _MAX_SECONDS:
+            raise ConfigError(
+                f"--drain_timeout_seconds={self.drain_timeout_seconds:g}: expected seconds from 0 to {_MAX_SECONDS}."
+            )
+        if not -_MAX_SECONDS <= self.file_system_poll_wait_seconds <= _MAX_SECONDS:
+            raise ConfigError(
+                f"--file_system_poll_wait_seconds={self.file_system_poll_wait_seconds:g}: expected seconds up to"
+                f" {_MAX_SECONDS}."
+            )
+        if not -_MAX_INT32 <= self.rest_api_timeout_in_ms <= _MAX_INT32:
+            raise ConfigError(
+                f"--rest_api_timeout_in_ms={self.rest_api_timeout_in_ms}: expected milliseconds up to {_MAX_INT32}."
+            )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hotserve.core.handle import Lease
 from hotserve.errors import FailedPrecondition, InvalidArgument, ServingError
-from hotserve.tensors import DEFAULT_SIGNATURE, Array, Signature, dtype_of_array, shape_text
+from hotserve.tensors import DEFAULT_SIGNATURE, NUMPY_OF, Array, Signature, dtype_of_array, shape_text
 
 INIT_OP_SIGNATURE = "__saved_model_init_op"
 
@@ -102,7 +102,8 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Array]) -> None:
     for position, (alias, spec) in enumerate(sorted(signature.inputs.items())):
         array = inputs[alias]
         came = dtype_of_array(array)
-        if spec.dtype.numpy != came.numpy:
+        # Some types of graphs, resources among them, have no arrays: whatever came is not of such a type.
+        if NUMPY_OF.get(spec.dtype) != came.numpy:
             raise InvalidArgument(
                 f"Expects arg[{position}] to be {spec.dtype.label} but {came.label} is provided:"
                 f" input {alias} is {spec}, and {came.label} {shape_text(array.shape)} came"

@@ -40,9 +40,7 @@ class Health:
         stopping: Set once the server has been told to stop; it is not ready from then on.
     """
 
-    def __init__(
-        self, manager: Manager, model_names: Sequence[str], problems: Callable[[], Mapping[str, str]]
-    ) -> None:
+    def __init__(self, manager: Manager, model_names: Sequence[str], problems: Callable[[], Mapping[str, str]]) -> None:
         """Makes a health check.
 
         Args:

@@ -40,6 +40,11 @@ def _add(answer: Any, status: VersionStatus) -> None:
     entry.status.SetInParent()
     if status.error is not None:
         entry.status.error_code = int(status.error.code)
-        entry.status.error_message = status.error.message
+        entry.status.error_message = _utf8(status.error.message)
     elif status.state is State.START and status.waiting_for:
-        entry.status.error_message = f"Waiting for {status.waiting_for}"
+        entry.status.error_message = _utf8(f"Waiting for {status.waiting_for}")
+
+
+def _utf8(text: str) -> str:
+    """The text without what a message cannot hold: the name of a file may be any bytes, and stand in an error."""
+    return text.encode("utf-8", "replace").decode()

@@ -16,6 +16,9 @@ LATENCY_LIMITS_US = tuple(10 * 1.8**i for i in range(33))
 MAX_UNKNOWN_MODELS = 1000
 """How many names of models that do not exist get cells of their own."""
 
+MAX_NAME_CHARACTERS = 256
+"""Longer names than that get no cells of their own, unless a model of that name has answered."""
+
 OTHER_MODELS = "(other)"
 """The name under which all further ones are counted: a client cannot fill the memory with made-up names."""
 
@@ -105,6 +108,7 @@ class Metrics:
             ("model_name", "version", "API", "entrypoint"),
             LATENCY_LIMITS_US,
         )
+        self._answering_models: set[str] = set()
         self._unknown_models: set[str] = set()
 
     def all(self) -> tuple[Counter | Histogram, ...]:
@@ -124,7 +128,9 @@ class Metrics:
             status: The name of the canonical code.
             microseconds: From the request's last byte to the answer.
         """
-        if not version:
+        if version:
+            self._answering_models.add(model)
+        else:
             model = self._bounded(model)
         self.request_count.add(model, status)
         self.requests.add(model, version, api, entrypoint, status)
@@ -133,9 +139,9 @@ class Metrics:
             self.request_duration.observe(microseconds, model, version, api, entrypoint)
 
     def _bounded(self, model: str) -> str:
-        if model in self._unknown_models:
+        if model in self._answering_models or model in self._unknown_models:
             return model
-        if len(self._unknown_models) >= MAX_UNKNOWN_MODELS:
+        if len(self._unknown_models) >= MAX_UNKNOWN_MODELS or len(model) > MAX_NAME_CHARACTERS:
             return OTHER_MODELS
         self._unknown_models.add(model)
         return model

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from hotserve.core.servable import Servable
-from hotserve.errors import InvalidArgument, NotFound
-from hotserve.platforms.registry import loader_for, missing_parts, recognise
+from hotserve.errors import ConfigError, InvalidArgument, NotFound
+from hotserve.platforms.registry import PLATFORMS, loader_for, missing_parts, recognise
 from hotserve.platforms.warmup import warm_up
 
 logger = logging.getLogger(__name__)
@@ -15,6 +15,20 @@ logger = logging.getLogger(__name__)
 ANY_PLATFORM = ("", "tensorflow")
 """Configured platforms that bind to nothing: TensorFlow Serving knows `tensorflow` only, so that its config files say
 so about every model; the folder tells what it really is."""
+
+
+def check_platform(model_name: str, platform: str) -> None:
+    """Refuses a configured platform that there is not.
+
+    Raises:
+        ConfigError: As said.
+    """
+    names = [entry.name for entry in PLATFORMS]
+    if platform and platform not in names:
+        raise ConfigError(
+            f"Model {model_name} requests unsupported platform {platform}. Platforms: {', '.join(names)}. Without"
+            " model_platform, the content of the version folder tells."
+        )
 
 
 class ByContentLoader:

@@ -25,6 +25,10 @@ PREFERRED_FILE = "model.onnx"
 
 _MODEL_GRAPH, _MODEL_OPSET_IMPORT, _MODEL_FUNCTIONS = 7, 8, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE_INITIALIZER = 1, 5, 15
+_GRAPH_INPUT_OUTPUT = (11, 12)
+_VALUE_NAME, _VALUE_TYPE = 1, 2  # ValueInfoProto
+_TYPE_TENSOR = 1  # TypeProto
+_TENSOR_TYPE_SHAPE = 2  # TypeProto.Tensor
 _FUNCTION_NODE = 7
 _NODE_ATTRIBUTE = 5
 _ATTRIBUTE_GRAPHS = (6, 11)
@@ -152,6 +156,24 @@ def read_external_data(file: Path) -> Sequence[ExternalData]:
     return [ExternalData(location, size) for location, size in needed.items()]
 
 
+def read_names_without_shape(file: Path) -> frozenset[str]:
+    """The names of the model's inputs and outputs that have no declared shape, so that any rank goes.
+
+    Raises:
+        WireError: The file is no whole model.
+        OSError: It cannot be read.
+    """
+    names: set[str] = set()
+    with FileBytes(file) as source:
+        for graph in Message(source).children(_MODEL_GRAPH):
+            for field in graph.fields():
+                if field.number in _GRAPH_INPUT_OUTPUT:
+                    value = graph.child(field)
+                    if not _has_shape(value):
+                        names.update(value.text(part) for part in value.fields() if part.number == _VALUE_NAME)
+    return frozenset(names)
+
+
 def _missing_data(path: Path, data: ExternalData) -> str | None:
     try:
         size = (path / data.location).stat().st_size
@@ -247,3 +269,12 @@ def _count(entries: Mapping[str, str], key: str) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 19:
         raise WireError(f"the {key} of external data is {text!r}, expected a number of bytes")
     return int(text)
+
+
+def _has_shape(value: Message) -> bool:
+    """Whether a ValueInfoProto is of a tensor type with a shape."""
+    for kind in value.children(_VALUE_TYPE):
+        for tensor in kind.children(_TYPE_TENSOR):
+            if any(field.number == _TENSOR_TYPE_SHAPE for field in tensor.fields()):
+                return True
+    return False

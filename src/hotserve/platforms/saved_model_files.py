@@ -9,7 +9,8 @@ A folder is complete when
 What bytes alone cannot tell: a `saved_model.pb` cut exactly between two meta graphs, an asset cut short (nothing says
 how long it should be), and optional files that are not there at all (`assets.extra/`).
 
-Source: tensorflow/core/protobuf/{saved_model,meta_graph,saver}.proto, tensorflow/cc/saved_model/{constants.h,loader.cc}.
+Source: saved_model.proto, meta_graph.proto and saver.proto in tensorflow/core/protobuf, and
+tensorflow/cc/saved_model/loader.cc.
 """
 
 from __future__ import annotations

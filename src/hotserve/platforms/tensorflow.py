@@ -127,7 +127,9 @@ class _Callable:
     def _checked(self, alias: str, feed: Endpoint, value: Array) -> Array:
         """The array, if it is of the type that the graph takes: a signature may declare another."""
         is_string = feed.dtype is DType.STRING
-        if is_string != (value.dtype.kind in _STRING_KINDS) or not (is_string or value.dtype == NUMPY_OF.get(feed.dtype)):
+        if is_string != (value.dtype.kind in _STRING_KINDS) or not (
+            is_string or value.dtype == NUMPY_OF.get(feed.dtype)
+        ):
             raise InvalidArgument(
                 f"Expects arg[{list(self._feeds).index(alias)}] to be {feed.dtype.label} but"
                 f" {dtype_of_array(value).label} is provided. The signature {self._name} declares input {alias}"
@@ -151,5 +153,8 @@ class _Callable:
             try:
                 found[alias] = self._session.find(infos[alias].name)
             except ServingError as error:
-                return found, f"Signature {self._name} cannot be called: its {kind} {alias} is no tensor: {error.message}."
+                return (
+                    found,
+                    f"Signature {self._name} cannot be called: its {kind} {alias} is no tensor: {error.message}.",
+                )
         return found, ""

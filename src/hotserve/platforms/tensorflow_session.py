@@ -69,7 +69,7 @@ class SavedModelSession:
         serialized = config.SerializeToString()
         meta_graph = api.quick.TF_NewBuffer()
         options = api.quick.TF_NewSessionOptions()
-        self._graph = api.quick.TF_NewGraph()
+        self._graph = api.slow.TF_NewGraph()
         try:
             with Status(api) as status:
                 api.quick.TF_SetConfig(options, serialized, len(serialized), status.address)
@@ -145,7 +145,7 @@ class SavedModelSession:
                     None,
                     status.address,
                 )
-            return [array_of(api, result) for result in results]
+            return [array_of(api, result) for result in results if result]
         finally:
             for tensor in (*feeds, *results):
                 if tensor:

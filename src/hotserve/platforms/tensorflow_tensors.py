@@ -75,11 +75,10 @@ def array_of(api: CApi, tensor: int) -> Array:
     data = api.quick.TF_TensorData(tensor)
     if dtype is DType.STRING:
         return _strings(api, data, size, shape)
-    array = np.empty(shape, dtype.numpy)
     if size < _LARGE_BYTES:
-        array = np.frombuffer(ctypes.string_at(data, size), dtype.numpy).reshape(shape)
-    else:
-        ctypes.memmove(_address(array), data, size)
+        return np.frombuffer(ctypes.string_at(data, size), dtype.numpy).reshape(shape)
+    array = np.empty(shape, dtype.numpy)
+    ctypes.memmove(_address(array), data, size)
     return array
 
 
@@ -124,10 +123,13 @@ def _strings(api: CApi, data: int, size: int, shape: tuple[int, ...]) -> Array:
 _string_memory: dict[int, Any] = {}
 
 
-@Deallocator
-def _FREE_STRINGS(data: int, size: int, _argument: int | None) -> None:  # noqa: N802  a constant that C calls
+def _free_strings(data: int, size: int, _argument: int | None) -> None:
     """Called by TensorFlow in whichever thread lets a string tensor go last."""
     dealloc = c_api().quick.TF_StringDealloc
     for address in range(data, data + size, _STRING_BYTES):
         dealloc(address)
     _string_memory.pop(data, None)
+
+
+# C calls this object; it must live as long as the process.
+_FREE_STRINGS = Deallocator(_free_strings)

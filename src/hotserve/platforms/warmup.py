@@ -27,9 +27,9 @@ MAX_INPUT_BYTES = 1 << 28
 def warm_up(servable: Servable) -> None:
     """Runs every signature that has inputs once.
 
-    Unknown dimensions are 1; values are the input's default, or else zero, False or an empty string. An input of unknown
-    rank is a batch of one, or a scalar if that is refused. A signature without inputs is not run: it can only be one
-    that changes or initialises something.
+    Unknown dimensions are 1; values are the input's default, or else zero, False or an empty string. An input of
+    unknown rank is a batch of one, or a scalar if that is refused. A signature without inputs is not run: it can only
+    be one that changes or initialises something.
 
     Raises:
         ServingError: A signature fails in a way that has nothing to do with the values: a variable without a value, an
@@ -66,9 +66,7 @@ def made_up_inputs(signature: Signature, unknown_rank: tuple[int, ...] = (1,)) -
     return inputs
 
 
-def _run(
-    servable: Servable, name: str, signature: Signature, unknown_rank: tuple[int, ...]
-) -> ServingError | None:
+def _run(servable: Servable, name: str, signature: Signature, unknown_rank: tuple[int, ...]) -> ServingError | None:
     """Runs a signature; returns the refusal of the values, if there was one."""
     inputs = made_up_inputs(signature, unknown_rank)
     if inputs is None:

@@ -213,7 +213,9 @@ class Message:
         """
         message = self.child(field)
         if field.value > _MAX_TEXT_BYTES:
-            raise WireError(f"field {field.number} at byte {field.start} has {field.value} bytes, expected a short text")
+            raise WireError(
+                f"field {field.number} at byte {field.start} has {field.value} bytes, expected a short text"
+            )
         return self.source.read(message.start, message.end).decode("utf-8", "surrogateescape")
 
 

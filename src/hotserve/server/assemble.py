@@ -21,7 +21,7 @@ from hotserve.errors import ConfigError
 from hotserve.handlers.health import Health
 from hotserve.handlers.predict import Predict
 from hotserve.observability.metrics import Metrics
-from hotserve.platforms.by_content import ByContentLoader
+from hotserve.platforms.by_content import ByContentLoader, check_platform
 from hotserve.platforms.registry import missing_parts
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
@@ -101,7 +101,12 @@ def assemble(options: ServerOptions, models: Sequence[ModelConfig], source: Sour
         options: What the server is told.
         models: What it serves.
         source: Makes the source of versions.
+
+    Raises:
+        ConfigError: A model asks for a platform that there is not.
     """
+    for model in models:
+        check_platform(model.name, model.platform)
     platforms = {model.name: model.platform for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:

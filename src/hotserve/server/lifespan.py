@@ -123,9 +123,7 @@ class Lifespan:
                 servers.append(server)
             self._announce()
             on_ready()
-            await asyncio.wait(
-                (*tasks, asyncio.ensure_future(self._stop.wait())), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((*tasks, asyncio.ensure_future(self._stop.wait())), return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._bid_farewell()
             for server in servers:

@@ -1,0 +1,205 @@
+"""A closed loop of clients against one server, in a process of its own; every answer is compared with the right one.
+
+Each connection has one request under way and sends the next as soon as it has the answer. At the end of the time the
+requests under way are finished and counted. Writes one JSON object to standard output:
+
+    python benchmarks/load.py --wire=rest --port=8501 --connections=16 --seconds=3
+
+A wrong answer, an error status or a lost connection ends the run with exit code 1 and says on standard error which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import uvloop
+from digits import WIRES, Example, Wire, examples
+from http1_client import Http1Connection
+from http2_client import Http2Connection
+
+from hotserve.demo import MODEL_NAME
+
+TOLERANCE = 1e-5
+"""How far a probability may be off: batches of other sizes and other numbers of threads round otherwise."""
+
+DEFAULT_PATHS = MappingProxyType(
+    {"rest": f"/v1/models/{MODEL_NAME}:predict", "grpc": "/tensorflow.serving.PredictionService/Predict"}
+)
+"""Where TensorFlow Serving's API has them."""
+
+
+class Connection(Protocol):
+    """A client's end of one connection."""
+
+    async def call(self, request: bytes) -> bytes:
+        """Sends one request and waits for the body of its answer."""
+        ...
+
+    def close(self) -> None:
+        """Hangs up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What the clients saw.
+
+    Attributes:
+        answers: How many requests were answered, all of them rightly.
+        seconds: From the first request to the last answer.
+        latency_ms: Percentile (`p50`, `p90`, `p99`, `max`) -> milliseconds from sending a request to having its answer.
+        client_cpu_seconds: What the clients themselves used of the processors in that time.
+    """
+
+    answers: int
+    seconds: float
+    latency_ms: dict[str, float]
+    client_cpu_seconds: float
+
+
+class WrongAnswerError(Exception):
+    """An answer is not what the model says."""
+
+
+class Checker:
+    """Compares answers with the right ones, and remembers what it has found right: servers repeat themselves."""
+
+    def __init__(self, wire: Wire, expected: Sequence[Example]) -> None:
+        self._read = wire.read
+        self._expected = expected
+        self._right: list[set[bytes]] = [set() for _ in expected]
+
+    def check(self, index: int, answer: bytes) -> None:
+        """Takes the answer to the request of example `index`.
+
+        Raises:
+            WrongAnswerError: It is not the right one.
+        """
+        if answer in self._right[index]:
+            return
+        expected = self._expected[index].probabilities
+        try:
+            got = self._read(answer)
+        except (ValueError, KeyError, TypeError) as error:
+            raise WrongAnswerError(f"example {index}: expected probabilities, got {answer[:500]!r}: {error}") from error
+        if got.shape != expected.shape or not np.allclose(got, expected, rtol=0, atol=TOLERANCE):
+            raise WrongAnswerError(f"example {index}: expected {expected.tolist()}, got {got.tolist()}")
+        self._right[index].add(answer)
+
+
+async def run_load(
+    wire: str, host: str, port: int, path: str, *, connections: int, rows: int, seconds: float, requests: int
+) -> LoadResult:
+    """Runs the closed loop.
+
+    Args:
+        wire: `rest` or `grpc`.
+        host: Where the server listens.
+        port: Its port for this wire.
+        path: What to post to, or the full name of the method.
+        connections: How many clients there are, each with a connection of its own.
+        rows: Digits in each request.
+        seconds: No request is sent after this time.
+        requests: No more requests than these are sent; 0 for no such limit.
+
+    Raises:
+        WrongAnswerError: An answer is wrong.
+        ConnectionError: The server has hung up.
+        ValueError: An answer is an error.
+    """
+    work = examples(WIRES[wire], rows)
+    checker = Checker(WIRES[wire], work)
+    opened = await asyncio.gather(*(_connect(wire, host, port, path) for _ in range(connections)))
+    numbers = itertools.count() if requests == 0 else iter(range(requests))
+    latencies: list[float] = []
+    start, start_cpu = time.perf_counter(), time.process_time()
+
+    async def client(connection: Connection) -> None:
+        for number in numbers:
+            index = number % len(work)
+            sent = time.perf_counter()
+            if sent - start >= seconds:
+                return
+            answer = await connection.call(work[index].request)
+            latencies.append(time.perf_counter() - sent)
+            checker.check(index, answer)
+
+    try:
+        await asyncio.gather(*map(client, opened))
+        elapsed, used_cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    finally:
+        for connection in opened:
+            connection.close()
+    return LoadResult(len(latencies), elapsed, _percentiles_ms(latencies), used_cpu)
+
+
+async def _connect(wire: str, host: str, port: int, path: str) -> Connection:
+    client: Callable[[str, str], Http1Connection | Http2Connection]
+    client = Http1Connection if wire == "rest" else Http2Connection
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: client(f"{host}:{port}", path), host, port)
+    return connection
+
+
+def _percentiles_ms(latencies: Sequence[float]) -> dict[str, float]:
+    names = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+    values = np.percentile(np.array(latencies), list(names.values())) * 1e3
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def load_words(*, wire: str, port: int, path: str, connections: int, rows: int, seconds: float) -> list[str]:
+    """The command line of a load on 127.0.0.1; an empty path stands for TensorFlow Serving's."""
+    flags = {"wire": wire, "port": port, "path": path, "connections": connections, "rows": rows, "seconds": seconds}
+    return [sys.executable, __file__, *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wire", choices=sorted(WIRES), default="rest")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--path", default="", help="what to post to, or the method to call; default: as TensorFlow Serving"
+    )
+    parser.add_argument("--connections", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=1, help="digits in each request, at most 200")
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--requests", type=int, default=0, help="end after so many; 0 for no such limit")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The program."""
+    options = _arguments()
+    load = run_load(
+        options.wire,
+        options.host,
+        options.port,
+        options.path or DEFAULT_PATHS[options.wire],
+        connections=options.connections,
+        rows=options.rows,
+        seconds=options.seconds,
+        requests=options.requests,
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result = runner.run(load)
+    except (WrongAnswerError, ValueError, OSError) as error:
+        print(f"{options.wire} on port {options.port}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(asdict(result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""What a measurement needs beside the load: servers to start, the processor time they use, and where it all happened."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_START_SECONDS = 120.0
+_STOP_SECONDS = 30.0
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCommand:
+    """How to start a server.
+
+    Attributes:
+        name: As the results show it.
+        words: Its command line; `{rest_port}` and `{grpc_port}` stand for the ports it is to take.
+        ready_path: GET answers 200 there once it is ready.
+        environment: What it needs there beside what is there.
+    """
+
+    name: str
+    words: Sequence[str]
+    ready_path: str = "/readyz"
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class RunningServer:
+    """A server process on 127.0.0.1, on ports of its own; a context manager.
+
+    Attributes:
+        rest_port: Where HTTP answers.
+        grpc_port: Where gRPC answers, if the server has it.
+    """
+
+    def __init__(self, command: ServerCommand) -> None:
+        self._command = command
+        self.rest_port = _free_port()
+        self.grpc_port = _free_port()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> RunningServer:
+        """Starts it, and returns once it is ready.
+
+        Raises:
+            RuntimeError: It has ended, or is not ready in time; with what it has printed.
+        """
+        words = [word.format(rest_port=self.rest_port, grpc_port=self.grpc_port) for word in self._command.words]
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            words, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, **self._command.environment}
+        )
+        try:
+            self._wait_ready()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it and its children have used since they were started."""
+        return sum(_cpu_seconds(pid) for pid in _process_tree(self.pid))
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._is_ready():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self._command.name} has ended with {self._process.returncode}:\n{self._output()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self._command.name} is not ready in {_START_SECONDS} s:\n{self._output()}")
+            time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(_HOST, self.rest_port, timeout=5)
+        try:
+            connection.request("GET", self._command.ready_path)
+            return connection.getresponse().status == 200
+        except OSError:
+            # Nobody listens yet.
+            return False
+        finally:
+            connection.close()
+
+    def _output(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+def busy_seconds() -> float:
+    """The time that all processors of the machine together have not been idle, in seconds.
+
+    Source: proc(5), /proc/stat; the fields are user, nice, system, idle, iowait, irq, softirq, steal.
+    """
+    user, nice, system, _, _, irq, softirq, steal = map(int, _first_line("/proc/stat").split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Where and with what a measurement was made.
+
+    Attributes:
+        date: The day, UTC.
+        machine: Processor, cores that may be used, memory.
+        commit: Of the working tree, with a plus if it has changes; "unknown" outside of a repository.
+        versions: Package -> version.
+    """
+
+    date: str
+    machine: str
+    commit: str
+    versions: Mapping[str, str]
+
+
+def circumstances(packages: Sequence[str]) -> Circumstances:
+    """Looks around.
+
+    Args:
+        packages: The packages whose versions matter.
+    """
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    return Circumstances(datetime.now(UTC).date().isoformat(), _machine(), _commit(), versions)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process, in steps of the kernel's clock tick, 10 ms.
+
+    Source: proc(5), /proc/pid/stat: fields 14 and 15, counted behind the name, which may hold anything.
+    """
+    try:
+        fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        # A child that has ended; its parent counts it no more than we do.
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def _process_tree(pid: int) -> Sequence[int]:
+    pids = [pid]
+    for parent in pids:
+        # Each thread lists the children that it has started.
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                pids += map(int, path.read_text().split())
+    return pids
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _first_line(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.readline()
+
+
+def _machine() -> str:
+    model = "processor unknown"
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, {platform.system()}"
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + "+" * bool(changes.stdout)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,98 @@
+"""A comparison as a table in Markdown, and as JSON with every turn in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import median
+
+from comparison import Comparison, Settings, Turn
+from measure import Circumstances
+
+_COLUMNS = (
+    "connections",
+    "server",
+    "requests/s",
+    "p50 ms",
+    "p99 ms",
+    "server CPU, µs/request",
+    "requests/s, ratio",
+    "p50, ratio",
+    "p99, ratio",
+    "CPU, ratio",
+    "client CPU, µs/request",
+)
+
+
+def table(comparison: Comparison, reference: str) -> str:
+    """The medians over all rounds, one line for each contestant and number of connections.
+
+    Args:
+        comparison: What was measured.
+        reference: The contestant that the ratios are taken against. A ratio is the median of the ratios of the rounds.
+    """
+    lines = [_line(_COLUMNS), _line(["---:" if name != "server" else "---" for name in _COLUMNS])]
+    connections = dict.fromkeys(turn.connections for turn in comparison.turns)
+    names = dict.fromkeys(turn.contestant for turn in comparison.turns)
+    for number in connections:
+        base = _turns(comparison, reference, number)
+        lines += [_line(_cells(_turns(comparison, name, number), base)) for name in names]
+    return "\n".join(lines)
+
+
+def notes(comparison: Comparison, settings: Settings, where: Circumstances, reference: str) -> str:
+    """What to know beside the table: the floor, where it was made, and what shared the machine."""
+    versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
+    answers = sum(turn.answers for turn in comparison.turns)
+    others = [turn.others_cores for turn in comparison.turns]
+    return "\n".join(
+        [
+            f"- The floor: {median(comparison.floor_us):.0f} µs of CPU for one bare InferenceSession.run of one row.",
+            f"- Ratios against {reference!r} in the same rounds. {settings.rounds} rounds of {settings.seconds:g} s"
+            f" each, medians; {settings.rows} row(s) a request.",
+            f"- All {answers} answers were compared with the model's own, and right.",
+            f"- {where.date}, commit {where.commit}, {where.machine}. Client and server share these cores, so that"
+            " requests/s is a figure of both; CPU is the server's alone.",
+            f"- Everything else on the machine kept {median(others):.2f} cores busy in the median turn,"
+            f" {max(others):.2f} in the worst.",
+            f"- {versions}.",
+        ]
+    )
+
+
+def as_json(comparison: Comparison, settings: Settings, where: Circumstances, reference: str) -> str:
+    """All of it, for programs."""
+    document = {
+        "circumstances": asdict(where) | {"versions": dict(where.versions)},
+        "settings": asdict(settings),
+        "reference": reference,
+        **asdict(comparison),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _turns(comparison: Comparison, name: str, connections: int) -> Sequence[Turn]:
+    turns = [turn for turn in comparison.turns if turn.contestant == name and turn.connections == connections]
+    return sorted(turns, key=lambda turn: turn.round)
+
+
+def _cells(turns: Sequence[Turn], base: Sequence[Turn]) -> Sequence[str]:
+    pairs = list(zip(turns, base, strict=True))
+    return [
+        str(turns[0].connections),
+        turns[0].contestant,
+        f"{median(turn.requests_per_second for turn in turns):.0f}",
+        f"{median(turn.p50_ms for turn in turns):.2f}",
+        f"{median(turn.p99_ms for turn in turns):.2f}",
+        f"{median(turn.server_cpu_us for turn in turns):.0f}",
+        f"{median(turn.requests_per_second / other.requests_per_second for turn, other in pairs):.2f}",
+        f"{median(turn.p50_ms / other.p50_ms for turn, other in pairs):.2f}",
+        f"{median(turn.p99_ms / other.p99_ms for turn, other in pairs):.2f}",
+        f"{median(turn.server_cpu_us / other.server_cpu_us for turn, other in pairs):.2f}",
+        f"{median(turn.client_cpu_us for turn in turns):.0f}",
+    ]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
