@@ -340,6 +340,25 @@ def test_a_model_is_settled_when_nothing_is_under_way_or_about_to_be(events: lis
     assert after(*events).is_settled("m") == settled
 
 
+@pytest.mark.parametrize(
+    ("events", "settled"),
+    [
+        ([aspire(incomplete(V1))], False),
+        ([aspire(V1, incomplete(V2))], False),
+        ([aspire(V1, incomplete(V2)), LoadFailed(V1, BAD)], False),
+        ([aspire(V1, incomplete(V2)), Loaded(V1)], True),
+        ([aspire(incomplete(V1)), aspire()], True),
+        ([aspire(V1), LoadFailed(V1, BAD)], True),
+        ([aspire(V1), Loaded(V1)], True),
+        ([], True),
+    ],
+)
+def test_the_patient_wait_for_an_incomplete_version_unless_another_one_serves(
+    events: list[Event], settled: bool
+) -> None:
+    assert after(*events).is_settled("m", patient=True) == settled
+
+
 def test_only_listed_versions_are_aspired() -> None:
     reconciler = after(aspire(V1), aspire(V2))
     assert [reconciler.is_aspired(id) for id in (V1, V2, V3, ServableId("other", 2))] == [False, True, False, False]

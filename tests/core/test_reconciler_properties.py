@@ -181,7 +181,7 @@ def run(world: World, todo: list[tuple[str, Wanted] | int | ServableId]) -> None
 
 
 @given(steps)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_no_order_of_events_breaks_an_invariant_or_keeps_a_model_from_settling(
     todo: list[tuple[str, Wanted] | int | ServableId],
 ) -> None:
@@ -206,7 +206,7 @@ def test_no_order_of_events_breaks_an_invariant_or_keeps_a_model_from_settling(
 
 
 @given(steps)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_empty_lists_lead_to_the_end_of_every_version_from_anywhere(
     todo: list[tuple[str, Wanted] | int | ServableId],
 ) -> None:

@@ -87,7 +87,9 @@ class GrpcServices:
                 response = messages.PredictResponse()
                 _fill_spec(response.model_spec, lease.id.name, lease.id.version, name)
                 for alias in outputs:
-                    response.outputs[alias].MergeFromString(serialize_tensor(answer[alias], signature.outputs[alias].dtype))
+                    response.outputs[alias].MergeFromString(
+                        serialize_tensor(answer[alias], signature.outputs[alias].dtype)
+                    )
                 code = Code.OK
                 return bytes(response.SerializeToString())
         except ServingError as error:

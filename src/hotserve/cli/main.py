@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] in (["--help"], ["-h"], ["help"]) or not words:
         print(USAGE)
         return 0 if words else FAILED
-    if words[:1] == ["--version"]:
+    if _asks_for_version(words):
         print(f"hotserve {__version__}")
         return 0
     name = words.pop(0) if not words[0].startswith("--") else "serve"

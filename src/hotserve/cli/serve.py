@@ -6,6 +6,9 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 from hotserve.config.flags import parse_flags
@@ -15,6 +18,9 @@ from hotserve.server.loop import runner
 from hotserve.server.server import Server
 
 logger = logging.getLogger(__name__)
+
+_THREAD_END_SECONDS = 1.0
+"""How long threads that have nothing left to do may take to end."""
 
 
 def serve(arguments: Sequence[str], defaults: ServerOptions | None = None) -> int:
@@ -66,4 +72,19 @@ def run_until_signal(server: Server, on_ready: Callable[[], None] | None = None)
 
     with runner() as running:
         running.run(serve_with_signals())
+    _leave_stuck_threads()
     return 0
+
+
+def _leave_stuck_threads() -> None:
+    """Ends the process if a load or a run goes on that nothing can interrupt; Python would wait for its thread."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    deadline = time.monotonic() + _THREAD_END_SECONDS
+    for thread in others:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    stuck = [thread.name for thread in others if thread.is_alive()]
+    if stuck:
+        logger.warning("Leaving behind what still runs: %s", ", ".join(stuck))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)

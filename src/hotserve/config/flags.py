@@ -7,6 +7,7 @@ users append flags after those of the entry point.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -73,6 +74,7 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
         "grpc_max_threads": int,
         "enable_model_warmup": bool,
         "num_request_iterations_for_warmup": int,
+        "version": bool,  # `--version` has been answered before the flags are read
         "monitoring_config_file": str,
         "remove_unused_fields_from_bundle_metagraph": bool,
         "prefer_tflite_model": bool,
@@ -121,7 +123,8 @@ def parse_flags(arguments: Sequence[str], defaults: ServerOptions | None = None)
         defaults: The options where no flag says otherwise.
 
     Raises:
-        ConfigError: A flag that there is not, a value that does not fit, or a word that is no flag.
+        ConfigError: A flag that there is not, one that is refused, a value that does not fit, or a word that is no
+            flag.
     """
     known = {flag.name: flag.kind for flag in FLAGS}
     values: dict[str, FlagValue] = {}
@@ -165,6 +168,8 @@ def help_text(defaults: ServerOptions | None = None) -> str:
     return "\n".join(lines)
 
 
+# Python would also read spaces, underscores, other alphabets' digits, and words such as "nan".
+_NUMBERS = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 _BOOLEANS = MappingProxyType({"true": True, "1": True, "false": False, "0": False})
 
 
@@ -177,10 +182,12 @@ def _value(name: str, kind: type[bool] | type[int] | type[float] | type[str], te
             raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected true or false.")
         return value
     try:
-        return kind(text)
-    except ValueError:
-        expected = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected {expected}.") from None
+        if _NUMBERS.fullmatch(text):
+            return kind(text)
+    except ValueError:  # a fraction for a whole number, or thousands of digits
+        pass
+    expected = "a whole number" if kind is int else "a number"
+    raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected {expected}.")
 
 
 def _similar(name: str) -> str:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from hotserve.errors import ConfigError
 
-_MAX_INT32 = 2**31 - 1
-_MAX_SECONDS = _MAX_INT32  # 68 years: below what timers and condition variables take
+_INT32 = 2**31 - 1
+
+_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "port": (0, 65535),
+        "rest_api_port": (0, 65535),
+        # Larger pauses than these 68 years are more than a condition variable takes.
+        "file_system_poll_wait_seconds": (-_INT32, _INT32),
+        "rest_api_timeout_in_ms": (-_INT32, _INT32),
+        "max_message_bytes": (1, 2**63 - 1),
+        "drain_timeout_seconds": (0, _INT32),
+        "num_load_threads": (0, _INT32),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +58,12 @@ class ServerOptions:
     num_load_threads: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses values that nothing could be done with.
+        """Refuses numbers that nothing could be done with.
 
         Raises:
             ConfigError: As said.
         """
-        if self.max_message_bytes < 1:
-            raise ConfigError(f"--max_message_bytes={self.max_message_bytes}: expected a number of bytes from 1 on.")
-        if not 0 <= self.drain_timeout_seconds <= _MAX_SECONDS:
-            raise ConfigError(
-                f"--drain_timeout_seconds={self.drain_timeout_seconds:g}: expected seconds from 0 to {_MAX_SECONDS}."
-            )
-        if not -_MAX_SECONDS <= self.file_system_poll_wait_seconds <= _MAX_SECONDS:
-            raise ConfigError(
-                f"--file_system_poll_wait_seconds={self.file_system_poll_wait_seconds:g}: expected seconds up to"
-                f" {_MAX_SECONDS}."
-            )
-        if not -_MAX_INT32 <= self.rest_api_timeout_in_ms <= _MAX_INT32:
-            raise ConfigError(
-                f"--rest_api_timeout_in_ms={self.rest_api_timeout_in_ms}: expected milliseconds up to {_MAX_INT32}."
-            )
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"--{name}={value}: expected a number from {least} to {most}.")

@@ -143,15 +143,20 @@ class Manager:
         """Whether some version of the model answers requests now."""
         return name in self._serving
 
-    def wait_settled(self, names: Sequence[str], timeout_seconds: float) -> bool:
+    def wait_settled(self, names: Sequence[str], timeout_seconds: float, *, patient: bool = False) -> bool:
         """Waits until no version of these models is loading or unloading, nor about to.
 
+        Args:
+            names: The models. One that no source has spoken of counts as settled.
+            timeout_seconds: How long to wait at most.
+            patient: Whether to wait for versions that are not complete yet, too, where a model has no other.
+
         Returns:
-            Whether they settled in time. A model that no source has spoken of counts as settled.
+            Whether they settled in time.
         """
         with self._changed:
             return self._changed.wait_for(
-                lambda: all(self._reconciler.is_settled(name) for name in names), timeout_seconds
+                lambda: all(self._reconciler.is_settled(name, patient=patient) for name in names), timeout_seconds
             )
 
     def close(self, timeout_seconds: float = 30.0) -> None:

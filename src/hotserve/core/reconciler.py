@@ -176,11 +176,19 @@ class Reconciler:
         version = self._models.get(id.name, {}).get(id.version)
         return version is not None and version.aspired
 
-    def is_settled(self, name: str) -> bool:
-        """Whether no version of a model is loading, unloading, or about to."""
+    def is_settled(self, name: str, *, patient: bool = False) -> bool:
+        """Whether no version of a model is loading, unloading, or about to.
+
+        Args:
+            name: The model.
+            patient: Whether to expect of a version that waits for its files that it will load yet, unless another
+                one of the model serves.
+        """
         versions = self._models.get(name, {}).values()
+        serving = any(v.state is State.AVAILABLE for v in versions)
         return all(
-            v.state in (State.AVAILABLE, State.END) or (v.state is State.START and v.waiting_for != "")
+            v.state in (State.AVAILABLE, State.END)
+            or (v.state is State.START and v.waiting_for != "" and (serving or not patient))
             for v in versions
         )
 

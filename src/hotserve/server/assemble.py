@@ -15,6 +15,7 @@ from hotserve.batching.scheduler import EngineThreads, usable_cpus
 from hotserve.config.model_config import ModelConfig, read_model_config
 from hotserve.config.options import ServerOptions
 from hotserve.core.labels import Labels
+from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
 from hotserve.core.source import AspiredTarget
 from hotserve.errors import ConfigError
@@ -50,6 +51,7 @@ class SourceThread(Protocol):
 
 
 SourceFactory = Callable[[AspiredTarget, Sequence[ModelConfig]], SourceThread]
+LoaderFactory = Callable[[ModelConfig], Loader]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +96,36 @@ def polled_folders(options: ServerOptions) -> SourceFactory:
     return make
 
 
-def assemble(options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory) -> Parts:
+def loader_by_content(model: ModelConfig) -> Loader:
+    """The loader that the command line has: of whatever platform the version folder is.
+
+    Raises:
+        ConfigError: The model asks for a platform that there is not.
+    """
+    check_platform(model.name, model.platform)
+    return ByContentLoader(model.platform)
+
+
+def assemble(
+    options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory, loader: LoaderFactory
+) -> Parts:
     """Makes all parts of a server.
 
     Args:
         options: What the server is told.
         models: What it serves.
         source: Makes the source of versions.
+        loader: Makes the loader of a model's versions.
 
     Raises:
-        ConfigError: A model asks for a platform that there is not.
+        ConfigError: What `loader` raises, for a model that cannot be loaded by it.
     """
-    for model in models:
-        check_platform(model.name, model.platform)
-    platforms = {model.name: model.platform for model in models}
+    loaders = {model.name: loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:
         labels.configure(model.name, model.version_labels)
     manager = Manager(
-        lambda name: ByContentLoader(platforms.get(name, "")),
+        loaders.__getitem__,
         labels=labels,
         load_threads=options.num_load_threads or max(2, usable_cpus()),
     )

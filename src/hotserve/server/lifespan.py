@@ -31,6 +31,19 @@ logger = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 10.0
 """How often the log says that models are still loading."""
 
+_LOOK_UP_SECONDS = 0.5
+"""How long a thread waits for models at once: a stop does not wait for more than that."""
+
+_UNLOAD_SECONDS = 5.0
+"""How long a stop waits for versions to unload. A load that has begun cannot be interrupted: it is left behind."""
+
+_QUIET_SECONDS = 5.0
+"""How long the start waits for folders that are not known to be complete yet.
+
+A model that was saved just before the server is started has to be seen twice before it is loaded; clients that wait
+for the port should find it.
+"""
+
 _FAREWELL_SECONDS = 0.2
 """How long busy HTTP/1.1 clients get to hear `Connection: close`, before idle connections are closed under them.
 
@@ -98,6 +111,8 @@ class Lifespan:
         loading = asyncio.ensure_future(self._until_settled())
         try:
             await asyncio.wait((stopping, loading), return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                loading.result()
         finally:
             stopping.cancel()
             loading.cancel()
@@ -105,26 +120,33 @@ class Lifespan:
     async def _until_settled(self) -> None:
         source, manager = self._parts.source, self._parts.manager
         names = [model.name for model in self._parts.models]
-        while not await asyncio.to_thread(source.wait_first_look, _PATIENCE_SECONDS):
-            logger.info("Still looking for versions of %s", ", ".join(names))
-        while not await asyncio.to_thread(manager.wait_settled, names, _PATIENCE_SECONDS):
-            waiting = [name for name in names if not manager.is_available(name)]
-            logger.info("Still loading; not available yet: %s", ", ".join(waiting))
+        await _wait_patiently(source.wait_first_look, lambda: f"Still looking for versions of {', '.join(names)}")
+        clock = asyncio.get_running_loop().time
+        quiet_from = clock() + _QUIET_SECONDS
+        await _wait_patiently(
+            lambda seconds: manager.wait_settled(names, seconds, patient=clock() < quiet_from),
+            lambda: (
+                "Still loading; not available yet: "
+                + ", ".join(name for name in names if not manager.is_available(name))
+            ),
+        )
 
     async def _serve(self, sockets: dict[str, socket.socket], on_ready: Callable[[], None]) -> None:
         servers: list[h2corn.Server] = []
         tasks: list[asyncio.Task[None]] = []
+        stopping = asyncio.ensure_future(self._stop.wait())
         try:
             for flag, bound in sockets.items():
                 listen(bound, flag)
                 server = h2corn.Server(self._parts.app, self._h2corn_config(bound))
+                servers.append(server)
                 tasks.append(asyncio.create_task(server.serve()))
                 await server.wait_started()
-                servers.append(server)
             self._announce()
             on_ready()
-            await asyncio.wait((*tasks, asyncio.ensure_future(self._stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*tasks, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stopping.cancel()
             await self._bid_farewell()
             for server in servers:
                 server.shutdown()
@@ -160,5 +182,14 @@ class Lifespan:
 
     def _close(self) -> None:
         self._parts.source.stop()
-        self._parts.manager.close()
+        self._parts.manager.close(_UNLOAD_SECONDS)
         self._parts.engine.close()
+
+
+async def _wait_patiently(wait: Callable[[float], bool], say: Callable[[], str]) -> None:
+    """Waits, on threads, until `wait` returns True, and says now and then what for."""
+    slices = 0
+    while not await asyncio.to_thread(wait, _LOOK_UP_SECONDS):
+        slices += 1
+        if slices % (_PATIENCE_SECONDS // _LOOK_UP_SECONDS) == 0:
+            logger.info(say())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -10,9 +11,18 @@ from types import TracebackType
 from hotserve.config.model_config import ModelConfig
 from hotserve.config.options import ServerOptions
 from hotserve.core.manager import Manager
-from hotserve.server.assemble import SourceFactory, assemble, configured_models, polled_folders
+from hotserve.server.assemble import (
+    LoaderFactory,
+    SourceFactory,
+    assemble,
+    configured_models,
+    loader_by_content,
+    polled_folders,
+)
 from hotserve.server.lifespan import Lifespan
 from hotserve.server.loop import runner
+
+_ONCE = "a Server serves once; make another one"
 
 
 def _nothing() -> None:
@@ -34,6 +44,7 @@ class Server:
         *,
         models: Sequence[ModelConfig] | None = None,
         source: SourceFactory | None = None,
+        loader: LoaderFactory | None = None,
     ) -> None:
         """Reads the configuration; nothing is started.
 
@@ -41,13 +52,14 @@ class Server:
             options: What the command line's flags say.
             models: What to serve, in place of what `options` name.
             source: Makes the source of versions, in place of polled folders.
+            loader: Makes the loader of a model's versions, in place of the one that goes by a folder's content.
 
         Raises:
             ConfigError: The options name no model, or a config file is wrong.
         """
         self.options = options
         configured = tuple(models) if models is not None else configured_models(options)
-        self._parts = assemble(options, configured, source or polled_folders(options))
+        self._parts = assemble(options, configured, source or polled_folders(options), loader or loader_by_content)
         self._lifespan: Lifespan | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -69,22 +81,26 @@ class Server:
             RuntimeError: This server has served before.
         """
         if self._lifespan is not None:
-            raise RuntimeError("a Server serves once; make another one")
+            raise RuntimeError(_ONCE)
         self._loop = asyncio.get_running_loop()
         self._lifespan = Lifespan(self.options, self._parts)
         await self._lifespan.run(on_ready)
 
     def request_stop(self) -> None:
         """Asks for the orderly stop, from any thread; does nothing if the server does not run."""
-        if self._loop is not None and self._lifespan is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._lifespan.request_stop)
+        if self._loop is not None and self._lifespan is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: there is nothing left to stop
+                self._loop.call_soon_threadsafe(self._lifespan.request_stop)
 
     def start(self) -> None:
         """Serves on a thread and a loop of its own; returns once clients can connect.
 
         Raises:
             ConfigError: As `serve`.
+            RuntimeError: This server has been started before.
         """
+        if self._thread is not None:
+            raise RuntimeError(_ONCE)
         started = threading.Event()
 
         def run() -> None:
