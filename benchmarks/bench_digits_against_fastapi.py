@@ -70,9 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--connections", type=int, nargs="+", default=[1, 16], help="numbers of clients to measure with"
-    )
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 16], help="numbers of clients")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each turn lasts")
     parser.add_argument("--rounds", type=int, default=5, help="turns for each contestant")
     parser.add_argument("--rows", type=int, default=1, help="pictures in each request, at most 200")

@@ -125,7 +125,10 @@ def compare(contestants: Sequence[Contestant], settings: Settings, say: Callable
             for connections in settings.connections:
                 for contestant in contestants:
                     turn = _turn(contestant, running, connections, number, settings)
-                    say(f"round {number + 1}: {turn}")
+                    say(
+                        f"round {number + 1}: {turn.contestant}, {connections} connections: "
+                        f"{turn.requests_per_second:.0f} requests/s, {turn.server_cpu_us:.0f} µs of CPU each"
+                    )
                     turns.append(turn)
     return Comparison(turns, floors)
 

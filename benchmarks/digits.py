@@ -59,7 +59,7 @@ def session() -> onnxruntime.InferenceSession:
 
 def pixels(rows: int = 1) -> Sequence[Floats]:
     """The bundled digits, `rows` of them in each array: [rows, 28, 28, 1], from 0 to 1."""
-    images = (sample().images.astype(np.float32) / 255)[..., np.newaxis]
+    images = np.asarray(sample().images[..., np.newaxis] / 255, np.float32)
     return [images[i : i + rows] for i in range(0, len(images) - rows + 1, rows)]
 
 

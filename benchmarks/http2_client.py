@@ -27,6 +27,8 @@ _FRAME_HEAD = struct.Struct("!BHBBI")
 _SETTING = struct.Struct("!HI")
 _NUMBER = struct.Struct("!I")
 
+_PREFIX_BYTES = 5  # gRPC's: whether the message is packed, and its length
+
 _LARGEST_WINDOW = 2**31 - 1
 _FIRST_WINDOW = 65535
 _REPLENISH_FROM = 2**29

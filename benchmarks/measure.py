@@ -1,4 +1,4 @@
-"""What a measurement needs beside the load: servers to start, the processor time they use, and where it all happened."""
+"""What a measurement needs beside the load: servers to start, the processor time they use, and where it happened."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def test_what_is_encoded_decodes_to_the_same_bits(dtype: DType, as_content: bool
 @given(data=st.data())
 def test_tensorflow_reads_what_is_encoded(dtype: DType, data: st.DataObject) -> None:
     array = data.draw(arrays(dtype))
-    read = np.asarray(tf.io.parse_tensor(serialize_tensor(array, dtype), tf.as_dtype(int(dtype))).numpy())
+    tensor = tf.io.parse_tensor(serialize_tensor(array, dtype), tf.as_dtype(int(dtype)))
+    # A scalar string comes as `bytes`, of which numpy would make an S array, and cut its trailing zeros.
+    read = np.asarray(tensor.numpy(), object if dtype is DType.STRING else None)
     assert _same(read if dtype is DType.STRING else read.view(array.dtype), array)
     if dtype not in UNKNOWN_TO_PYTHON:
         proto = type(tf.make_tensor_proto(0.0)).FromString(serialize_tensor(array, dtype))

@@ -35,6 +35,7 @@ STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 
+BASE_PATH = Path("/models")
 PATIENCE = 30.0
 """Seconds until a test gives up; nothing takes that long unless it fails."""
 
@@ -134,7 +135,7 @@ class InProcess:
         for name, numbers in (labels or {}).items():
             resolver.configure(name, numbers)
         self.manager = Manager(lambda name: self, labels=resolver)
-        self.source = FakeSource(self.manager)
+        self.source = FakeSource(self.manager, BASE_PATH)
         self.problems: dict[str, str] = {}
         self.engine = EngineThreads(engine_threads)
         self.health = Health(self.manager, list(models), lambda: self.problems)
@@ -155,7 +156,7 @@ class InProcess:
 
     def load(self, path: Path) -> Servable:
         """As a loader does: the servable, or the error, that the test gave for this version."""
-        servable = self._models[path.parent.name][int(path.name)]
+        servable = self._models[str(path.parent.relative_to(BASE_PATH))][int(path.name)]
         if isinstance(servable, BaseException):
             raise servable
         return servable

@@ -64,12 +64,14 @@ class HealthService:
         try:
             while True:
                 changed.clear()
+                # Before the status: a stop that comes while an answer is on its way still has to be told.
+                stopping = self._health.stopping
                 serving = self._health.is_serving(service)
                 status = _SERVICE_UNKNOWN if serving is None else _SERVING if serving else _NOT_SERVING
                 if status != last:
                     last = status
                     yield _answer(status)
-                if self._health.stopping:
+                if stopping:
                     return
                 await changed.wait()
         finally:

@@ -140,8 +140,9 @@ class Manager:
             return self._reconciler.names()
 
     def is_available(self, name: str) -> bool:
-        """Whether some version of the model answers requests now."""
-        return name in self._serving
+        """Whether some version of the model is AVAILABLE; no longer so from the moment its UNLOADING is announced."""
+        with self._lock:
+            return any(status.state is State.AVAILABLE for status in self._reconciler.status(name))
 
     def wait_settled(self, names: Sequence[str], timeout_seconds: float, *, patient: bool = False) -> bool:
         """Waits until no version of these models is loading or unloading, nor about to.

@@ -46,7 +46,7 @@ class SavedModelFiles:
     def missing_parts(self, path: Path) -> str | None:
         # TensorFlow prefers the binary form, too.
         file = path / GRAPH_FILE
-        if not file.exists():
+        if not file.exists() and (path / TEXT_GRAPH_FILE).exists():
             file = path / TEXT_GRAPH_FILE
         try:
             needs = _read_text(file) if file.name == TEXT_GRAPH_FILE else _read_binary(file)

@@ -20,8 +20,8 @@ _TOKEN = re.compile(
       | (?P<mark>[{}<>:;,\[\]])""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
-_SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
+_SIMPLE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
 
 def string_fields(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -61,15 +61,13 @@ def string_fields(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _unescape(quoted: str) -> str:
-    def byte(match: re.Match[str]) -> str:
-        octal, hexadecimal, simple = match.groups()
-        if simple is not None:
-            return _SIMPLE.get(simple, simple)
-        return chr(int(octal, 8) & 0xFF if octal else int(hexadecimal, 16))
+    # Escapes stand for bytes: text that is not ASCII is often written as octal escapes of its UTF-8.
+    plain = _ESCAPE.sub(_escaped_byte, quoted.encode("utf-8", "surrogateescape"))
+    return plain.decode("utf-8", "surrogateescape")
 
-    # Non-ASCII text is written as octal escapes of its UTF-8 bytes.
-    plain = _ESCAPE.sub(byte, quoted)
-    try:
-        return plain.encode("latin-1").decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return plain
+
+def _escaped_byte(match: re.Match[bytes]) -> bytes:
+    octal, hexadecimal, simple = match.groups()
+    if simple is not None:
+        return _SIMPLE.get(simple, simple)
+    return bytes([int(octal, 8) & 0xFF if octal else int(hexadecimal, 16)])
