@@ -15,6 +15,7 @@ from pathlib import Path
 
 from comparison import Contestant, Settings, compare
 from digits import INTRA_OP_THREADS, MODEL_FILE
+from load import positive_float, positive_int
 from measure import ServerCommand, circumstances
 from report import as_json, notes, table
 
@@ -70,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 16], help="numbers of clients")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each turn lasts")
-    parser.add_argument("--rounds", type=int, default=5, help="turns for each contestant")
-    parser.add_argument("--rows", type=int, default=1, help="pictures in each request, at most 200")
+    parser.add_argument("--connections", type=positive_int, nargs="+", default=[1, 16], help="numbers of clients")
+    parser.add_argument("--seconds", type=positive_float, default=3.0, help="how long each turn lasts")
+    parser.add_argument("--rounds", type=positive_int, default=5, help="turns for each contestant")
+    parser.add_argument("--rows", type=positive_int, default=1, help="pictures in each request, at most 200")
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--json", type=Path, help="file for every single turn")
     return parser

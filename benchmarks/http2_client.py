@@ -10,6 +10,7 @@ Source: RFC 9113 (HTTP/2), RFC 7541 (HPACK), grpc/doc/PROTOCOL-HTTP2.md.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -198,12 +199,11 @@ class Http2Connection(asyncio.Protocol):
     def _end(self, trailers: bytes) -> None:
         if self._answer is None or self._answer.done():
             return
-        if len(self._message) < 5 or self._message[0] != 0:
-            self._fail(
-                ValueError(f"expected one unpacked message, got {bytes(self._message)!r}, trailers {trailers!r}")
-            )
-        else:
-            self._answer.set_result(bytes(self._message[5:]))
+        if len(self._message) < _PREFIX_BYTES:
+            self._fail(ValueError(f"expected a message, got {bytes(self._message)!r} and the trailers {trailers!r}"))
+            return
+        message = bytes(self._message[_PREFIX_BYTES:])
+        self._answer.set_result(gzip.decompress(message) if self._message[0] else message)
 
     def _fail(self, error: Exception) -> None:
         for waiting in (self._settled, self._answer):

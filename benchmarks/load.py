@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import sys
 import time
@@ -110,7 +109,7 @@ async def run_load(
         connections: How many clients there are, each with a connection of its own.
         rows: Digits in each request.
         seconds: No request is sent after this time.
-        requests: No more requests than these are sent; 0 for no such limit.
+        requests: No more requests than these are sent.
 
     Raises:
         WrongAnswerError: An answer is wrong.
@@ -120,7 +119,7 @@ async def run_load(
     work = examples(WIRES[wire], rows)
     checker = Checker(WIRES[wire], work)
     opened = await asyncio.gather(*(_connect(wire, host, port, path) for _ in range(connections)))
-    numbers = itertools.count() if requests == 0 else iter(range(requests))
+    numbers = iter(range(requests))
     latencies: list[float] = []
     start, start_cpu = time.perf_counter(), time.process_time()
 
@@ -163,18 +162,30 @@ def load_words(*, wire: str, port: int, path: str, connections: int, rows: int, 
     return [sys.executable, __file__, *(f"--{name}={value}" for name, value in flags.items())]
 
 
+def positive_int(text: str) -> int:
+    """A flag's value from 1 on, for argparse."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A flag's value above 0, for argparse."""
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wire", choices=sorted(WIRES), default="rest")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument(
-        "--path", default="", help="what to post to, or the method to call; default: as TensorFlow Serving"
-    )
-    parser.add_argument("--connections", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=1, help="digits in each request, at most 200")
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--requests", type=int, default=0, help="end after so many; 0 for no such limit")
+    parser.add_argument("--path", default="", help="what to post to, or the method to call (as in TensorFlow Serving)")
+    parser.add_argument("--connections", type=positive_int, default=1)
+    parser.add_argument("--rows", type=positive_int, default=1, choices=range(1, 201), metavar="1..200")
+    parser.add_argument("--seconds", type=positive_float, default=3.0, help="nothing is sent after this time")
+    parser.add_argument("--requests", type=positive_int, default=sys.maxsize, help="no more than these are sent")
     return parser.parse_args()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import zlib
 
@@ -86,7 +87,5 @@ def test_what_is_no_gzip_is_refused_with_the_reason(body: bytes, reason: str) ->
 def test_a_damaged_message_is_refused_or_read_and_nothing_else(message: bytes, data: st.DataObject) -> None:
     packed = bytearray(gzip.compress(message, mtime=0))
     packed[data.draw(st.integers(0, len(packed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
+    with contextlib.suppress(InvalidArgument):
         assert gunzip(bytes(packed), ENOUGH) == message  # some bits of the header say nothing
-    except InvalidArgument:
-        pass

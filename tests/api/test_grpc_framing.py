@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from hotserve.api.asgi import Message, Receive, Send
 from hotserve.api.compression import UnpacksTooLarge
 from hotserve.api.grpc_framing import COMPRESS_FROM_BYTES, frame, parse_timeout, too_large, trailers_of, unframe
 from hotserve.errors import Code, InvalidArgument, NotFound, ResourceExhausted, ServingError, Unimplemented
@@ -222,7 +223,7 @@ def test_a_message_is_cut_between_characters(character: str, before: int) -> Non
 def refusing_server(text: str) -> Iterator[str]:
     """A gRPC server that answers every call with NOT_FOUND and `text`; gives its address."""
 
-    async def app(scope: h2corn.Scope, receive: h2corn.Receive, send: h2corn.Send) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"application/grpc")]
         await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -253,8 +254,11 @@ def refusing_server(text: str) -> Iterator[str]:
     ],
 )
 def test_grpcio_reads_the_message_that_was_sent(text: str, details: str) -> None:
-    with refusing_server(text) as address, grpc.insecure_channel(address) as channel:
-        with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary("/any.Service/Method")(b"", timeout=30)
+    with (
+        refusing_server(text) as address,
+        grpc.insecure_channel(address) as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        channel.unary_unary("/any.Service/Method")(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert caught.value.details() == details

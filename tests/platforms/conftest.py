@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -117,6 +118,48 @@ def with_assets(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def large_saved_model(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel with 16 MB of weights in 16 layers."""
+    folder = tmp_path_factory.mktemp("large") / "1"
+
+    class Model(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [tf.Variable(tf.random.normal([512, 512])) for _ in range(16)]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 512], tf.float32, name="x")])
+        def __call__(self, x: Any) -> Any:
+            for layer in self.layers:
+                x = tf.nn.relu(x @ layer)
+            return {"y": x}
+
+    model = Model()
+    tf.saved_model.save(model, str(folder), signatures=model.__call__)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def large_onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in ONNX."""
+    folder = tmp_path_factory.mktemp("large") / "1"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.normal(size=(512, 512)).astype(np.float32), f"w{layer}") for layer in range(16)
+    ]
+    nodes = [helper.make_node("MatMul", [f"x{n}" if n else "x", f"w{n}"], [f"x{n + 1}"]) for n in range(16)]
+    nodes.append(helper.make_node("Relu", ["x16"], ["y"]))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 512]) for name in "xy")
+    model = helper.make_model(
+        helper.make_graph(nodes, "large", [x], [y], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    onnx.save(model, str(folder / "model.onnx"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def graph_model(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a TensorFlow 1 export; `build` makes the graph and returns its signatures' inputs and outputs."""
     v1 = tf.compat.v1
@@ -181,6 +224,6 @@ def multiply_onnx(onnx_folder: Callable[..., Path]) -> Path:
     return onnx_folder([helper.make_node("MatMul", ["x", "weights"], ["y"])], [X_3], [Y_2], [weights])
 
 
-MATRIX = numpy_helper.to_array(helper.make_tensor("m", TensorProto.FLOAT, [3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+MATRIX = np.array([[1, 2], [3, 4], [5, 6]], np.float32)
 X_3 = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
 Y_2 = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])

@@ -98,7 +98,7 @@ class AsgiApp:
             await self._send_rest(scope, send, RestResponse(CONTENT_TOO_LARGE, encode_error(text)))
             return
         # Where a server does not hand over the path as it came, its own decoding is undone.
-        path = (scope.get("raw_path") or b"").decode("latin-1") or quote(scope["path"])
+        path = (scope.get("raw_path") or b"").decode("latin-1") or quote(scope["path"], safe="/:")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         response = await self._rest.handle(RestRequest(method, path, headers, body))

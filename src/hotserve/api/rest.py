@@ -17,16 +17,21 @@ from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.json_document import parse_document
+from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
 from hotserve.codecs.json_request import decode_predict, signature_name
 from hotserve.codecs.json_response import encode_error, encode_predictions
+from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_metadata, encode_status
 from hotserve.core.handle import Lease
 from hotserve.core.manager import Manager, ModelSpec
-from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError, Unimplemented
+from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
 from hotserve.handlers.checks import explain, other_signatures, select_outputs
+from hotserve.handlers.classify import CLASSIFY
+from hotserve.handlers.examples import ExamplesRefused, OnExamples
 from hotserve.handlers.health import Health
 from hotserve.handlers.metadata import signature_def_map
 from hotserve.handlers.predict import Predict
+from hotserve.handlers.regress import REGRESS
 from hotserve.handlers.status import model_status
 from hotserve.observability import prometheus
 from hotserve.observability.metrics import Metrics
@@ -79,6 +84,8 @@ class RestApi:
         """
         self._manager = manager
         self._predict = predict
+        self._classify = OnExamples(CLASSIFY, predict)
+        self._regress = OnExamples(REGRESS, predict)
         self._health = health
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
@@ -147,9 +154,9 @@ class RestApi:
             raise _malformed(request)
         call.api = verb
         spec = _model_spec(name, version, label)
-        if verb != "predict":
-            raise Unimplemented(f"The {verb} API is not available yet. The same signature answers to :predict.")
-        return await self._predict_answer(request, spec, call)
+        if verb == "predict":
+            return await self._predict_answer(request, spec, call)
+        return await self._examples_answer(request, spec, call)
 
     def _get(self, request: RestRequest, call: _Call) -> RestResponse:
         match_ = _GET_ROUTE.fullmatch(request.path)
@@ -179,6 +186,21 @@ class RestApi:
             outputs = select_outputs(signature, ())
             answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
             return RestResponse(200, encode_predictions(answer, decoded.row_format))
+
+    async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: _Call) -> RestResponse:
+        document = parse_document(self._plain_body(request))
+        wanted = signature_name(document)
+        # Unlike the tensors of a predict request, examples are read before the model is looked up.
+        examples = decode_examples(document)
+        with self._lease(spec, call) as lease:
+            try:
+                if call.api == "classify":
+                    classified = await self._classify(lease, wanted, examples, self._timeout_seconds)
+                    return RestResponse(200, encode_classifications(classified))
+                regressed = await self._regress(lease, wanted, examples, self._timeout_seconds)
+                return RestResponse(200, encode_regressions(regressed))
+            except ExamplesRefused as error:
+                raise ExamplesRefused(f"{error.message} {KINDS_IN_JSON}", error.code) from error
 
     def _plain_body(self, request: RestRequest) -> bytes:
         if "gzip" not in request.headers.get("content-encoding", ""):

@@ -46,6 +46,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("max_message_bytes", int, "largest request over either API"),
     Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
     Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
+    Flag("enable_model_warmup", bool, "versions run recorded or made-up requests before they serve"),
+    Flag("num_request_iterations_for_warmup", int, "how often each recorded warm-up request runs; 0 for once"),
 )
 
 WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] = MappingProxyType(
@@ -72,8 +74,6 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
         "saved_model_tags": str,
         "grpc_channel_arguments": str,
         "grpc_max_threads": int,
-        "enable_model_warmup": bool,
-        "num_request_iterations_for_warmup": int,
         "version": bool,  # `--version` has been answered before the flags are read
         "monitoring_config_file": str,
         "remove_unused_fields_from_bundle_metagraph": bool,
@@ -128,7 +128,7 @@ def parse_flags(arguments: Sequence[str], defaults: ServerOptions | None = None)
     """
     known = {flag.name: flag.kind for flag in FLAGS}
     values: dict[str, FlagValue] = {}
-    ignored: list[str] = []
+    ignored: dict[str, FlagValue] = {}
     words = list(arguments)
     while words:
         word = words.pop(0)
@@ -145,13 +145,11 @@ def parse_flags(arguments: Sequence[str], defaults: ServerOptions | None = None)
                 text = words.pop(0)
             else:
                 raise ConfigError(f"Flag --{name} needs a value: --{name}={kind.__name__.upper()}")
-        value = _value(name, kind, text)
-        if name in REFUSED and value:
-            raise ConfigError(f"--{name}: {REFUSED[name]}.")
-        if name in known:
-            values[name] = value
-        elif name not in ignored:
-            ignored.append(name)
+        target = values if name in known else ignored
+        target[name] = _value(name, kind, text)
+    for name, reason in REFUSED.items():
+        if ignored.get(name):
+            raise ConfigError(f"--{name}: {reason}.")
     options = replace(defaults or ServerOptions(), **values)  # type: ignore[arg-type]  # kinds are those of the fields
     return CommandLine(options, tuple(ignored))
 

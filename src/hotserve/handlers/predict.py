@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from hotserve.batching.scheduler import EngineThreads
 from hotserve.core.handle import Lease
 from hotserve.errors import Code, FailedPrecondition, ServingError
 from hotserve.handlers.checks import INIT_OP_SIGNATURE, check_inputs, explain
 from hotserve.tensors import Array, Signature
 
 
+class Engine(Protocol):
+    """Where servables run: `batching.scheduler.EngineThreads` for requests, the load thread for a warm-up."""
+
+    async def run(
+        self,
+        lease: Lease,
+        signature_name: str,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        timeout_seconds: float | None = None,
+    ) -> dict[str, Array]:
+        """Runs one signature of the leased servable; see `EngineThreads.run`."""
+        ...
+
+
 class Predict:
     """Runs checked requests on the engine."""
 
-    def __init__(self, engine: EngineThreads) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def __call__(

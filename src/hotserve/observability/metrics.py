@@ -2,7 +2,8 @@
 
 The names, labels and buckets under `/tensorflow/serving/` are TensorFlow Serving's, so that dashboards keep working;
 those under `hotserve_` tell what the originals do not. Cells are plain numbers in dicts: each is written by one
-thread (requests: the event loop), and read by whoever scrapes.
+thread (requests: the event loop; a version's warm-up: its load thread; logged requests: the log's writer), and read by
+whoever scrapes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Iterable, Sequence
 
 # 10 * 1.8^i microseconds, as the *_latency metrics of tensorflow_serving/servables/tensorflow/util.cc.
 LATENCY_LIMITS_US = tuple(10 * 1.8**i for i in range(33))
+
+# 2^i, as request_example_counts in the same file.
+EXAMPLE_COUNT_LIMITS = tuple(float(2**i) for i in range(15))
 
 MAX_UNKNOWN_MODELS = 1000
 """How many names of models that do not exist get cells of their own."""
@@ -108,12 +112,48 @@ class Metrics:
             ("model_name", "version", "API", "entrypoint"),
             LATENCY_LIMITS_US,
         )
+        self.model_warmup_latency = Histogram(
+            "/tensorflow/serving/model_warmup_latency", ("model_path", "status"), LATENCY_LIMITS_US
+        )
+        self.model_warmup_records_read = Counter(
+            "/tensorflow/serving/model_warmup_records_read", ("model_path", "status")
+        )
+        self.request_log_count = Counter("/tensorflow/serving/request_log_count", ("model_name", "status_code"))
+        self.request_log_dropped = Counter("hotserve_request_log_dropped_total", ("model_name", "reason"))
+        self.request_example_counts = Histogram(
+            "/tensorflow/serving/request_example_counts", ("model",), EXAMPLE_COUNT_LIMITS
+        )
+        self.request_example_count_total = Counter("/tensorflow/serving/request_example_count_total", ("model",))
         self._answering_models: set[str] = set()
         self._unknown_models: set[str] = set()
 
     def all(self) -> tuple[Counter | Histogram, ...]:
         """Every metric."""
-        return (self.request_count, self.request_latency, self.requests, self.request_duration)
+        return (
+            self.request_count,
+            self.request_latency,
+            self.requests,
+            self.request_duration,
+            self.model_warmup_latency,
+            self.model_warmup_records_read,
+            self.request_log_count,
+            self.request_log_dropped,
+            self.request_example_counts,
+            self.request_example_count_total,
+        )
+
+    def count_warmup(self, model_path: str, status: str, records: int, microseconds: float) -> None:
+        """Counts one warm-up of a version with recorded requests.
+
+        Args:
+            model_path: The version folder.
+            status: `OK`, or code and message of what went wrong, of which the beginning is kept.
+            records: How many records were read.
+            microseconds: How long it took.
+        """
+        status = status.partition("\n")[0][:MAX_NAME_CHARACTERS]
+        self.model_warmup_latency.observe(microseconds, model_path, status)
+        self.model_warmup_records_read.add(model_path, status, amount=records)
 
     def count_request(
         self, model: str, version: str, api: str, entrypoint: str, status: str, microseconds: float
@@ -137,6 +177,11 @@ class Metrics:
         if status == "OK":
             self.request_latency.observe(microseconds, model, api, entrypoint)
             self.request_duration.observe(microseconds, model, version, api, entrypoint)
+
+    def count_examples(self, model: str, examples: int) -> None:
+        """Counts the examples of one MultiInference call; as in the original, those of no other call."""
+        self.request_example_counts.observe(examples, model)
+        self.request_example_count_total.add(model, amount=examples)
 
     def _bounded(self, model: str) -> str:
         if model in self._answering_models or model in self._unknown_models:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from hotserve.core.servable import Servable
 from hotserve.errors import ConfigError, InvalidArgument, NotFound
 from hotserve.platforms.registry import PLATFORMS, loader_for, missing_parts, recognise
-from hotserve.platforms.warmup import warm_up
+from hotserve.platforms.warmup import warm_up_with_made_up_inputs
 
 logger = logging.getLogger(__name__)
+
+WarmUp = Callable[[Servable, Path], None]
+"""Warms up what was loaded from a version folder."""
 
 ANY_PLATFORM = ("", "tensorflow")
 """Configured platforms that bind to nothing: TensorFlow Serving knows `tensorflow` only, so that its config files say
@@ -34,16 +38,18 @@ def check_platform(model_name: str, platform: str) -> None:
 class ByContentLoader:
     """Loads a version of whatever platform it is."""
 
-    def __init__(self, platform: str = "") -> None:
+    def __init__(self, platform: str = "", warm_up: WarmUp = warm_up_with_made_up_inputs) -> None:
         """Makes a loader.
 
         Args:
             platform: The configured platform, which the folder's content must be of, unless it is in `ANY_PLATFORM`.
+            warm_up: What is done with a version between its load and its first request; if it fails, so does the load.
         """
         self._platform = platform
+        self._warm_up = warm_up
 
     def load(self, path: Path) -> Servable:
-        """See `Loader.load`; the servable has run once on made-up inputs when it is returned."""
+        """See `Loader.load`; the servable has been warmed up when it is returned."""
         entry = recognise(path)
         if entry is None:
             raise NotFound(missing_parts(path) or f"No model was recognised in {path}.")
@@ -54,7 +60,7 @@ class ByContentLoader:
             )
         servable = loader_for(entry.name).load(path)
         try:
-            warm_up(servable)
+            self._warm_up(servable, path)
         except BaseException:
             servable.unload()
             raise

@@ -209,13 +209,13 @@ def c_api() -> CApi:
         if not _loaded:
             # Errors only. By default TensorFlow writes several lines a load, and warns of every request it refuses.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-            library = _find_library()
+            library = find_library()
             _loaded.append(CApi(library))
             logger.info("Loaded TensorFlow %s from %s", _loaded[0].quick.TF_Version().decode(), library)
         return _loaded[0]
 
 
-def _find_library() -> Path:
+def find_library() -> Path:
     spec = importlib.util.find_spec("tensorflow")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
     for folder in folders:

@@ -1,6 +1,6 @@
 """Runs a version once before it serves, on made-up inputs: the first run is where engines prepare, and where they fail.
 
-Files with recorded requests (`assets.extra/tf_serving_warmup_requests`) are another matter; this needs none.
+Versions that bring a file of recorded requests are warmed up with those instead: see `handlers/recorded_warmup.py`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -43,6 +44,15 @@ def warm_up(servable: Servable) -> None:
             refusal = _run(servable, name, signature, unknown_rank=())
         if refusal is not None:
             logger.info("Warm-up: signature %s refuses made-up values, which may be right: %s", name, refusal)
+
+
+def warm_up_with_made_up_inputs(servable: Servable, path: Path) -> None:
+    """As `warm_up`, whatever there is in the version folder."""
+    warm_up(servable)
+
+
+def no_warm_up(servable: Servable, path: Path) -> None:
+    """Runs nothing: the first request finds out what the version can do."""
 
 
 def made_up_inputs(signature: Signature, unknown_rank: tuple[int, ...] = (1,)) -> dict[str, Array] | None:

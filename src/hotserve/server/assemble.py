@@ -21,9 +21,12 @@ from hotserve.core.source import AspiredTarget
 from hotserve.errors import ConfigError
 from hotserve.handlers.health import Health
 from hotserve.handlers.predict import Predict
+from hotserve.handlers.recorded_request import RecordedRequests
+from hotserve.handlers.recorded_warmup import RecordedWarmUp
 from hotserve.observability.metrics import Metrics
-from hotserve.platforms.by_content import ByContentLoader, check_platform
+from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform
 from hotserve.platforms.registry import missing_parts
+from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
 from hotserve.sources.poller import Poller
@@ -96,18 +99,34 @@ def polled_folders(options: ServerOptions) -> SourceFactory:
     return make
 
 
-def loader_by_content(model: ModelConfig) -> Loader:
-    """The loader that the command line has: of whatever platform the version folder is.
+def loader_by_content(warm_up: WarmUp) -> LoaderFactory:
+    """The loaders that the command line has: of whatever platform the version folder is.
 
-    Raises:
-        ConfigError: The model asks for a platform that there is not.
+    Args:
+        warm_up: What is done with a version before its first request.
     """
-    check_platform(model.name, model.platform)
-    return ByContentLoader(model.platform)
+
+    def make(model: ModelConfig) -> Loader:
+        check_platform(model.name, model.platform)
+        return ByContentLoader(model.platform, warm_up)
+
+    return make
+
+
+def configured_warm_up(options: ServerOptions, metrics: Metrics) -> WarmUp:
+    """The warm-up that the options ask for: with recorded requests, or made-up ones where there are none."""
+    if not options.enable_model_warmup:
+        return no_warm_up
+    return RecordedWarmUp(
+        RecordedRequests(),
+        metrics,
+        iterations=options.num_request_iterations_for_warmup,
+        otherwise=warm_up_with_made_up_inputs,
+    )
 
 
 def assemble(
-    options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory, loader: LoaderFactory
+    options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory, loader: LoaderFactory | None = None
 ) -> Parts:
     """Makes all parts of a server.
 
@@ -115,12 +134,14 @@ def assemble(
         options: What the server is told.
         models: What it serves.
         source: Makes the source of versions.
-        loader: Makes the loader of a model's versions.
+        loader: Makes the loader of a model's versions, in place of the one that goes by a folder's content.
 
     Raises:
-        ConfigError: What `loader` raises, for a model that cannot be loaded by it.
+        ConfigError: A model asks for a platform that there is not, or what `loader` raises.
     """
-    loaders = {model.name: loader(model) for model in models}
+    metrics = Metrics()
+    make_loader = loader or loader_by_content(configured_warm_up(options, metrics))
+    loaders = {model.name: make_loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:
         labels.configure(model.name, model.version_labels)
@@ -133,7 +154,6 @@ def assemble(
     health = Health(manager, [model.name for model in models], lambda: running_source.problems)
     engine = EngineThreads()
     predict = Predict(engine)
-    metrics = Metrics()
     health_service = HealthService(health, manager.events)
     rest = RestApi(
         manager,

@@ -16,7 +16,6 @@ from hotserve.server.assemble import (
     SourceFactory,
     assemble,
     configured_models,
-    loader_by_content,
     polled_folders,
 )
 from hotserve.server.lifespan import Lifespan
@@ -59,7 +58,7 @@ class Server:
         """
         self.options = options
         configured = tuple(models) if models is not None else configured_models(options)
-        self._parts = assemble(options, configured, source or polled_folders(options), loader or loader_by_content)
+        self._parts = assemble(options, configured, source or polled_folders(options), loader)
         self._lifespan: Lifespan | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

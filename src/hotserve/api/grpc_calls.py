@@ -1,0 +1,111 @@
+"""What the calls of all services have in common: reading a request, the model that it names, and counting it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from hotserve.core.handle import Lease
+from hotserve.core.manager import ModelSpec
+from hotserve.errors import Code, Internal, InvalidArgument, ServingError
+from hotserve.observability.metrics import Metrics
+from hotserve.protos import messages
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far, for the metrics.
+
+    Attributes:
+        version: The number of the version that answers; empty until there is one.
+    """
+
+    version: str = ""
+
+
+@contextmanager
+def counted(metrics: Metrics, model: str, api: str, start: float, timeout_seconds: float | None) -> Iterator[Call]:
+    """Counts a call by how this block ends.
+
+    Args:
+        metrics: Where it is counted.
+        model: The client's name for the model.
+        api: The name of the method.
+        start: When the call began, as `time.perf_counter` tells it.
+        timeout_seconds: What was left then until the client's deadline; None without one.
+    """
+    call = Call()
+    code = Code.INTERNAL  # what it stays if anything but a ServingError gets through
+    try:
+        yield call
+        code = Code.OK
+    except ServingError as error:
+        code = error.code
+        raise
+    except asyncio.CancelledError:
+        code = Code.DEADLINE_EXCEEDED if _is_over(timeout_seconds, start) else Code.CANCELLED
+        raise
+    finally:
+        metrics.count_request(model, call.version, api, "GRPC", code.name, 1e6 * (time.perf_counter() - start))
+
+
+def parse(message_class: type[AnyMessage], data: bytes) -> AnyMessage:
+    """Reads a message.
+
+    Raises:
+        Internal: The bytes are none; it is what gRPC's own servers say.
+    """
+    try:
+        return message_class.FromString(data)
+    except DecodeError as error:
+        raise Internal(
+            f"The {len(data)} bytes received are no {message_class.DESCRIPTOR.full_name} message: {error}"
+        ) from error
+
+
+def model_spec_of(message: Any) -> ModelSpec:
+    """Reads and checks the `model_spec` of a request.
+
+    Raises:
+        InvalidArgument: It is missing, or names no model.
+
+    Source: ServerCore::ServableRequestFromModelSpec in tensorflow_serving/model_servers/server_core.cc.
+    """
+    if not message.HasField("model_spec"):
+        raise InvalidArgument("Missing ModelSpec. Set model_spec.name to the name of a model.")
+    return read_model_spec(message.model_spec)
+
+
+def read_model_spec(spec: messages.ModelSpec) -> ModelSpec:
+    """Reads and checks a `ModelSpec`; for the errors see `model_spec_of`."""
+    if not spec.name:
+        raise InvalidArgument("ModelSpec has no name specified.")
+    match spec.WhichOneof("version_choice"):
+        case "version":
+            return ModelSpec(spec.name, version=spec.version.value)
+        case "version_label":
+            return ModelSpec(spec.name, label=spec.version_label)
+        case _:
+            return ModelSpec(spec.name)
+
+
+def answering_spec(lease: Lease, signature_name: str) -> messages.ModelSpec:
+    """The `model_spec` of an answer: the version that was resolved, and the signature that was run."""
+    spec = messages.ModelSpec(name=lease.id.name, signature_name=signature_name)
+    spec.version.value = lease.id.version
+    return spec
+
+
+def _is_over(timeout_seconds: float | None, start: float) -> bool:
+    """Whether a call that was cancelled had come to its deadline."""
+    # The wire's timer began a little earlier than ours, and the client, whose began earlier still, hangs up as its own
+    # deadline passes.
+    return timeout_seconds is not None and time.perf_counter() - start >= 0.9 * timeout_seconds

@@ -1,0 +1,96 @@
+"""gRPC's Classify, Regress and MultiInference: the calls that take tf.Examples."""
+
+from __future__ import annotations
+
+import time
+
+from hotserve.api.exchange import GrpcRequest
+from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse, read_model_spec
+from hotserve.codecs.inference_results import Classified, Regressed, classification_result, regression_result
+from hotserve.codecs.tf_example import examples_of
+from hotserve.core.handle import Lease
+from hotserve.core.manager import Manager
+from hotserve.errors import InvalidArgument
+from hotserve.handlers.classify import CLASSIFY
+from hotserve.handlers.examples import OnExamples
+from hotserve.handlers.multi_inference import InferenceTask, MultiInference
+from hotserve.handlers.predict import Predict
+from hotserve.handlers.regress import REGRESS
+from hotserve.observability.metrics import Metrics
+from hotserve.protos import messages
+from hotserve.tensors import DEFAULT_SIGNATURE
+
+
+class GrpcExamples:
+    """The methods of PredictionService that take tf.Examples."""
+
+    def __init__(self, manager: Manager, predict: Predict, metrics: Metrics) -> None:
+        self._manager = manager
+        self._metrics = metrics
+        self._run_classify = OnExamples(CLASSIFY, predict)
+        self._run_regress = OnExamples(REGRESS, predict)
+        self._run_tasks = MultiInference(predict)
+
+    async def classify(self, request: GrpcRequest) -> bytes:
+        """Answers a Classify call; raises ServingError."""
+        start = time.perf_counter()
+        message = parse(messages.ClassificationRequest, request.message)
+        signature_name = message.model_spec.signature_name
+        with (
+            counted(self._metrics, message.model_spec.name, "Classify", start, request.timeout_seconds) as call,
+            self._manager.lease(model_spec_of(message)) as lease,
+        ):
+            call.version = str(lease.id.version)
+            examples = examples_of(message.input)
+            result = await self._run_classify(lease, signature_name, examples, request.timeout_seconds)
+            return messages.ClassificationResponse(
+                result=classification_result(result),
+                model_spec=answering_spec(lease, signature_name or DEFAULT_SIGNATURE),
+            ).SerializeToString()
+
+    async def regress(self, request: GrpcRequest) -> bytes:
+        """Answers a Regress call; raises ServingError."""
+        start = time.perf_counter()
+        message = parse(messages.RegressionRequest, request.message)
+        signature_name = message.model_spec.signature_name
+        with (
+            counted(self._metrics, message.model_spec.name, "Regress", start, request.timeout_seconds) as call,
+            self._manager.lease(model_spec_of(message)) as lease,
+        ):
+            call.version = str(lease.id.version)
+            examples = examples_of(message.input)
+            result = await self._run_regress(lease, signature_name, examples, request.timeout_seconds)
+            return messages.RegressionResponse(
+                result=regression_result(result),
+                model_spec=answering_spec(lease, signature_name or DEFAULT_SIGNATURE),
+            ).SerializeToString()
+
+    async def multi_inference(self, request: GrpcRequest) -> bytes:
+        """Answers a MultiInference call; raises ServingError.
+
+        As in the original, the first task names the version for all of them, and the call is not among the counted
+        requests; its examples are counted instead.
+        """
+        message = parse(messages.MultiInferenceRequest, request.message)
+        if not message.tasks:
+            raise InvalidArgument("ModelSpec has no name specified. Expected at least one task, and it names the model.")
+        with self._manager.lease(read_model_spec(message.tasks[0].model_spec)) as lease:
+            tasks = [
+                InferenceTask(task.model_spec.name, task.model_spec.signature_name, task.method_name)
+                for task in message.tasks
+            ]
+            examples = examples_of(message.input)
+            results = await self._run_tasks(lease, tasks, examples, request.timeout_seconds)
+            self._metrics.count_examples(lease.id.name, len(examples))
+            return messages.MultiInferenceResponse(
+                results=[_task_result(lease, task, result) for task, result in zip(tasks, results, strict=True)]
+            ).SerializeToString()
+
+
+def _task_result(lease: Lease, task: InferenceTask, result: Classified | Regressed) -> messages.InferenceResult:
+    spec = answering_spec(lease, task.signature_name or DEFAULT_SIGNATURE)
+    match result:
+        case Classified():
+            return messages.InferenceResult(model_spec=spec, classification_result=classification_result(result))
+        case Regressed():
+            return messages.InferenceResult(model_spec=spec, regression_result=regression_result(result))

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from support.server_process import COMMAND, ServerProcess
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(program: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / program), *flags], capture_output=True, text=True, timeout=300
+    )
+
+
+def load(*flags: str) -> dict[str, Any]:
+    done = run("load.py", *flags)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[ServerProcess]:
+    with ServerProcess(command=(COMMAND, "demo")) as server:
+        yield server
+
+
+def port(server: ServerProcess, wire: str) -> str:
+    return f"--port={server.grpc_port if wire == 'grpc' else server.rest_port}"
+
+
+def test_a_short_run_ends_with_a_table_and_every_turn_as_json(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    done = run("bench_digits_against_fastapi.py", "--seconds=0.3", "--rounds=1", "--connections=3", f"--json={result}")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(result.read_text())
+    contestants = ["FastAPI, REST, plain JSON", "FastAPI, REST, pydantic", "hotserve, REST", "hotserve, gRPC"]
+    turns = [(turn["connections"], turn["contestant"]) for turn in document["turns"]]
+    assert turns == [(3, name) for name in contestants]
+    assert all(turn["answers"] > 0 and turn["server_cpu_us"] > 0 for turn in document["turns"])
+    assert all(floor > 0 for floor in document["floor_us"])
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    assert rows[2:] == [["3", name] for name in contestants]
+    assert "Client and server share these cores" in done.stdout
+
+
+def test_the_first_contestant_that_is_named_is_the_reference() -> None:
+    done = run(
+        "bench_digits_against_fastapi.py",
+        *("--seconds=0.2", "--rounds=1", "--connections=1", "--contestants", "grpc", "rest"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Ratios against 'hotserve, gRPC'" in done.stdout
+    assert "FastAPI, " not in done.stdout
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_the_load_ends_after_the_requests_that_it_was_told(digits: ServerProcess, wire: str) -> None:
+    result = load(f"--wire={wire}", port(digits, wire), "--connections=3", "--requests=7", "--seconds=60")
+    assert result["answers"] == 7
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_requests_beyond_the_flow_control_window_are_answered(digits: ServerProcess, wire: str) -> None:
+    # 628 kB each over gRPC, where the first window has 64 KiB; and the answer comes packed.
+    result = load(f"--wire={wire}", port(digits, wire), "--rows=200", "--requests=3", "--seconds=60")
+    assert result["answers"] == 3
+
+
+def test_a_call_without_an_answer_ends_the_load_with_its_trailers(digits: ServerProcess) -> None:
+    done = run("load.py", "--wire=grpc", port(digits, "grpc"), "--path=/tensorflow.serving.PredictionService/None")
+    assert done.returncode == 1
+    assert "expected a message, got b'' and the trailers" in done.stderr
+
+
+class Imposter(HTTPServer):
+    """Answers every request with the `status` and the `body` that it has been given."""
+
+    status = 200
+    body = b""
+
+
+class ImposterHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Imposter
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.server.status)
+        self.send_header("content-length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def imposter() -> Iterator[Imposter]:
+    with Imposter(("127.0.0.1", 0), ImposterHandler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b'{"predictions": [[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]]}', "got [[0.1"),
+        (200, b'{"predictions": [[1.0]]}', "got [[1.0]]"),
+        (200, b'{"outputs": 1}', """got b'{"outputs": 1}'"""),
+        (200, b"oops", "got b'oops'"),
+        (503, b'{"error": "busy"}', "expected status 200, got b'HTTP/1.1 503"),
+    ],
+)
+def test_a_wrong_answer_ends_the_load(imposter: Imposter, status: int, body: bytes, words: str) -> None:
+    imposter.status, imposter.body = status, body
+    done = run("load.py", f"--port={imposter.server_port}", "--requests=1")
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_a_turn_that_fails_ends_the_bench_and_says_which_it_was() -> None:
+    done = run("bench_digits_against_fastapi.py", "--rows=201", "--seconds=0.1", "--rounds=1", "--contestants", "rest")
+    assert done.returncode == 1
+    assert "hotserve, REST with 1 connections: " in done.stderr
+    assert "1..200" in done.stderr
