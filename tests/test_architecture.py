@@ -39,6 +39,7 @@ STARTS_WORK: Mapping[str, str] = {
     "core.manager": "loads and unloads",
     "batching.scheduler": "runs servables",
     "sources.poller": "looks for versions",
+    "observability.request_log": "writes logged requests to files, so that no request waits for a disk",
     "server.lifespan": "serves, and starts and stops all of the others",
     "server.server": "`Server.start` serves on a thread of its own, for programs without an event loop",
     "api.asgi": "a gRPC call runs beside a watch on its client; both end with the request",

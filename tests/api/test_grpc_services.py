@@ -453,7 +453,7 @@ def test_a_status_that_nobody_knows_is_refused(apis: InProcess, model_spec: Any,
     "path",
     [
         "/tensorflow.serving.PredictionService/Nope",
-        "/tensorflow.serving.PredictionService/Classify",
+        "/tensorflow.serving.PredictionService/PredictStreamed",
         "/tensorflow.serving.SessionService/SessionRun",
         "/tensorflow.serving.predictionservice/predict",
         "Predict",

@@ -70,9 +70,7 @@ class PlatformContract:
         assert signature.outputs
         assert signature.method_name == "tensorflow/serving/predict"
 
-    def test_a_run_gives_exactly_the_outputs_asked_for(
-        self, servable: Servable, good_inputs: dict[str, Array]
-    ) -> None:
+    def test_a_run_gives_exactly_the_outputs_asked_for(self, servable: Servable, good_inputs: dict[str, Array]) -> None:
         signature = servable.signatures[DEFAULT_SIGNATURE]
         results = servable.run(DEFAULT_SIGNATURE, good_inputs, list(signature.outputs))
         assert list(results) == list(signature.outputs)
@@ -93,22 +91,16 @@ class PlatformContract:
         for name, value in good_inputs.items():
             np.testing.assert_array_equal(value, before[name])
 
-    def test_threads_run_one_servable_at_the_same_time(
-        self, servable: Servable, good_inputs: dict[str, Array]
-    ) -> None:
+    def test_threads_run_one_servable_at_the_same_time(self, servable: Servable, good_inputs: dict[str, Array]) -> None:
         outputs = list(servable.signatures[DEFAULT_SIGNATURE].outputs)
         expected = servable.run(DEFAULT_SIGNATURE, good_inputs, outputs)
         with ThreadPoolExecutor(8) as threads:
-            answers = list(
-                threads.map(lambda _: servable.run(DEFAULT_SIGNATURE, good_inputs, outputs), range(200))
-            )
+            answers = list(threads.map(lambda _: servable.run(DEFAULT_SIGNATURE, good_inputs, outputs), range(200)))
         for answer in answers:
             for name in outputs:
                 np.testing.assert_array_equal(answer[name], expected[name])
 
-    def test_versions_of_one_folder_live_apart(
-        self, version_folder: Path, good_inputs: dict[str, Array]
-    ) -> None:
+    def test_versions_of_one_folder_live_apart(self, version_folder: Path, good_inputs: dict[str, Array]) -> None:
         first, second = (loader_for(self.platform).load(version_folder) for _ in range(2))
         outputs = list(first.signatures[DEFAULT_SIGNATURE].outputs)
         expected = first.run(DEFAULT_SIGNATURE, good_inputs, outputs)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.prediction_logs import WARMUP_FILE, predict_log, write_records
 from tensorflow_serving.apis import prediction_log_pb2
 
 from hotserve.core.servable import Servable
@@ -17,6 +16,7 @@ from hotserve.handlers.recorded_request import RecordedRequests
 from hotserve.handlers.recorded_warmup import MAX_RECORDS, RecordedWarmUp
 from hotserve.observability.metrics import Metrics
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
+from support.prediction_logs import WARMUP_FILE, predict_log, write_records
 
 FLOATS = TensorSpec(DType.FLOAT, (None,))
 EXAMPLES = TensorSpec(DType.STRING, (None,))

@@ -207,7 +207,7 @@ def onnx_folder(tmp_path: Path) -> Callable[..., Path]:
         ir_version: int = 9,
     ) -> Path:
         graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers)
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+        opsets = [helper.make_opsetid("", 19), helper.make_opsetid("ai.onnx.ml", 3)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
         folder = tmp_path / "onnx" / "1"
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contracts.platform_contract import PlatformContract
 
+from contracts.platform_contract import PlatformContract
 from hotserve.errors import InvalidArgument
 from hotserve.platforms.hashmap import HashmapFiles, HashmapLoader
 from hotserve.tensors import Array

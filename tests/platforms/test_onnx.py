@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from contracts.platform_contract import PlatformContract
 from onnx import TensorProto, helper, numpy_helper
 
+from contracts.platform_contract import PlatformContract
 from hotserve.core.servable import Servable
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
 from hotserve.platforms.onnx import OnnxLoader
@@ -278,14 +278,14 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_operation_fails_the_load_in_clean_words(onnx_folder: Folder) -> None:
     folder = onnx_folder([helper.make_node("NoSuchOperation", ["x"], ["y"])], [X_3], [Y_2])
-    with pytest.raises(ServingError, match="ONNX Runtime refuses model.onnx: .*NoSuchOperation") as raised:
+    with pytest.raises(ServingError, match=r"ONNX Runtime refuses model\.onnx: .*NoSuchOperation") as raised:
         load(folder)
     assert "ONNXRuntimeError" not in raised.value.message
 
 
 def test_a_file_that_changes_its_mind_about_its_type_is_refused(onnx_folder: Folder) -> None:
     folder = onnx_folder([IDENTITY], [X_3], [helper.make_tensor_value_info("y", TensorProto.INT64, ["n", 3])])
-    with pytest.raises(ServingError, match="ONNX Runtime refuses model.onnx: "):
+    with pytest.raises(ServingError, match=r"ONNX Runtime refuses model\.onnx: "):
         load(folder)
 
 
@@ -310,5 +310,5 @@ def test_models_of_newer_onnx_than_the_engine_fail_in_words(multiply_onnx: Path)
     model = onnx.load(str(multiply_onnx / "model.onnx"))
     model.ir_version = 1000
     (multiply_onnx / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ServingError, match="ONNX Runtime refuses model.onnx: .*IR version"):
+    with pytest.raises(ServingError, match=r"ONNX Runtime refuses model\.onnx: .*IR version"):
         load(multiply_onnx)

@@ -234,9 +234,7 @@ def test_data_outside_the_folder_is_not_waited_for(tmp_path: Path) -> None:
         ({"location": "w", "length": "9" * 5000}, "the length of external data is '999"),
     ],
 )
-def test_external_data_that_makes_no_sense_is_named(
-    tmp_path: Path, entries: dict[str, str | int], reason: str
-) -> None:
+def test_external_data_that_makes_no_sense_is_named(tmp_path: Path, entries: dict[str, str | int], reason: str) -> None:
     save(tmp_path, graph(initializers=(external(**entries),)))
     assert (FILES.missing_parts(tmp_path) or "").startswith(f"model.onnx is not whole: {reason}")
 
@@ -276,10 +274,7 @@ def test_of_several_files_model_onnx_is_the_model(tmp_path: Path) -> None:
     save(tmp_path, graph(), "a.onnx")
     save(tmp_path, graph(), "b.onnx")
     assert FILES.recognise(tmp_path)
-    assert (
-        FILES.missing_parts(tmp_path)
-        == "one `*.onnx` file, found a.onnx, b.onnx: name the one to serve model.onnx"
-    )
+    assert FILES.missing_parts(tmp_path) == "one `*.onnx` file, found a.onnx, b.onnx: name the one to serve model.onnx"
     save(tmp_path, graph())
     assert FILES.missing_parts(tmp_path) is None
 
@@ -293,7 +288,9 @@ def test_names_without_a_declared_shape_are_told_from_scalars(tmp_path: Path) ->
     scalar = helper.make_tensor_value_info("scalar", TensorProto.FLOAT, [])
     any_rank = helper.make_tensor_value_info("any", TensorProto.FLOAT, None)
     untyped = helper.make_empty_tensor_value_info("untyped")
-    file = save(tmp_path, helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [scalar, any_rank, X], [untyped]))
+    file = save(
+        tmp_path, helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [scalar, any_rank, X], [untyped])
+    )
     assert read_names_without_shape(file) == {"any", "untyped"}
 
 

@@ -92,7 +92,9 @@ def test_an_unknown_platform_is_refused_with_those_that_there_are() -> None:
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [replace(entry, package="no_such_package") if entry.package else entry for entry in PLATFORMS]
     monkeypatch.setattr(registry, "PLATFORMS", entries)
-    with pytest.raises(FailedPrecondition, match="needs the Python package no_such_package, which is not installed") as e:
+    with pytest.raises(
+        FailedPrecondition, match="needs the Python package no_such_package, which is not installed"
+    ) as e:
         loader_for("tensorflow")
     assert e.value.message.endswith("Install it: pip install 'hotserve[tensorflow]'")
     with pytest.raises(FailedPrecondition) as e:
@@ -103,7 +105,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 def test_a_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = replace(PLATFORMS[0], loader="hotserve.platforms.no_such_module:Loader")
     monkeypatch.setattr(registry, "PLATFORMS", [entry])
-    with pytest.raises(FailedPrecondition, match="cannot be imported here: No module named 'hotserve.platforms.no_su"):
+    with pytest.raises(FailedPrecondition, match="cannot be imported here: No module named 'hotserve"):
         loader_for("tensorflow")
 
 

@@ -25,7 +25,9 @@ def copy_with_assets(with_assets: Path, tmp_path: Path) -> Path:
 
 def cuts(size: int, dense: int = 64, steps: int = 60) -> list[int]:
     """Where a file is cut: at every byte near both ends, and here and there between."""
-    return sorted({*range(min(dense, size)), *range(max(0, size - dense), size), *range(0, size, max(1, size // steps))})
+    return sorted(
+        {*range(min(dense, size)), *range(max(0, size - dense), size), *range(0, size, max(1, size // steps))}
+    )
 
 
 def graph_def_variable(v1: Any) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:

@@ -104,7 +104,9 @@ def test_what_is_no_index_is_named(data: bytes, reason: str) -> None:
 def test_blocks_that_point_back_do_not_run_for_ever() -> None:
     index = block({b"a": varint(0) + varint(8), b"b": varint(0) + varint(8)}) + b"\0crc!"
     data = block({}) + b"\0crc!" + index
-    footer = (varint(0) + varint(8) + varint(13) + varint(len(index) - 5)).ljust(40, b"\0") + MAGIC.to_bytes(8, "little")
+    footer = (varint(0) + varint(8) + varint(13) + varint(len(index) - 5)).ljust(40, b"\0") + MAGIC.to_bytes(
+        8, "little"
+    )
     with pytest.raises(WireError, match="lies before the end of another"):
         read_index(MemoryBytes(data + footer))
 

@@ -10,8 +10,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from contracts.platform_contract import PlatformContract
 
+from contracts.platform_contract import PlatformContract
 from hotserve.core.servable import Servable
 from hotserve.errors import Code, InvalidArgument, NotFound, ServingError
 from hotserve.platforms.tensorflow import TensorFlowLoader
@@ -82,7 +82,14 @@ VALUES: dict[str, Any] = {
 def test_every_type_goes_in_and_out_bit_by_bit(loaded: Servable, name: str) -> None:
     dtype = loaded.signatures[name].inputs["x"].dtype
     values = strings(*VALUES[name]) if name == "string" else np.array(VALUES[name], dtype.numpy)
-    for x in (values, values.reshape(1, -1, 1), values[:1].reshape(()), values[:0], values[::-1], values[:0].reshape(0, 3)):
+    for x in (
+        values,
+        values.reshape(1, -1, 1),
+        values[:1].reshape(()),
+        values[:0],
+        values[::-1],
+        values[:0].reshape(0, 3),
+    ):
         y = loaded.run(name, {"x": x}, ["y"])["y"]
         assert dtype_of_array(y) is dtype
         assert y.shape == x.shape
@@ -151,7 +158,7 @@ def test_two_outputs_may_be_one_tensor(loaded: Servable) -> None:
 
 
 def test_an_operation_that_refuses_is_an_invalid_argument_in_the_engines_words(loaded: Servable) -> None:
-    with pytest.raises(InvalidArgument, match="Matrix size-incompatible|incompatible") as raised:
+    with pytest.raises(InvalidArgument, match="ncompatible") as raised:
         loaded.run("serving_default", {"x": np.ones((1, 2), np.float32)}, ["y"])
     assert "Traceback" not in raised.value.message
     with pytest.raises(InvalidArgument, match="x must be positive"):
@@ -245,7 +252,7 @@ def test_the_tags_choose_the_meta_graph(graph_model: Callable[..., Path]) -> Non
     folder = graph_model(scale_and_shift, tags=("serve", "gpu"))
     servable = TensorFlowLoader(tags=("gpu", "serve")).load(folder)
     assert servable.run("serving_default", {"x": ONE}, ["y"])["y"].tolist() == [2.0]
-    with pytest.raises(NotFound, match="Could not find meta graph def matching supplied tags: { serve }"):
+    with pytest.raises(NotFound, match=r"Could not find meta graph def matching supplied tags: \{ serve \}"):
         TensorFlowLoader().load(folder)
 
 

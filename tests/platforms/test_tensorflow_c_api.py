@@ -58,14 +58,18 @@ def test_a_package_without_the_library_is_named(tmp_path: Path, monkeypatch: pyt
 
 def test_no_package_at_all_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FailedPrecondition, match=r"the package is not installed\..*pip install 'hotserve\[tensorflow\]'"):
+    with pytest.raises(
+        FailedPrecondition, match=r"the package is not installed\..*pip install 'hotserve\[tensorflow\]'"
+    ):
         find_library()
 
 
 def test_a_library_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     library = tmp_path / "libtensorflow_cc.so.2"
     library.write_bytes(b"no library")
-    with pytest.raises(FailedPrecondition, match=r"libtensorflow_cc\.so\.2 cannot be used: .*tensorflow 2\.16 or later"):
+    with pytest.raises(
+        FailedPrecondition, match=r"libtensorflow_cc\.so\.2 cannot be used: .*tensorflow 2\.16 or later"
+    ):
         CApi(library)
 
 
@@ -93,9 +97,14 @@ def test_a_status_raises_at_the_end_of_its_block_what_is_in_it() -> None:
 def test_an_error_in_the_block_goes_before_the_one_in_the_status() -> None:
     api = c_api()
     options = api.quick.TF_NewSessionOptions()
-    with pytest.raises(KeyError), Status(api) as status:
-        api.quick.TF_SetConfig(options, b"\xff", 1, status.address)
-        raise KeyError
+
+    def fail_twice() -> None:
+        with Status(api) as status:
+            api.quick.TF_SetConfig(options, b"\xff", 1, status.address)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_twice()
     api.quick.TF_DeleteSessionOptions(options)
 
 

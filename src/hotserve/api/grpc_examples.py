@@ -7,6 +7,7 @@ import time
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse, read_model_spec
 from hotserve.codecs.inference_results import Classified, Regressed, classification_result, regression_result
+from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tf_example import examples_of
 from hotserve.core.handle import Lease
 from hotserve.core.manager import Manager
@@ -16,7 +17,9 @@ from hotserve.handlers.examples import OnExamples
 from hotserve.handlers.multi_inference import InferenceTask, MultiInference
 from hotserve.handlers.predict import Predict
 from hotserve.handlers.regress import REGRESS
+from hotserve.observability.logged_call import GrpcCall
 from hotserve.observability.metrics import Metrics
+from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
 from hotserve.protos import messages
 from hotserve.tensors import DEFAULT_SIGNATURE
 
@@ -24,7 +27,10 @@ from hotserve.tensors import DEFAULT_SIGNATURE
 class GrpcExamples:
     """The methods of PredictionService that take tf.Examples."""
 
-    def __init__(self, manager: Manager, predict: Predict, metrics: Metrics) -> None:
+    def __init__(
+        self, manager: Manager, predict: Predict, metrics: Metrics, request_log: RequestLog = NO_REQUEST_LOG
+    ) -> None:
+        self._request_log = request_log
         self._manager = manager
         self._metrics = metrics
         self._run_classify = OnExamples(CLASSIFY, predict)
@@ -43,10 +49,13 @@ class GrpcExamples:
             call.version = str(lease.id.version)
             examples = examples_of(message.input)
             result = await self._run_classify(lease, signature_name, examples, request.timeout_seconds)
-            return messages.ClassificationResponse(
-                result=classification_result(result),
-                model_spec=answering_spec(lease, signature_name or DEFAULT_SIGNATURE),
-            ).SerializeToString()
+            answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
+            response = messages.ClassificationResponse(result=classification_result(result), model_spec=answered)
+            data = response.SerializeToString()
+            self._request_log.offer(
+                lease.id, GrpcCall(LogKind.CLASSIFY, answered.signature_name, request.message, data)
+            )
+            return data
 
     async def regress(self, request: GrpcRequest) -> bytes:
         """Answers a Regress call; raises ServingError."""
@@ -60,10 +69,13 @@ class GrpcExamples:
             call.version = str(lease.id.version)
             examples = examples_of(message.input)
             result = await self._run_regress(lease, signature_name, examples, request.timeout_seconds)
-            return messages.RegressionResponse(
-                result=regression_result(result),
-                model_spec=answering_spec(lease, signature_name or DEFAULT_SIGNATURE),
-            ).SerializeToString()
+            answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
+            response = messages.RegressionResponse(result=regression_result(result), model_spec=answered)
+            data = response.SerializeToString()
+            self._request_log.offer(
+                lease.id, GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data)
+            )
+            return data
 
     async def multi_inference(self, request: GrpcRequest) -> bytes:
         """Answers a MultiInference call; raises ServingError.
@@ -73,7 +85,9 @@ class GrpcExamples:
         """
         message = parse(messages.MultiInferenceRequest, request.message)
         if not message.tasks:
-            raise InvalidArgument("ModelSpec has no name specified. Expected at least one task, and it names the model.")
+            raise InvalidArgument(
+                "ModelSpec has no name specified. Expected at least one task, and it names the model."
+            )
         with self._manager.lease(read_model_spec(message.tasks[0].model_spec)) as lease:
             tasks = [
                 InferenceTask(task.model_spec.name, task.model_spec.signature_name, task.method_name)
@@ -82,9 +96,11 @@ class GrpcExamples:
             examples = examples_of(message.input)
             results = await self._run_tasks(lease, tasks, examples, request.timeout_seconds)
             self._metrics.count_examples(lease.id.name, len(examples))
-            return messages.MultiInferenceResponse(
+            data = messages.MultiInferenceResponse(
                 results=[_task_result(lease, task, result) for task, result in zip(tasks, results, strict=True)]
             ).SerializeToString()
+            self._request_log.offer(lease.id, GrpcCall(LogKind.MULTI_INFERENCE, "", request.message, data))
+            return data
 
 
 def _task_result(lease: Lease, task: InferenceTask, result: Classified | Regressed) -> messages.InferenceResult:

@@ -12,6 +12,7 @@ from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
 from hotserve.api.health_service import HealthService
+from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, serialize_tensor
 from hotserve.core.manager import Manager
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
@@ -19,7 +20,9 @@ from hotserve.handlers.checks import check_input_names, explain, find_signature,
 from hotserve.handlers.metadata import SIGNATURE_DEF_FIELD, check_metadata_fields, signature_def_map
 from hotserve.handlers.predict import Predict
 from hotserve.handlers.status import model_status
+from hotserve.observability.logged_call import GrpcCall
 from hotserve.observability.metrics import Metrics
+from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
 from hotserve.protos import messages
 from hotserve.tensors import Array
 
@@ -33,11 +36,19 @@ ServerStreaming = Callable[[GrpcRequest], AsyncGenerator[bytes, None]]
 class GrpcServices:
     """The services that TensorFlow Serving's clients call, and the standard health service."""
 
-    def __init__(self, manager: Manager, predict: Predict, health: HealthService, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        predict: Predict,
+        health: HealthService,
+        metrics: Metrics,
+        request_log: RequestLog = NO_REQUEST_LOG,
+    ) -> None:
+        self._request_log = request_log
         self._manager = manager
         self._run_predict = predict
         self._metrics = metrics
-        examples = GrpcExamples(manager, predict, metrics)
+        examples = GrpcExamples(manager, predict, metrics, request_log)
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
                 "/tensorflow.serving.PredictionService/Predict": self._predict,
@@ -89,7 +100,9 @@ class GrpcServices:
             response = messages.PredictResponse(model_spec=answering_spec(lease, name))
             for alias in outputs:
                 response.outputs[alias].MergeFromString(serialize_tensor(answer[alias], signature.outputs[alias].dtype))
-            return response.SerializeToString()
+            data = response.SerializeToString()
+            self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data))
+            return data
 
     async def _get_model_metadata(self, request: GrpcRequest) -> bytes:
         message = parse(messages.GetModelMetadataRequest, request.message)

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
+from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
 from hotserve.codecs.json_request import decode_predict, signature_name
@@ -34,7 +35,9 @@ from hotserve.handlers.predict import Predict
 from hotserve.handlers.regress import REGRESS
 from hotserve.handlers.status import model_status
 from hotserve.observability import prometheus
+from hotserve.observability.logged_call import RestOnExamples, RestPredict
 from hotserve.observability.metrics import Metrics
+from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
 from hotserve.tensors import DEFAULT_SIGNATURE, Signature
 
 logger = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ class RestApi:
         *,
         timeout_seconds: float | None,
         max_message_bytes: int,
+        request_log: RequestLog = NO_REQUEST_LOG,
     ) -> None:
         """Makes the API.
 
@@ -81,6 +85,7 @@ class RestApi:
             metrics: Counts requests, and is what `/monitoring/prometheus/metrics` shows.
             timeout_seconds: How long an inference may take; None for as long as it takes.
             max_message_bytes: The largest body, before and after decompression.
+            request_log: Where requests go that have been answered.
         """
         self._manager = manager
         self._predict = predict
@@ -90,6 +95,7 @@ class RestApi:
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
         self._max_message_bytes = max_message_bytes
+        self._request_log = request_log
         self._pages = MappingProxyType(
             {
                 "/healthz": self._healthz,
@@ -185,22 +191,30 @@ class RestApi:
                 raise explain(error, name, signature, {}) from error
             outputs = select_outputs(signature, ())
             answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
-            return RestResponse(200, encode_predictions(answer, decoded.row_format))
+            body = encode_predictions(answer, decoded.row_format)
+            size = len(request.body) + len(body)
+            self._request_log.offer(lease.id, RestPredict(name, signature, decoded.inputs, answer, size))
+            return RestResponse(200, body)
 
     async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: _Call) -> RestResponse:
         document = parse_document(self._plain_body(request))
         wanted = signature_name(document)
         # Unlike the tensors of a predict request, examples are read before the model is looked up.
         examples = decode_examples(document)
+        result: Classified | Regressed
         with self._lease(spec, call) as lease:
             try:
                 if call.api == "classify":
                     classified = await self._classify(lease, wanted, examples, self._timeout_seconds)
-                    return RestResponse(200, encode_classifications(classified))
-                regressed = await self._regress(lease, wanted, examples, self._timeout_seconds)
-                return RestResponse(200, encode_regressions(regressed))
+                    result, body = classified, encode_classifications(classified)
+                else:
+                    regressed = await self._regress(lease, wanted, examples, self._timeout_seconds)
+                    result, body = regressed, encode_regressions(regressed)
             except ExamplesRefused as error:
                 raise ExamplesRefused(f"{error.message} {KINDS_IN_JSON}", error.code) from error
+            size = len(request.body) + len(body)
+            self._request_log.offer(lease.id, RestOnExamples(wanted or DEFAULT_SIGNATURE, examples, result, size))
+            return RestResponse(200, body)
 
     def _plain_body(self, request: RestRequest) -> bytes:
         if "gzip" not in request.headers.get("content-encoding", ""):

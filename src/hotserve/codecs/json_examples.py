@@ -97,12 +97,11 @@ def _feature(name: str, values: list[Any]) -> Feature:
         return Feature()
     kind = _kind(name, values[0])
     elements = []
-    for value in values:
+    for i, value in enumerate(values):
         if _kind(name, value) is not kind:
             raise InvalidArgument(
-                f"Unexpected element type in feature: {name} expecting type: {kind}. The first value sets the type of"
-                f" all: {debug_string(values[0])} is {kind}, and {debug_string(value)} is {_kind(name, value)}."
-                f" {KINDS_IN_JSON}"
+                f"Unexpected element type in feature: {name} expecting type: {kind}. Value 0 is {kind}, which sets the"
+                f" type of all, and value {i} is {_kind(name, value)}. {KINDS_IN_JSON}"
             )
         elements.append(_element(name, value))
     return _feature_of(kind, elements)
@@ -159,4 +158,4 @@ def _decoded(name: str, value: JsonObject) -> bytes:
     try:
         return decode_base64(base64_text(value) or "")
     except InvalidArgument as error:
-        raise InvalidArgument(f"{error.message}: feature {name} is {debug_string(value)}.") from error
+        raise InvalidArgument(f"{error.message} a value of feature {name}.") from error

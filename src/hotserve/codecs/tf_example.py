@@ -11,7 +11,9 @@ from google.protobuf.message import DecodeError
 from hotserve.protos.messages import Example, Feature, Input
 from hotserve.tensors import Array
 
-_MAX_FEATURES_SHOWN: Final = 20
+_MAX_EXAMPLES_READ: Final = 100
+_MAX_KINDS_SHOWN: Final = 3
+_MAX_FEATURES_SHOWN: Final = 10
 
 
 def example_vector(examples: Sequence[bytes]) -> Array:
@@ -40,20 +42,31 @@ def examples_of(message: Input) -> Array:
     return example_vector([example.SerializeToString() for example in message.example_list.examples])
 
 
-def describe_features(example: bytes) -> str:
-    """The features of one serialized example in one line, sorted: `age: int64, pixels: float (784 values)`.
+def describe_examples(examples: Array) -> str:
+    """What is in serialized examples, in one line: `examples[0] has x: float; examples[6] has x: int64`.
+
+    Args:
+        examples: string [n].
 
     Returns:
-        "none" for an example without features, and for bytes that are no example.
+        The first few kinds of example that there are among the first `_MAX_EXAMPLES_READ`, with their features sorted.
     """
+    first_of_kind: dict[str, int] = {}
+    for position, example in enumerate(examples[:_MAX_EXAMPLES_READ]):
+        first_of_kind.setdefault(_features_of(example), position)
+    kinds = [f"examples[{position}] has {features}" for features, position in first_of_kind.items()]
+    return "; ".join(kinds[:_MAX_KINDS_SHOWN])
+
+
+def _features_of(example: bytes) -> str:
     try:
         features = Example.FromString(example).features.feature
     except DecodeError:
-        return "none"
+        return "bytes that are no tf.Example"
     shown = [f"{name}: {_describe(features[name])}" for name in sorted(features)[:_MAX_FEATURES_SHOWN]]
     if len(features) > len(shown):
         shown.append(f"and {len(features) - len(shown)} more")
-    return ", ".join(shown) or "none"
+    return ", ".join(shown) or "no features"
 
 
 def _describe(feature: Feature) -> str:
@@ -65,5 +78,5 @@ def _describe(feature: Feature) -> str:
         case "int64_list":
             kind, count = "int64", len(feature.int64_list.value)
         case _:
-            return "empty"
+            return "no values"
     return kind if count == 1 else f"{kind} ({count} values)"

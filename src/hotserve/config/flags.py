@@ -46,6 +46,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("max_message_bytes", int, "largest request over either API"),
     Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
     Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
+    Flag("request_log_max_file_bytes", int, "size from which on logged requests go into a new file"),
     Flag("enable_model_warmup", bool, "versions run recorded or made-up requests before they serve"),
     Flag("num_request_iterations_for_warmup", int, "how often each recorded warm-up request runs; 0 for once"),
 )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hotserve.config.logging_config import request_log_config
 from hotserve.config.text_proto import read_text_proto
 from hotserve.core.version_policy import All, Latest, Specific, VersionPolicy
 from hotserve.errors import ConfigError
+from hotserve.observability.request_log import RequestLogConfig
 from hotserve.protos import messages
-
-logger = logging.getLogger(__name__)
 
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<path>.*)", re.DOTALL)
 
@@ -28,6 +27,7 @@ class ModelConfig:
         platform: The platform to load it with; empty where the content of a version folder tells.
         version_policy: Which of the versions found are served.
         version_labels: Label -> version number, for requests that name a label.
+        request_log: How its requests are logged; None if they are not.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ModelConfig:
     platform: str = ""
     version_policy: VersionPolicy = field(default_factory=Latest)
     version_labels: Mapping[str, int] = field(default_factory=dict)
+    request_log: RequestLogConfig | None = None
 
 
 def read_model_config(path: Path) -> tuple[ModelConfig, ...]:
@@ -47,7 +48,7 @@ def read_model_config(path: Path) -> tuple[ModelConfig, ...]:
         The models in the order of the file; none for a file without a `model_config_list`.
 
     Raises:
-        NotFound: There is no such file.
+        NotFound: There is no such file, or no log collector of a type that it names.
         ConfigError: The file is wrong; the message names it, and the line and column or the model.
     """
     config = read_text_proto(path, messages.ModelServerConfig)
@@ -72,7 +73,9 @@ def model_configs_from_proto(config: messages.ModelServerConfig, relative_to: Pa
 
     Raises:
         ConfigError: A name is missing or listed twice, a base path is missing or no local one, `model_type` is set
-            beside `model_platform` or is not TENSORFLOW, or the config is a custom one.
+            beside `model_platform` or is not TENSORFLOW, the config is a custom one, or requests cannot be logged as a
+            `logging_config` says.
+        NotFound: There is no log collector of the type that a `logging_config` names.
 
     Source: ServerCore::ValidateModelConfigList and related functions in
         tensorflow_serving/model_servers/server_core.cc.
@@ -102,15 +105,20 @@ def _check_names(names: Iterable[str]) -> None:
 
 def _model_config(model: messages.ModelConfig, relative_to: Path) -> ModelConfig:
     base_path = relative_to / _local_path(model.name, model.base_path)
-    if model.HasField("logging_config"):
-        logger.warning("Model %s: logging_config is ignored; requests are not logged.", model.name)
     return ModelConfig(
         name=model.name,
         base_path=base_path,
         platform=_platform(model),
         version_policy=_version_policy(model.model_version_policy),
         version_labels=dict(model.version_labels),
+        request_log=_request_log(model, relative_to),
     )
+
+
+def _request_log(model: messages.ModelConfig, relative_to: Path) -> RequestLogConfig | None:
+    if not model.HasField("logging_config"):
+        return None
+    return request_log_config(model.name, model.logging_config, relative_to)
 
 
 def _local_path(name: str, base_path: str) -> Path:

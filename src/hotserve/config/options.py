@@ -20,6 +20,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "max_message_bytes": (1, 2**63 - 1),
         "drain_timeout_seconds": (0, _INT32),
         "num_load_threads": (0, _INT32),
+        "request_log_max_file_bytes": (1, 2**63 - 1),
         "num_request_iterations_for_warmup": (-_INT32, _INT32),
     }
 )
@@ -43,6 +44,7 @@ class ServerOptions:
         max_message_bytes: The largest request, in bytes, over either API, also after decompression.
         drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
         num_load_threads: How many models load at the same time; 0 chooses.
+        request_log_max_file_bytes: The size, in bytes, from which on logged requests go into a new file.
         enable_model_warmup: A version runs the requests of its warm-up file before it serves, or made-up ones where it
             has no such file; a version that fails at these fails to load. Without it nothing runs before the first
             request.
@@ -61,6 +63,7 @@ class ServerOptions:
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
     num_load_threads: int = 0
+    request_log_max_file_bytes: int = 1 << 28
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from hotserve.codecs.tf_example import describe_features
+from hotserve.codecs.tf_example import describe_examples
 from hotserve.core.handle import Lease
 from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.handlers.checks import callable_signatures
@@ -152,8 +152,8 @@ async def run_call(
     except ServingError as error:
         if error.code not in (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE):
             raise
-        features = describe_features(examples[0])
-        raise ExamplesRefused(f"{error.message} Features of the first example: {features}.", error.code) from error
+        came = describe_examples(examples)
+        raise ExamplesRefused(f"{error.message} Of the examples, {came}.", error.code) from error
     return result_of_call(call, answer, len(examples))
 
 

@@ -216,6 +216,11 @@ def c_api() -> CApi:
 
 
 def find_library() -> Path:
+    """The library in the installed tensorflow package, which is not imported for that.
+
+    Raises:
+        FailedPrecondition: There is none.
+    """
     spec = importlib.util.find_spec("tensorflow")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
     for folder in folders:

@@ -70,6 +70,7 @@ class SavedModelSession:
         meta_graph = api.quick.TF_NewBuffer()
         options = api.quick.TF_NewSessionOptions()
         self._graph = api.slow.TF_NewGraph()
+        self._session: int | None = None
         try:
             with Status(api) as status:
                 api.quick.TF_SetConfig(options, serialized, len(serialized), status.address)
@@ -86,7 +87,7 @@ class SavedModelSession:
                 )
             self.signature_defs = _signature_defs(meta_graph.contents)
         except BaseException:
-            api.slow.TF_DeleteGraph(self._graph)
+            self.close()
             raise
         finally:
             api.quick.TF_DeleteSessionOptions(options)
@@ -154,11 +155,12 @@ class SavedModelSession:
     def close(self) -> None:
         """Frees the session, its variables and the graph. Nothing may run any more."""
         try:
-            with Status(self._api) as status:
-                self._api.slow.TF_CloseSession(self._session, status.address)
+            if self._session:
+                with Status(self._api) as status:
+                    self._api.slow.TF_CloseSession(self._session, status.address)
+                    # Whatever closing reports, what the session holds is freed.
+                    self._api.slow.TF_DeleteSession(self._session, status.address)
         finally:
-            with Status(self._api) as status:
-                self._api.slow.TF_DeleteSession(self._session, status.address)
             self._api.slow.TF_DeleteGraph(self._graph)
 
 

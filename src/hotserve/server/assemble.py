@@ -24,6 +24,7 @@ from hotserve.handlers.predict import Predict
 from hotserve.handlers.recorded_request import RecordedRequests
 from hotserve.handlers.recorded_warmup import RecordedWarmUp
 from hotserve.observability.metrics import Metrics
+from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog, SampledRequestLog
 from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
@@ -68,6 +69,7 @@ class Parts:
     health: Health
     health_service: HealthService
     metrics: Metrics
+    request_log: RequestLog
     app: AsgiApp
 
 
@@ -125,6 +127,14 @@ def configured_warm_up(options: ServerOptions, metrics: Metrics) -> WarmUp:
     )
 
 
+def configured_request_log(options: ServerOptions, models: Sequence[ModelConfig], metrics: Metrics) -> RequestLog:
+    """The log that the models' `logging_config` asks for."""
+    logged = {model.name: model.request_log for model in models if model.request_log is not None}
+    if not logged:
+        return NO_REQUEST_LOG
+    return SampledRequestLog(logged, metrics, max_file_bytes=options.request_log_max_file_bytes)
+
+
 def assemble(
     options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory, loader: LoaderFactory | None = None
 ) -> Parts:
@@ -155,6 +165,7 @@ def assemble(
     engine = EngineThreads()
     predict = Predict(engine)
     health_service = HealthService(health, manager.events)
+    request_log = configured_request_log(options, models, metrics)
     rest = RestApi(
         manager,
         predict,
@@ -162,7 +173,8 @@ def assemble(
         metrics,
         timeout_seconds=options.rest_api_timeout_in_ms / 1e3 if options.rest_api_timeout_in_ms > 0 else None,
         max_message_bytes=options.max_message_bytes,
+        request_log=request_log,
     )
-    grpc = GrpcServices(manager, predict, health_service, metrics)
+    grpc = GrpcServices(manager, predict, health_service, metrics, request_log)
     app = AsgiApp(rest, grpc, options.max_message_bytes, lambda: health.stopping)
-    return Parts(tuple(models), manager, running_source, engine, health, health_service, metrics, app)
+    return Parts(tuple(models), manager, running_source, engine, health, health_service, metrics, request_log, app)

@@ -1,7 +1,7 @@
 """Starts everything in order, and stops it in order.
 
 Tasks and threads: the coroutine `Lifespan.run` owns the two h2corn servers (one task each, ended by their `shutdown`),
-and has the source, the manager and the engine start and end their own. All of it lives between the first and the last
+and has the source, the manager, the engine and the request log start and end their own. All of it lives between the first and the last
 line of `run`.
 
 Order of the start: bind the ports (a port in use is an error before anything is loaded), look for versions, load what
@@ -9,7 +9,7 @@ is there, and only then let clients connect, so that an open port means, as it d
 models answer. A model that is missing or not complete yet holds nothing back.
 
 Order of the stop: not ready, and HTTP/1.1 answers say `Connection: close`, so that busy clients leave by themselves;
-no new connections; requests in flight finish; the source stops; versions unload.
+no new connections; requests in flight finish; the source stops; versions unload; the request log is written.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _LOOK_UP_SECONDS = 0.5
 
 _UNLOAD_SECONDS = 5.0
 """How long a stop waits for versions to unload. A load that has begun cannot be interrupted: it is left behind."""
+
+_REQUEST_LOG_SECONDS = 5.0
+"""How long a stop waits for logged requests to be written."""
 
 _QUIET_SECONDS = 5.0
 """How long the start waits for folders that are not known to be complete yet.
@@ -76,6 +79,7 @@ class Lifespan:
         sockets = self._bind()
         parts = self._parts
         try:
+            parts.request_log.start()
             parts.source.start()
             await self._load_models()
             if not self._stop.is_set():
@@ -184,6 +188,7 @@ class Lifespan:
         self._parts.source.stop()
         self._parts.manager.close(_UNLOAD_SECONDS)
         self._parts.engine.close()
+        self._parts.request_log.close(_REQUEST_LOG_SECONDS)
 
 
 async def _wait_patiently(wait: Callable[[float], bool], say: Callable[[], str]) -> None:

@@ -1,0 +1,111 @@
+"""Recorded requests as bytes and back: `PredictionLog` records, in TFRecord files or as JSON lines.
+
+Source: tensorflow_serving/apis/prediction_log.proto; the JSON is protobuf's own, with the names of the .proto file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from hotserve.codecs.tfrecord import CorruptRecord, read_records
+from hotserve.codecs.wire import length_delimited
+from hotserve.errors import Code, InvalidArgument, NotFound, ServingError
+from hotserve.protos.messages import LogMetadata, PredictionLog
+from hotserve.protos.pool import POOL
+
+JSON_LINES_SUFFIX: Final = ".jsonl"
+
+# Field numbers: of PredictionLog, and of all the kinds of logs in it, which are alike.
+_METADATA: Final = 1
+_REQUEST: Final = 1
+_RESPONSE: Final = 2
+
+
+class LogKind(Enum):
+    """The kinds of requests that are recorded; the value is the number of its field in PredictionLog."""
+
+    CLASSIFY = 2
+    REGRESS = 3
+    MULTI_INFERENCE = 4
+    PREDICT = 6
+
+
+def serialize_log(kind: LogKind, metadata: LogMetadata, request: bytes, response: bytes = b"") -> bytes:
+    """A record of messages that are serialized already; they are not looked at.
+
+    Args:
+        kind: What the messages are.
+        metadata: What else is known.
+        request: A PredictRequest, ClassificationRequest, RegressionRequest or MultiInferenceRequest.
+        response: The message that answers it.
+
+    Returns:
+        A serialized PredictionLog.
+    """
+    pair = length_delimited(_REQUEST, request)
+    if response:
+        pair += length_delimited(_RESPONSE, response)
+    return length_delimited(_METADATA, metadata.SerializeToString()) + length_delimited(kind.value, pair)
+
+
+def json_line(record: bytes) -> bytes:
+    """A serialized PredictionLog as a line of JSON, with its line break."""
+    log = PredictionLog.FromString(record)
+    text = json_format.MessageToJson(log, indent=None, preserving_proto_field_name=True, descriptor_pool=POOL)
+    return text.encode() + b"\n"
+
+
+def read_log(path: Path) -> Iterator[PredictionLog]:
+    """Reads a log record by record.
+
+    Args:
+        path: A file of JSON lines if its name ends with `.jsonl`, else a TFRecord file.
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidArgument: It cannot be read, or a record is no PredictionLog; the message tells which.
+        ServingError: DATA_LOSS: it is no TFRecord file, or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix == JSON_LINES_SUFFIX:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield _parse_line(path, number, line)
+                return
+            for number, record in enumerate(read_records(file), 1):
+                yield _parse_record(path, number, record)
+    except CorruptRecord as error:
+        raise ServingError(
+            f"{path}: {error.message}. Expected a TFRecord file of PredictionLog messages; the name of a file of JSON"
+            f" lines ends with {JSON_LINES_SUFFIX}.",
+            Code.DATA_LOSS,
+        ) from error
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: {error.strerror}. Expected a request log or a warm-up file.") from error
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _parse_line(path: Path, number: int, line: bytes) -> PredictionLog:
+    try:
+        return json_format.Parse(line, PredictionLog(), descriptor_pool=POOL)
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        raise InvalidArgument(
+            f"{path}, line {number}: {error}. Expected a tensorflow.serving.PredictionLog in protobuf's JSON."
+        ) from error
+
+
+def _parse_record(path: Path, number: int, record: bytes) -> PredictionLog:
+    try:
+        return PredictionLog.FromString(record)
+    except DecodeError as error:
+        raise InvalidArgument(
+            f"{path}, record {number}: the {len(record)} bytes are no tensorflow.serving.PredictionLog."
+        ) from error
