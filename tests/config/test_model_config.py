@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -181,19 +180,6 @@ def test_a_missing_file_is_not_found(config_file: Path) -> None:
 def test_a_base_path_need_not_exist_yet(config_file: Path) -> None:
     (model,) = _models(config_file, "name: 'm' base_path: 'not/there/yet'")
     assert not model.base_path.exists()
-
-
-def test_a_logging_config_is_ignored_with_a_warning(config_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        models = _models(
-            config_file,
-            "name: 'm' base_path: '/m' logging_config { sampling_config { sampling_rate: 0.1 } }",
-            "name: 'n' base_path: '/n'",
-        )
-    assert [model.name for model in models] == ["m", "n"]
-    assert [record.getMessage() for record in caplog.records] == [
-        "Model m: logging_config is ignored; requests are not logged."
-    ]
 
 
 def test_a_config_of_a_reload_request_is_read_like_a_file() -> None:

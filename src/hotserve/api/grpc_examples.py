@@ -72,9 +72,7 @@ class GrpcExamples:
             answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
             response = messages.RegressionResponse(result=regression_result(result), model_spec=answered)
             data = response.SerializeToString()
-            self._request_log.offer(
-                lease.id, GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data)
-            )
+            self._request_log.offer(lease.id, GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data))
             return data
 
     async def multi_inference(self, request: GrpcRequest) -> bytes:

@@ -8,20 +8,13 @@ has passed, its client has gone) does not let the version be unloaded under a ru
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hotserve.core.handle import Lease
 from hotserve.errors import DeadlineExceeded, Unavailable
+from hotserve.processors import usable_cpus
 from hotserve.tensors import Array
-
-
-def usable_cpus() -> int:
-    """The processors that this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 class EngineThreads:

@@ -74,7 +74,7 @@ def _prefix(model: str, text: str, relative_to: Path) -> Path:
         )
     folder = prefix.parent
     if not folder.is_dir():
-        raise ConfigError(f"Model {model}: requests cannot be logged at {prefix}*: there is no folder {folder}. Make it.")
+        raise ConfigError(f"Model {model}: requests cannot be logged at {prefix}*: there is no folder {folder}.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(
             f"Model {model}: requests cannot be logged at {prefix}*: this process may not write to {folder}."

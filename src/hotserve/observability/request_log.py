@@ -192,7 +192,7 @@ class SampledRequestLog:
             self._count_dropped(entry, code, "write_failed")
             if entry.log.collector not in self._failing:
                 prefix = entry.log.config.prefix
-                logger.error("Requests are not logged at %s*: %s. They are served all the same.", prefix, error.strerror)
+                logger.error("Requests are not logged at %s*: %s. They are answered as ever.", prefix, error.strerror)
             self._failing.add(entry.log.collector)
         except Exception:  # the edge: one request that cannot be recorded must not end the log
             self._count_dropped(entry, Code.INTERNAL, "no_record")

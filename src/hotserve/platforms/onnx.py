@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from hotserve.platforms.onnx_files import (
     read_names_without_shape,
 )
 from hotserve.platforms.wire_format import WireError
+from hotserve.processors import usable_cpus
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Shape, Signature, TensorSpec
 
 logger = logging.getLogger(__name__)
@@ -241,7 +241,7 @@ def _threads_for(model_bytes: int) -> int:
     """
     if model_bytes < _SMALL_MODEL_BYTES:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cpus()
 
 
 def _model_file(path: Path) -> Path:

@@ -11,7 +11,7 @@ from hotserve.api.asgi import AsgiApp
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
-from hotserve.batching.scheduler import EngineThreads, usable_cpus
+from hotserve.batching.scheduler import EngineThreads
 from hotserve.config.model_config import ModelConfig, read_model_config
 from hotserve.config.options import ServerOptions
 from hotserve.core.labels import Labels
@@ -28,6 +28,7 @@ from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog, Sampl
 from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
+from hotserve.processors import usable_cpus
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
 from hotserve.sources.poller import Poller

@@ -1,8 +1,8 @@
 """Starts everything in order, and stops it in order.
 
 Tasks and threads: the coroutine `Lifespan.run` owns the two h2corn servers (one task each, ended by their `shutdown`),
-and has the source, the manager, the engine and the request log start and end their own. All of it lives between the first and the last
-line of `run`.
+and has the source, the manager, the engine and the request log start and end their own. All of it lives between the
+first and the last line of `run`.
 
 Order of the start: bind the ports (a port in use is an error before anything is loaded), look for versions, load what
 is there, and only then let clients connect, so that an open port means, as it does with TensorFlow Serving, that the
