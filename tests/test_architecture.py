@@ -39,6 +39,7 @@ STARTS_WORK: Mapping[str, str] = {
     "core.manager": "loads and unloads",
     "batching.scheduler": "runs servables",
     "sources.poller": "looks for versions",
+    "sources.config_watch": "looks at the model config file, which a base path that hangs must not delay",
     "observability.request_log": "writes logged requests to files, so that no request waits for a disk",
     "server.lifespan": "serves, and starts and stops all of the others",
     "server.server": "`Server.start` serves on a thread of its own, for programs without an event loop",
@@ -213,7 +214,7 @@ def test_threads_and_tasks_are_started_in_few_places_and_each_is_listed_with_its
     assert found == STARTS_WORK.keys()
 
 
-@pytest.mark.parametrize("name", ["core.manager", "batching.scheduler", "sources.poller", "server.lifespan"])
+@pytest.mark.parametrize("name", ["core.manager", "batching.scheduler", "sources.poller", "sources.config_watch", "server.lifespan"])
 def test_a_file_that_starts_work_says_first_which_threads_and_how_they_end(name: str) -> None:
     assert re.search(r"^(Tasks and threads|Threads):.*end", ast.get_docstring(modules()[name].tree) or "", re.S | re.M)
 

@@ -257,8 +257,6 @@ def test_options_made_in_a_program_are_checked_alike(value: float) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--ssl_config_file=tls.cfg"], "--ssl_config_file: TLS is not available yet"),
-        (["--ssl_config_file", "tls.cfg"], "--ssl_config_file: TLS is not available yet"),
         (["--use_alts_credentials"], "--use_alts_credentials: ALTS is not available"),
         (["--use_alts_credentials=false", "--use_alts_credentials"], "--use_alts_credentials: ALTS is not available"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.prediction_log import LogKind
@@ -83,7 +84,7 @@ def cells(counter: Counter) -> dict[tuple[str, ...], int]:
 def logged(folder: Path) -> list[float]:
     """The first input value of all records in a folder."""
     return [
-        record.predict_log.request.inputs["x"].float_val[0]
+        float(tf.make_ndarray(record.predict_log.request.inputs["x"])[0])
         for file in sorted(folder.glob("requests-*.tfrecord"))
         for record in read_records(file)
     ]
@@ -223,6 +224,25 @@ def test_models_with_the_same_prefix_share_their_files(tmp_path: Path, metrics: 
 
     assert len(list(tmp_path.iterdir())) == 1
     assert logged(tmp_path) == [1.0, 2.0]
+
+
+def test_a_new_configuration_counts_from_then_on_and_keeps_the_files_that_it_still_names(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    here, there = (RequestLogConfig("tfrecord", tmp_path / name, 1.0) for name in ("requests-a", "requests-b"))
+    log = SampledRequestLog({"a": here, "b": there}, metrics)
+    log.start()
+    a, b, c = (ServableId(name, 1) for name in "abc")
+    log.offer(a, grpc_call(1))
+    log.offer(b, grpc_call(2))
+
+    log.configure({"a": here, "c": here})
+    for position, id in enumerate((a, b, c)):
+        log.offer(id, grpc_call(10 + position))
+    log.close(PATIENCE)
+
+    assert logged(tmp_path) == [1.0, 10.0, 12.0, 2.0]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 # What becomes of a REST request.

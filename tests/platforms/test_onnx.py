@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -312,3 +315,18 @@ def test_models_of_newer_onnx_than_the_engine_fail_in_words(multiply_onnx: Path)
     (multiply_onnx / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ServingError, match=r"ONNX Runtime refuses model\.onnx: .*IR version"):
         load(multiply_onnx)
+
+
+def test_onnx_runtime_does_not_report_to_its_maker() -> None:
+    # In a process of its own, without the variable that the tests set: importing the platform sets it in time.
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    program = (
+        "import os, sys, hotserve\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "import hotserve.platforms.onnx\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "1"

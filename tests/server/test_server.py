@@ -155,7 +155,7 @@ def test_a_server_without_a_port_does_not_start() -> None:
         server.start()
     assert caught.value.message == (
         "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set. Give --port or"
-        " --rest_api_port a number other than 0."
+        " --rest_api_port a number other than 0, or --grpc_socket_path a path."
     )
 
 

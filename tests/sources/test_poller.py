@@ -282,13 +282,10 @@ def test_a_poller_that_was_never_started_can_be_stopped(poller_of: MakePoller) -
 
 
 def test_a_pause_of_zero_lists_the_versions_once(tmp_path: Path, target: Target, poller_of: MakePoller) -> None:
-    before = set(threading.enumerate())
     add(tmp_path / "a", "1")
     poller = poller_of("a", poll_wait_seconds=0)
     poller.start()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    assert poller.wait_first_look(PATIENCE)
     add(tmp_path / "a", "2")
     poller.look()
     assert target.calls == [("a", ["1"])]

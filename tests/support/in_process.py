@@ -19,13 +19,18 @@ from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
 from hotserve.batching.scheduler import EngineThreads
+from hotserve.config.model_config import ModelConfig
+from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
 from hotserve.core.manager import Manager
 from hotserve.core.servable import Servable
+from hotserve.core.source import AspiredVersion
 from hotserve.errors import ServingError
 from hotserve.handlers.health import Health
 from hotserve.handlers.predict import Predict
+from hotserve.handlers.reload_config import ConfigReloader
 from hotserve.observability.metrics import Metrics
+from hotserve.sources.static import StaticSource
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 from hotserve.testing import FakeSource
 
@@ -150,7 +155,21 @@ class InProcess:
             timeout_seconds=timeout_seconds,
             max_message_bytes=max_message_bytes,
         )
-        self.grpc_services = GrpcServices(self.manager, predict, health_service, self.metrics)
+        versions = {
+            name: [AspiredVersion(ServableId(name, number), BASE_PATH / name / str(number)) for number in numbers]
+            for name, numbers in models.items()
+        }
+        configs = [ModelConfig(name, BASE_PATH / name, version_labels=(labels or {}).get(name, {})) for name in models]
+        self.reloader = ConfigReloader(
+            configs,
+            {},
+            lambda model: self,
+            self.manager,
+            StaticSource(self.manager, versions),
+            self.health,
+            lambda models: health_service.notify(),
+        )
+        self.grpc_services = GrpcServices(self.manager, predict, health_service, self.metrics, self.reloader)
         self.health_service = health_service
         self.app = AsgiApp(self.rest_api, self.grpc_services, max_message_bytes, lambda: self.health.stopping)
 

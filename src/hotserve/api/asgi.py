@@ -19,7 +19,7 @@ from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame, parse_timeout, too_large, trailers_of, unframe
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.rest import RestApi
-from hotserve.api.status_codes import CONTENT_TOO_LARGE
+from hotserve.api.status_codes import CONTENT_TOO_LARGE, MISDIRECTED
 from hotserve.codecs.json_response import encode_error
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
 
@@ -33,6 +33,11 @@ Send = Callable[[Message], Awaitable[None]]
 _NO_TRAILERS = (
     "A gRPC call needs HTTP/2 and a client that takes trailers (te: trailers); this one came without. REST requests"
     " have the content type application/json."
+)
+
+_CALLS_ONLY = (
+    "This port answers gRPC calls only, because it is secured in another way than the one for REST. Send REST requests"
+    " to the port that --rest_api_port names."
 )
 
 
@@ -75,14 +80,14 @@ class AsgiApp:
         if scope["type"] != "http":
             # As the specification asks of an application without the lifespan protocol.
             raise NotImplementedError(f"hotserve speaks HTTP, not {scope['type']}")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         try:
             if not _is_grpc(headers):
                 await self._rest_exchange(scope, headers, receive, send)
             elif "http.response.trailers" in (scope.get("extensions") or {}):
                 await self._call(scope, headers, receive, send)
             else:
-                await self._send_rest(scope, send, RestResponse(400, encode_error(_NO_TRAILERS)))
+                await self.send_rest(scope, send, RestResponse(400, encode_error(_NO_TRAILERS)))
         except (_Gone, OSError):  # servers raise an OSError when an answer comes after its client has gone
             logger.debug("The client of %s %s left before it had its answer", scope["method"], scope["path"])
 
@@ -95,16 +100,17 @@ class AsgiApp:
         except _TooLarge as error:
             text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
             logger.info("%s %s: %s (%d bytes had come)", method, scope["path"], text, error.size)
-            await self._send_rest(scope, send, RestResponse(CONTENT_TOO_LARGE, encode_error(text)))
+            await self.send_rest(scope, send, RestResponse(CONTENT_TOO_LARGE, encode_error(text)))
             return
         # Where a server does not hand over the path as it came, its own decoding is undone.
         path = (scope.get("raw_path") or b"").decode("latin-1") or quote(scope["path"], safe="/:")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
         response = await self._rest.handle(RestRequest(method, path, headers, body))
-        await self._send_rest(scope, send, response)
+        await self.send_rest(scope, send, response)
 
-    async def _send_rest(self, scope: Message, send: Send, response: RestResponse) -> None:
+    async def send_rest(self, scope: Message, send: Send, response: RestResponse) -> None:
+        """Sends an answer to a REST request."""
         headers = [
             (b"content-type", response.content_type.encode("latin-1")),
             (b"content-length", str(len(response.body)).encode()),
@@ -161,6 +167,20 @@ class AsgiApp:
         await reply.end(None)
 
 
+class CallsOnly:
+    """The application for a port that must not answer REST, because what guards the REST port is not there."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        if scope["type"] == "http" and not _is_grpc(_headers(scope)):
+            await self._app.send_rest(scope, send, RestResponse(MISDIRECTED, encode_error(_CALLS_ONLY)))
+            return
+        await self._app(scope, receive, send)
+
+
 class _GrpcReply:
     """Sends the headers once, any number of messages, and the trailers once."""
 
@@ -189,6 +209,10 @@ class _GrpcReply:
         if self._pack:
             headers.append((b"grpc-encoding", b"gzip"))
         await self._send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+
+
+def _headers(scope: Message) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _is_grpc(headers: dict[str, str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
+from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.health_service import HealthService
 from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, serialize_tensor
@@ -19,6 +20,7 @@ from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplement
 from hotserve.handlers.checks import check_input_names, explain, find_signature, select_outputs
 from hotserve.handlers.metadata import SIGNATURE_DEF_FIELD, check_metadata_fields, signature_def_map
 from hotserve.handlers.predict import Predict
+from hotserve.handlers.reload_config import ConfigReloader
 from hotserve.handlers.status import model_status
 from hotserve.observability.logged_call import GrpcCall
 from hotserve.observability.metrics import Metrics
@@ -42,6 +44,7 @@ class GrpcServices:
         predict: Predict,
         health: HealthService,
         metrics: Metrics,
+        reloader: ConfigReloader,
         request_log: RequestLog = NO_REQUEST_LOG,
     ) -> None:
         self._request_log = request_log
@@ -49,6 +52,7 @@ class GrpcServices:
         self._run_predict = predict
         self._metrics = metrics
         examples = GrpcExamples(manager, predict, metrics, request_log)
+        reload = GrpcReload(reloader, metrics)
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
                 "/tensorflow.serving.PredictionService/Predict": self._predict,
@@ -57,6 +61,7 @@ class GrpcServices:
                 "/tensorflow.serving.PredictionService/MultiInference": examples.multi_inference,
                 "/tensorflow.serving.PredictionService/GetModelMetadata": self._get_model_metadata,
                 "/tensorflow.serving.ModelService/GetModelStatus": self._get_model_status,
+                "/tensorflow.serving.ModelService/HandleReloadConfigRequest": reload.reload_config,
                 "/grpc.health.v1.Health/Check": health.check,
             }
         )

@@ -6,7 +6,7 @@ Source: grpc/doc/health-checking.md. `Watch` sends the status at once, then when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from google.protobuf.message import DecodeError
 
@@ -32,7 +32,7 @@ class HealthService:
         """
         self._health = health
         self._events = events
-        self._watchers: set[asyncio.Event] = set()
+        self._watchers: set[Callable[[], None]] = set()
 
     async def check(self, request: GrpcRequest) -> bytes:
         """`Check`: the status now.
@@ -55,11 +55,14 @@ class HealthService:
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
 
-        def wake(status: VersionStatus) -> None:
+        def wake() -> None:
             loop.call_soon_threadsafe(changed.set)
 
-        unsubscribe = self._events.subscribe(wake)
-        self._watchers.add(changed)
+        def on_event(status: VersionStatus) -> None:
+            wake()
+
+        unsubscribe = self._events.subscribe(on_event)
+        self._watchers.add(wake)
         last = None
         try:
             while True:
@@ -76,12 +79,12 @@ class HealthService:
                 await changed.wait()
         finally:
             unsubscribe()
-            self._watchers.discard(changed)
+            self._watchers.discard(wake)
 
     def notify(self) -> None:
-        """Makes every watcher look again; call it on the event loop when `Health.stopping` has changed."""
-        for changed in self._watchers:
-            changed.set()
+        """Makes every watcher look again, when `Health.stopping` or its models have changed; from any thread."""
+        for wake in tuple(self._watchers):
+            wake()
 
 
 def _service(request: GrpcRequest) -> str:

@@ -34,3 +34,6 @@ HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
 
 CONTENT_TOO_LARGE = 413
 """What HTTP has beside the table: a body over the limit, which is RESOURCE_EXHAUSTED to gRPC."""
+
+MISDIRECTED = 421
+"""A REST request at a port that is for gRPC alone. Source: RFC 9110, section 15.5.20."""

@@ -37,9 +37,13 @@ FLAGS: tuple[Flag, ...] = (
     Flag("port", int, "TCP port for gRPC; 0 turns it off"),
     Flag("rest_api_port", int, "TCP port for REST; 0 turns it off"),
     Flag("host", str, "address to listen on; all of them by default"),
+    Flag("grpc_socket_path", str, "path of a Unix socket for gRPC, beside the port or without one"),
+    Flag("ssl_config_file", str, "text file with certificate and key (SSLConfig): TLS for gRPC"),
+    Flag("rest_ssl_config_file", str, "the same for REST"),
     Flag("model_name", str, "name of the model"),
     Flag("model_base_path", str, "folder that holds the model's version folders (1/, 2/, ...)"),
     Flag("model_config_file", str, "text file that lists several models (ModelServerConfig)"),
+    Flag("model_config_file_poll_wait_seconds", float, "pause between two looks at that file; 0 reads it once"),
     Flag("file_system_poll_wait_seconds", float, "pause between two looks for new versions; 0 looks once"),
     Flag("allow_version_labels_for_unavailable_models", bool, "labels take effect before their version is loaded"),
     Flag("rest_api_timeout_in_ms", int, "longest time for an inference over REST; 0 for none"),
@@ -53,13 +57,11 @@ FLAGS: tuple[Flag, ...] = (
 
 WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] = MappingProxyType(
     {
-        "grpc_socket_path": str,
         "rest_api_num_threads": int,
         "rest_api_enable_cors_support": bool,
         "enable_batching": bool,
         "batching_parameters_file": str,
         "enable_per_model_batching_parameters": bool,
-        "model_config_file_poll_wait_seconds": int,
         "num_unload_threads": int,
         "max_num_load_retries": int,
         "load_retry_interval_micros": int,
@@ -69,7 +71,6 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
         "tensorflow_intra_op_parallelism": int,
         "tensorflow_inter_op_parallelism": int,
         "use_alts_credentials": bool,
-        "ssl_config_file": str,
         "platform_config_file": str,
         "per_process_gpu_memory_fraction": float,
         "saved_model_tags": str,
@@ -96,7 +97,6 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "ssl_config_file": "TLS is not available yet, and serving without it where it was asked for would be unsafe",
         "use_alts_credentials": "ALTS is not available, and serving without it where it was asked for would be unsafe",
     }
 )

@@ -83,11 +83,16 @@ def model_configs_from_proto(config: messages.ModelServerConfig, relative_to: Pa
     if config.WhichOneof("config") == "custom_model_config":
         raise ConfigError("ModelServer does not yet support custom model config. Expected a model_config_list.")
     models = config.model_config_list.config
-    _check_names(model.name for model in models)
+    check_model_names(model.name for model in models)
     return tuple(_model_config(model, relative_to) for model in models)
 
 
-def _check_names(names: Iterable[str]) -> None:
+def check_model_names(names: Iterable[str]) -> None:
+    """Refuses a list of models with an empty name, or with one name twice.
+
+    Raises:
+        ConfigError: As said.
+    """
     seen: set[str] = set()
     for position, name in enumerate(names, 1):
         if not name:

@@ -16,6 +16,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "rest_api_port": (0, 65535),
         # Larger pauses than these 68 years are more than a condition variable takes.
         "file_system_poll_wait_seconds": (-_INT32, _INT32),
+        "model_config_file_poll_wait_seconds": (-_INT32, _INT32),
         "rest_api_timeout_in_ms": (-_INT32, _INT32),
         "max_message_bytes": (1, 2**63 - 1),
         "drain_timeout_seconds": (0, _INT32),
@@ -34,9 +35,14 @@ class ServerOptions:
         port: The TCP port for gRPC; 0 for none.
         rest_api_port: The TCP port for REST; 0 for none.
         host: The address to listen on; empty for all, IPv4 and IPv6.
+        grpc_socket_path: A path for a Unix socket that answers gRPC, beside `port` or without one; empty for none.
+        ssl_config_file: A text-proto `SSLConfig`; gRPC is then served over TLS alone.
+        rest_ssl_config_file: The same for REST.
         model_name: The name of the one model, without a config file.
         model_base_path: Its folder of version folders.
         model_config_file: A text-proto `ModelServerConfig`; then name and base path above are not looked at.
+        model_config_file_poll_wait_seconds: The pause between two looks at that file, in seconds; 0 or less: it is read
+            once.
         file_system_poll_wait_seconds: The pause between two looks at the base paths; 0 for one look only, negative
             for none.
         allow_version_labels_for_unavailable_models: Version labels take effect before their version is AVAILABLE.
@@ -54,9 +60,13 @@ class ServerOptions:
     port: int = 8500
     rest_api_port: int = 8501
     host: str = ""
+    grpc_socket_path: str = ""
+    ssl_config_file: str = ""
+    rest_ssl_config_file: str = ""
     model_name: str = "default"
     model_base_path: str = ""
     model_config_file: str = ""
+    model_config_file_poll_wait_seconds: float = 0.0
     file_system_poll_wait_seconds: float = 1.0
     allow_version_labels_for_unavailable_models: bool = False
     rest_api_timeout_in_ms: int = 30_000

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hotserve.core.ids import ServableId
-from hotserve.errors import InvalidArgument
+from hotserve.errors import FailedPrecondition, InvalidArgument
 
 
 class Labels:
@@ -30,6 +30,38 @@ class Labels:
         """Replaces all labels of a model."""
         self._configured[name] = dict(labels)
 
+    def check(self, name: str, labels: Mapping[str, int], is_available: Callable[[int], bool]) -> None:
+        """Refuses labels that would lead clients who use them now to a version that does not answer.
+
+        A label that is new, or has not taken effect yet, may name any version and waits for it. TensorFlow Serving
+        refuses those too, so that a version and its label take two reloads there, and refuses every later reload once
+        the version of a label is gone; neither protects anybody.
+
+        Args:
+            name: The model.
+            labels: All its labels, as they shall be.
+            is_available: Whether a version of the model is AVAILABLE now.
+
+        Raises:
+            FailedPrecondition: A label that is in effect is to stand for a version that is not AVAILABLE.
+
+        Source: ServerCore::UpdateModelVersionLabelMap in tensorflow_serving/model_servers/server_core.cc.
+        """
+        current = self._configured.get(name, {})
+        for label, version in labels.items():
+            before = current.get(label)
+            if before is None or before == version or not self._is_in_effect(name, before) or is_available(version):
+                continue
+            raise FailedPrecondition(
+                f"Request to assign label to version {version} of model {name}, which is not currently available for"
+                f" inference. Label {label} stands for version {before}, and requests that name it would fail: load"
+                f" version {version} first (its policy must want it), then move the label."
+            )
+
+    def remove(self, name: str) -> None:
+        """Forgets the labels of a model that is no longer served."""
+        self._configured.pop(name, None)
+
     def on_available(self, id: ServableId) -> None:
         """Lets the labels of this version take effect."""
         self._seen.add(id)
@@ -45,9 +77,12 @@ class Labels:
         if version is None:
             known = ", ".join(sorted(labels)) or "none"
             raise InvalidArgument(f"Unrecognized servable version label: {label}. Labels of model {name}: {known}.")
-        if not self._allow_unavailable and ServableId(name, version) not in self._seen:
+        if not self._is_in_effect(name, version):
             raise InvalidArgument(
                 f"Unrecognized servable version label: {label}. It is configured for version {version} of model"
                 f" {name} and takes effect when that version becomes AVAILABLE."
             )
         return version
+
+    def _is_in_effect(self, name: str, version: int) -> bool:
+        return self._allow_unavailable or ServableId(name, version) in self._seen

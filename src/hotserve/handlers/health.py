@@ -53,10 +53,15 @@ class Health:
         self._model_names = tuple(model_names)
         self._problems = problems
 
+    def set_models(self, model_names: Sequence[str]) -> None:
+        """Replaces the list of configured models."""
+        self._model_names = tuple(model_names)
+
     def readiness(self) -> Readiness:
         """Readiness now."""
-        models = {name: self._describe(name) for name in self._model_names}
-        ready = not self.stopping and all(self._manager.is_available(name) for name in self._model_names)
+        model_names = self._model_names
+        models = {name: self.describe(name) for name in model_names}
+        ready = not self.stopping and all(self._manager.is_available(name) for name in model_names)
         return Readiness(ready, models, self.stopping)
 
     def is_serving(self, service: str) -> bool | None:
@@ -71,7 +76,8 @@ class Health:
             return not self.stopping and self._manager.is_available(service)
         return None
 
-    def _describe(self, name: str) -> str:
+    def describe(self, name: str) -> str:
+        """How a model stands: "AVAILABLE", or why it does not answer, in words for the user."""
         if self._manager.is_available(name):
             return State.AVAILABLE.name
         statuses = self._manager.status(name)

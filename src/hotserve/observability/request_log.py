@@ -63,6 +63,14 @@ class RequestLog(Protocol):
         """
         ...
 
+    def configure(self, models: Mapping[str, RequestLogConfig]) -> None:
+        """Says anew which models are logged, and how; on any thread, one at a time.
+
+        Args:
+            models: Model name -> how its requests are logged. Those of the same type and prefix share their files.
+        """
+        ...
+
     def start(self) -> None:
         """Begins to write."""
         ...
@@ -78,6 +86,9 @@ class NoRequestLog:
     def offer(self, id: ServableId, call: LoggedCall) -> None:
         """Does nothing."""
 
+    def configure(self, models: Mapping[str, RequestLogConfig]) -> None:
+        """Does nothing."""
+
     def start(self) -> None:
         """Does nothing."""
 
@@ -86,7 +97,6 @@ class NoRequestLog:
 
 
 NO_REQUEST_LOG: Final = NoRequestLog()
-"""For servers whose models have no `logging_config`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +129,28 @@ class SampledRequestLog:
         """Makes a log; `start` begins.
 
         Args:
-            models: Model name -> how its requests are logged. Those of the same type and prefix share their files.
+            models: As for `configure`.
             metrics: Where it is counted.
             draw: Numbers from 0 to below 1, for the sampling.
             clock: Seconds since the epoch.
             max_queued_bytes: How much memory requests that wait to be written may hold.
             max_file_bytes: From this size on, records go into a new file.
         """
-        collectors = {
-            (config.type, config.prefix): FileCollector(
-                COLLECTOR_TYPES[config.type], config.prefix, max_file_bytes=max_file_bytes, clock=clock
-            )
-            for config in models.values()
-        }
-        self._logs = {
-            name: _ModelLog(config, collectors[config.type, config.prefix]) for name, config in models.items()
-        }
-        self._collectors = tuple(collectors.values())
         self._metrics = metrics
         self._draw = draw
         self._clock = clock
         self._max_queued_bytes = max_queued_bytes
-        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._max_file_bytes = max_file_bytes
+        self._logs: Mapping[str, _ModelLog] = {}
+        self._collectors: Mapping[tuple[str, Path], FileCollector] = {}
+        # A collector in the queue is to be closed; None ends the thread.
+        self._queue: SimpleQueue[_Entry | FileCollector | None] = SimpleQueue()
         self._offered_bytes = 0
         self._taken_bytes = 0
         self._out_of_time = threading.Event()
         self._failing: set[FileCollector] = set()
         self._thread = threading.Thread(target=self._write_all, name="hotserve-request-log", daemon=True)
+        self.configure(models)
 
     def offer(self, id: ServableId, call: LoggedCall) -> None:
         """See `RequestLog.offer`; on the event loop."""
@@ -159,6 +164,23 @@ class SampledRequestLog:
             return
         self._offered_bytes += size
         self._queue.put(_Entry(id, call, self._clock(), log))
+
+    def configure(self, models: Mapping[str, RequestLogConfig]) -> None:
+        """See `RequestLog.configure`; files that go on being written to stay open."""
+        before = self._collectors
+        self._collectors = {
+            (config.type, config.prefix): before.get((config.type, config.prefix)) or self._collector(config)
+            for config in models.values()
+        }
+        self._logs = {
+            name: _ModelLog(config, self._collectors[config.type, config.prefix]) for name, config in models.items()
+        }
+        for key in before.keys() - self._collectors.keys():
+            self._queue.put(before[key])
+
+    def _collector(self, config: RequestLogConfig) -> FileCollector:
+        kind = COLLECTOR_TYPES[config.type]
+        return FileCollector(kind, config.prefix, max_file_bytes=self._max_file_bytes, clock=self._clock)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -175,13 +197,16 @@ class SampledRequestLog:
             logger.warning("The request log could not be written within %g s; the rest of it is lost", timeout_seconds)
 
     def _write_all(self) -> None:
-        while (entry := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, FileCollector):
+                item.close()
+                continue
+            self._taken_bytes += item.call.size_bytes
             if self._out_of_time.is_set():
-                self._count_dropped(entry, Code.ABORTED, "stop")
+                self._count_dropped(item, Code.ABORTED, "stop")
             else:
-                self._write(entry)
-            self._taken_bytes += entry.call.size_bytes
-        for collector in self._collectors:
+                self._write(item)
+        for collector in self._collectors.values():
             collector.close()
 
     def _write(self, entry: _Entry) -> None:

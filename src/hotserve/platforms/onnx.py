@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+
+# ONNX Runtime 1.29 and later report to their maker over the network, from the import on, unless this is set before it.
+# A server of other people's models does not; whoever wants it sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from hotserve.core.servable import Servable

@@ -14,21 +14,25 @@ from hotserve.api.rest import RestApi
 from hotserve.batching.scheduler import EngineThreads
 from hotserve.config.model_config import ModelConfig, read_model_config
 from hotserve.config.options import ServerOptions
+from hotserve.config.reload import read_reloaded_config
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
 from hotserve.core.source import AspiredTarget
 from hotserve.errors import ConfigError
+from hotserve.handlers.config_file import ConfigFile
 from hotserve.handlers.health import Health
 from hotserve.handlers.predict import Predict
 from hotserve.handlers.recorded_request import RecordedRequests
 from hotserve.handlers.recorded_warmup import RecordedWarmUp
+from hotserve.handlers.reload_config import ConfigReloader
 from hotserve.observability.metrics import Metrics
-from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog, SampledRequestLog
+from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
 from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
 from hotserve.processors import usable_cpus
+from hotserve.sources.config_watch import ConfigWatch
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
 from hotserve.sources.poller import Poller
@@ -47,7 +51,11 @@ class SourceThread(Protocol):
         ...
 
     def wait_first_look(self, timeout_seconds: float) -> bool:
-        """Waits until every model has been looked at once; returns whether that was so in time."""
+        """Waits until every model of the last list has been looked at once; returns whether that was so in time."""
+        ...
+
+    def set_models(self, models: Sequence[WatchedModel]) -> None:
+        """Finds versions of these models from now on, and aspires none of any other; returns before it has looked."""
         ...
 
     def stop(self) -> None:
@@ -66,6 +74,7 @@ class Parts:
     models: tuple[ModelConfig, ...]
     manager: Manager
     source: SourceThread
+    config_watch: ConfigWatch
     engine: EngineThreads
     health: Health
     health_service: HealthService
@@ -128,12 +137,16 @@ def configured_warm_up(options: ServerOptions, metrics: Metrics) -> WarmUp:
     )
 
 
-def configured_request_log(options: ServerOptions, models: Sequence[ModelConfig], metrics: Metrics) -> RequestLog:
-    """The log that the models' `logging_config` asks for."""
-    logged = {model.name: model.request_log for model in models if model.request_log is not None}
-    if not logged:
-        return NO_REQUEST_LOG
-    return SampledRequestLog(logged, metrics, max_file_bytes=options.request_log_max_file_bytes)
+def logged_models(models: Sequence[ModelConfig]) -> Mapping[str, RequestLogConfig]:
+    """How the models are logged whose requests are."""
+    return {model.name: model.request_log for model in models if model.request_log is not None}
+
+
+def configured_watch(options: ServerOptions, models: Sequence[ModelConfig], reloader: ConfigReloader) -> ConfigWatch:
+    """What looks at the config file again, as often as the options say."""
+    config_file = ConfigFile(Path(options.model_config_file), read_reloaded_config, models, reloader)
+    period = options.model_config_file_poll_wait_seconds if options.model_config_file else 0
+    return ConfigWatch(config_file.look, period)
 
 
 def assemble(
@@ -166,7 +179,7 @@ def assemble(
     engine = EngineThreads()
     predict = Predict(engine)
     health_service = HealthService(health, manager.events)
-    request_log = configured_request_log(options, models, metrics)
+    request_log = SampledRequestLog(logged_models(models), metrics, max_file_bytes=options.request_log_max_file_bytes)
     rest = RestApi(
         manager,
         predict,
@@ -176,6 +189,15 @@ def assemble(
         max_message_bytes=options.max_message_bytes,
         request_log=request_log,
     )
-    grpc = GrpcServices(manager, predict, health_service, metrics, request_log)
+
+    def on_reloaded(models: Sequence[ModelConfig]) -> None:
+        request_log.configure(logged_models(models))
+        health_service.notify()
+
+    reloader = ConfigReloader(models, loaders, make_loader, manager, running_source, health, on_reloaded)
+    grpc = GrpcServices(manager, predict, health_service, metrics, reloader, request_log)
     app = AsgiApp(rest, grpc, options.max_message_bytes, lambda: health.stopping)
-    return Parts(tuple(models), manager, running_source, engine, health, health_service, metrics, request_log, app)
+    config_watch = configured_watch(options, models, reloader)
+    return Parts(
+        tuple(models), manager, running_source, config_watch, engine, health, health_service, metrics, request_log, app
+    )

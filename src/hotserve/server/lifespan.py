@@ -1,8 +1,8 @@
 """Starts everything in order, and stops it in order.
 
-Tasks and threads: the coroutine `Lifespan.run` owns the two h2corn servers (one task each, ended by their `shutdown`),
-and has the source, the manager, the engine and the request log start and end their own. All of it lives between the
-first and the last line of `run`.
+Tasks and threads: the coroutine `Lifespan.run` owns the h2corn servers (one task for each endpoint, ended by their
+`shutdown`), and has the source, the manager, the engine and the request log start and end their own. All of it lives
+between the first and the last line of `run`.
 
 Order of the start: bind the ports (a port in use is an error before anything is loaded), look for versions, load what
 is there, and only then let clients connect, so that an open port means, as it does with TensorFlow Serving, that the
@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import h2corn
 
+from hotserve.api.asgi import CallsOnly
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ConfigError
 from hotserve.server.assemble import Parts
-from hotserve.server.listen import bind, listen
+from hotserve.server.endpoints import Api, Endpoint, answer_both_apis, open_endpoints
+from hotserve.server.front import front_config
 
 logger = logging.getLogger(__name__)
 
@@ -76,39 +77,19 @@ class Lifespan:
         Raises:
             ConfigError: A port is in use, or the options contradict each other.
         """
-        sockets = self._bind()
+        endpoints = open_endpoints(self._options)
         parts = self._parts
         try:
             parts.request_log.start()
             parts.source.start()
             await self._load_models()
             if not self._stop.is_set():
-                await self._serve(sockets, on_ready)
+                parts.config_watch.start()
+                await self._serve(endpoints, on_ready)
         finally:
-            for bound in sockets.values():
-                bound.close()
+            for endpoint in endpoints:
+                endpoint.close()
             await asyncio.to_thread(self._close)
-
-    def _bind(self) -> dict[str, socket.socket]:
-        options = self._options
-        ports = {"port": options.port, "rest_api_port": options.rest_api_port}
-        wanted = {flag: port for flag, port in ports.items() if port}
-        if not wanted:
-            raise ConfigError(
-                "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set. Give --port"
-                " or --rest_api_port a number other than 0."
-            )
-        if len(set(wanted.values())) < len(wanted):
-            raise ConfigError(f"--port and --rest_api_port are both {options.port}. Give each a port of its own.")
-        sockets: dict[str, socket.socket] = {}
-        try:
-            for flag, port in wanted.items():
-                sockets[flag] = bind(options.host, port, flag)
-        except ConfigError:
-            for bound in sockets.values():
-                bound.close()
-            raise
-        return sockets
 
     async def _load_models(self) -> None:
         stopping = asyncio.ensure_future(self._stop.wait())
@@ -135,18 +116,22 @@ class Lifespan:
             ),
         )
 
-    async def _serve(self, sockets: dict[str, socket.socket], on_ready: Callable[[], None]) -> None:
+    async def _serve(self, endpoints: Sequence[Endpoint], on_ready: Callable[[], None]) -> None:
         servers: list[h2corn.Server] = []
         tasks: list[asyncio.Task[None]] = []
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            for flag, bound in sockets.items():
-                listen(bound, flag)
-                server = h2corn.Server(self._parts.app, self._h2corn_config(bound))
-                servers.append(server)
-                tasks.append(asyncio.create_task(server.serve()))
-                await server.wait_started()
-            self._announce()
+            both_apis = answer_both_apis(endpoints)
+            for endpoint in endpoints:
+                endpoint.listen()
+                app = self._parts.app if both_apis or endpoint.api is Api.REST else CallsOnly(self._parts.app)
+                with front_config(endpoint, self._options, both_apis=both_apis) as config:
+                    server = h2corn.Server(app, config)
+                    servers.append(server)
+                    tasks.append(asyncio.create_task(server.serve()))
+                    await _started(server, endpoint)
+            for endpoint in endpoints:
+                logger.info(endpoint.announcement)
             on_ready()
             await asyncio.wait((*tasks, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -165,30 +150,22 @@ class Lifespan:
         self._parts.health_service.notify()
         await asyncio.sleep(_FAREWELL_SECONDS)
 
-    def _h2corn_config(self, bound: socket.socket) -> h2corn.Config:
-        return h2corn.Config(
-            bind=(f"fd://{bound.fileno()}",),
-            grpc=True,
-            access_log=False,
-            lifespan="off",
-            # The limit on messages is ours, so that the answer can name it.
-            max_request_body_size=0,
-            timeout_graceful_shutdown=self._options.drain_timeout_seconds,
-        )
-
-    def _announce(self) -> None:
-        options = self._options
-        # Word for word what TensorFlow Serving logs: scripts wait for these lines.
-        if options.port:
-            logger.info("Running gRPC ModelServer at %s:%d ...", options.host or "0.0.0.0", options.port)
-        if options.rest_api_port:
-            logger.info("Exporting HTTP/REST API at:%s:%d ...", options.host or "localhost", options.rest_api_port)
-
     def _close(self) -> None:
+        self._parts.config_watch.stop()
         self._parts.source.stop()
         self._parts.manager.close(_UNLOAD_SECONDS)
         self._parts.engine.close()
         self._parts.request_log.close(_REQUEST_LOG_SECONDS)
+
+
+async def _started(server: h2corn.Server, endpoint: Endpoint) -> None:
+    try:
+        await server.wait_started()
+    except ValueError as error:
+        # OpenSSL took the certificates, and the TLS library of h2corn is stricter.
+        if endpoint.tls is None:
+            raise
+        raise ConfigError(f"--{endpoint.flag}: the certificates for TLS cannot be used: {error}.") from error
 
 
 async def _wait_patiently(wait: Callable[[float], bool], say: Callable[[], str]) -> None:

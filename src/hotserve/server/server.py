@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 from hotserve.config.model_config import ModelConfig
@@ -58,6 +59,8 @@ class Server:
         """
         self.options = options
         configured = tuple(models) if models is not None else configured_models(options)
+        if models is not None:
+            options = replace(options, model_config_file="")  # Not what is served: nothing to look at again.
         self._parts = assemble(options, configured, source or polled_folders(options), loader)
         self._lifespan: Lifespan | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hotserve.core.ids import ServableId
@@ -54,6 +54,10 @@ class ModelFolder:
         self._found: Mapping[int, str] = {}
         self._admissions: dict[int, VersionAdmission] = {}
         self._reported: set[str] = set()
+
+    def set_policy(self, policy: VersionPolicy) -> None:
+        """Wants other versions of the same folder; what is known of them is kept."""
+        self.model = replace(self.model, policy=policy)
 
     def find(self) -> bool:
         """Looks which versions there are.

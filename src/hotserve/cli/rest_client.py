@@ -1,0 +1,87 @@
+"""A small REST client, for commands that talk to a running server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from hotserve.errors import InvalidArgument, ServingError, Unavailable
+
+_TIMEOUT_SECONDS = 60.0
+
+
+class RestClient:
+    """One connection to a model on a server; a context manager."""
+
+    def __init__(self, url: str, model_name: str, version: int | None = None) -> None:
+        """Makes a client; nothing is sent.
+
+        Args:
+            url: Where REST answers, such as `http://localhost:8501`; `http://` may be left out.
+            model_name: Which model.
+            version: Which of its versions; None for the one that it answers with.
+
+        Raises:
+            InvalidArgument: The URL is of no kind that can be reached.
+        """
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidArgument(f"{url} is no URL of a REST API. Expected one such as http://localhost:8501.")
+        connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = connection(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+        self._url = url
+        self._path = f"{parts.path.rstrip('/')}/v1/models/{quote(model_name, safe='')}"
+        if version is not None:
+            self._path += f"/versions/{version}"
+
+    def metadata(self) -> dict[str, Any]:
+        """The document that describes the model's signatures.
+
+        Raises:
+            Unavailable: The server cannot be reached.
+            ServingError: It answers with an error.
+        """
+        return self._exchange("GET", f"{self._path}/metadata")
+
+    def call(self, verb: str, body: bytes) -> dict[str, Any]:
+        """The document that answers a request.
+
+        Args:
+            verb: `predict`, `classify` or `regress`.
+            body: JSON.
+
+        Raises:
+            Unavailable: The server cannot be reached.
+            ServingError: It answers with an error.
+        """
+        return self._exchange("POST", f"{self._path}:{verb}", body)
+
+    def _exchange(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        try:
+            self._connection.request(method, path, body, {"Content-Type": "application/json"})
+            response = self._connection.getresponse()
+            data = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Unavailable(f"{self._url} does not answer: {error or type(error).__name__}.") from error
+        try:
+            document = json.loads(data)
+        except ValueError as error:
+            raise ServingError(f"{self._url} answered {response.status} with no JSON: {data[:200]!r}.") from error
+        if response.status != http.HTTPStatus.OK:
+            reason = document.get("error", document) if isinstance(document, dict) else document
+            raise ServingError(f"{response.status}: {reason}")
+        if not isinstance(document, dict):
+            raise ServingError(f"{self._url} answered with JSON that is no object: {data[:200]!r}.")
+        return document
+
+    def __enter__(self) -> RestClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
