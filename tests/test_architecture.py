@@ -214,7 +214,9 @@ def test_threads_and_tasks_are_started_in_few_places_and_each_is_listed_with_its
     assert found == STARTS_WORK.keys()
 
 
-@pytest.mark.parametrize("name", ["core.manager", "batching.scheduler", "sources.poller", "sources.config_watch", "server.lifespan"])
+@pytest.mark.parametrize(
+    "name", ["core.manager", "batching.scheduler", "sources.poller", "sources.config_watch", "server.lifespan"]
+)
 def test_a_file_that_starts_work_says_first_which_threads_and_how_they_end(name: str) -> None:
     assert re.search(r"^(Tasks and threads|Threads):.*end", ast.get_docstring(modules()[name].tree) or "", re.S | re.M)
 

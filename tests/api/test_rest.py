@@ -13,9 +13,11 @@ from hotserve.errors import ServingError
 from hotserve.observability.prometheus import DEFAULT_PATH
 from hotserve.tensors import DEFAULT_SIGNATURE, REGRESS_METHOD, Array, DType, Signature, TensorSpec
 from support.in_process import Gate, InProcess, ToyServable, adder, error_text, failing
+from support.toy_examples import likes
 
 FLOATS = TensorSpec(DType.FLOAT, (None,), "x:0")
 ROW = {"instances": [1.0]}
+EXAMPLES = {"examples": [{"x": 0.25}, {"x": 1.0}]}
 
 
 def pair() -> ToyServable:
@@ -52,6 +54,7 @@ def apis() -> Iterator[InProcess]:
     models: dict[str, Any] = {
         "m": {1: adder(1), 2: adder(2)},
         "pair": {5: pair()},
+        "likes": {3: likes()},
         "a/b": {1: adder(10)},
         "a b": {1: adder(20)},
         "broken": {3: broken},
@@ -133,8 +136,8 @@ def test_predict_answers_for_the_version_that_the_path_names(apis: InProcess, pa
             400,
             "Malformed request: POST /v1/models/m/versions/1/labels/stable:predict",
         ),
-        ("POST", "/v1/models/nope:classify", 400, "JSON Value: {\n    \"instances\": [1.0]\n} When method is classify"),
-        ("POST", "/v1/models/nope:regress", 400, "JSON Value: {\n    \"instances\": [1.0]\n} When method is classify"),
+        ("POST", "/v1/models/nope:classify", 400, 'JSON Value: {\n    "instances": [1.0]\n} When method is classify'),
+        ("POST", "/v1/models/nope:regress", 400, 'JSON Value: {\n    "instances": [1.0]\n} When method is classify'),
         ("PUT", "/v1/models/m:predict", 400, "Malformed request: PUT /v1/models/m:predict"),
         ("DELETE", "/v1/models/m", 400, "Malformed request: DELETE /v1/models/m"),
         ("PATCH", "/v1/models/m:predict", 400, "Malformed request: PATCH /v1/models/m:predict"),
@@ -180,7 +183,7 @@ def test_a_path_that_leads_nowhere_tells_where_models_answer(apis: InProcess) ->
 
 def test_a_request_without_a_model_tells_which_models_there_are(apis: InProcess) -> None:
     text = error_text(apis.rest("GET", "/v1/models"))
-    assert text == "Missing model name in request. Models: a b, a/b, broken, crashes, m, pair, refuses."
+    assert text == "Missing model name in request. Models: a b, a/b, broken, crashes, likes, m, pair, refuses."
 
 
 def test_an_unknown_version_or_label_tells_which_there_are(apis: InProcess) -> None:
@@ -326,6 +329,80 @@ def test_rows_are_answered_with_predictions_and_columns_with_outputs(
     apis: InProcess, body: dict[str, Any], answer: dict[str, Any]
 ) -> None:
     assert apis.predict("/v1/models/pair:predict", body) == (200, answer)
+
+
+# Classify and regress.
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "answer"),
+    [
+        ("classify", EXAMPLES, [[["yes", 0.25], ["no", 0.75]], [["yes", 1.0], ["no", 0.0]]]),
+        ("classify", {"signature_name": "labels", **EXAMPLES}, [[["yes", 0.0], ["no", 0.0]]] * 2),
+        ("classify", {"signature_name": "scores", **EXAMPLES}, [[["", 0.25], ["", 0.75]], [["", 1.0], ["", 0.0]]]),
+        ("regress", {"signature_name": "half", **EXAMPLES}, [0.125, 0.5]),
+        ("regress", {"signature_name": "column", **EXAMPLES}, [0.125, 0.5]),
+        ("regress", {"signature_name": "half", "context": {"x": 3.0}, "examples": [{}, {"x": 1.0}]}, [1.5, 0.5]),
+    ],
+)
+def test_examples_are_answered_with_results(apis: InProcess, verb: str, body: dict[str, Any], answer: Any) -> None:
+    assert apis.predict(f"/v1/models/likes:{verb}", body) == (200, {"results": answer})
+    assert apis.predict(f"/v1/models/likes/versions/3:{verb}", body) == (200, {"results": answer})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        # The body comes before the model, also its examples, ...
+        ("nope:classify", b"", 400, "JSON Parse error: The document is empty"),
+        (
+            "nope:regress",
+            b'{"signature_name": 1}',
+            400,
+            "JSON Value: {\n    \"signature_name\": 1\n} not formatted correctly. 'signature_name' key must be a",
+        ),
+        ("nope:regress", b'{"context": 1}', 400, "Example must be JSON object but got JSON Number"),
+        ("nope:regress", b'{"examples": [1]}', 400, "Example must be JSON object but got JSON Number"),
+        ("nope:classify", b'{"examples": [{}]}', 404, "Servable not found for request: Latest(nope)"),
+        ("likes/labels/zzz:regress", b'{"examples": [{}]}', 400, "Unrecognized servable version label: zzz"),
+        # ... the model before the signature, and the signature before the run.
+        (
+            "likes:classify",
+            b'{"signature_name": "nope", "examples": [{}]}',
+            400,
+            "No signature was found with the name: nope",
+        ),
+        ("likes:regress", b'{"examples": [{}]}', 400, "Expected one output Tensor."),
+        ("m:classify", b'{"examples": [{}]}', 400, "No classification inputs found in SignatureDef: "),
+        (
+            "likes:regress",
+            b'{"signature_name": "half_alone", "examples": [{"x": 1.0}]}',
+            400,
+            "Expects arg[0] to be float but string is provided",
+        ),
+        ("likes:classify", b'{"examples": [{"x": 1}]}', 400, "Feature: x (data type: float) is required"),
+    ],
+)
+def test_a_request_with_examples_fails_at_the_first_thing_that_is_wrong(
+    apis: InProcess, path: str, body: bytes, status: int, text: str
+) -> None:
+    response = apis.rest("POST", f"/v1/models/{path}", body)
+    assert error_text(response).startswith(text)
+    assert response.status == status
+
+
+def test_examples_that_the_model_refuses_are_told_how_json_says_what_they_are(apis: InProcess) -> None:
+    text = error_text(apis.rest("POST", "/v1/models/likes:classify", {"examples": [{"x": 1}]}))
+    assert text.endswith(
+        "Of the examples, examples[0] has x: int64. In JSON, 1 is an int64, 1.0 is a float, and a string or a base64"
+        " object is bytes."
+    )
+
+
+def test_a_model_that_takes_no_examples_says_what_to_do_instead(apis: InProcess) -> None:
+    text = error_text(apis.rest("POST", "/v1/models/m:regress", EXAMPLES))
+    assert "Regress signatures available in m version 2: none." in text
+    assert text.endswith("Predict takes tensors and works with every model.")
 
 
 def test_the_layout_of_an_answer_is_that_of_the_original(apis: InProcess) -> None:
@@ -644,7 +721,13 @@ def test_the_metrics_page_takes_no_query(apis: InProcess) -> None:
         ("POST", "/v1/models/m:regress", ROW, ("m", "", "regress", "REST", "INVALID_ARGUMENT")),
         ("POST", "/v1/models/m:classify", EXAMPLES, ("m", "1", "classify", "REST", "INVALID_ARGUMENT")),
         ("POST", "/v1/models/likes:classify", EXAMPLES, ("likes", "1", "classify", "REST", "OK")),
-        ("POST", "/v1/models/likes:regress", EXAMPLES, ("likes", "1", "regress", "REST", "OK")),
+        (
+            "POST",
+            "/v1/models/likes:regress",
+            {"signature_name": "half", **EXAMPLES},
+            ("likes", "1", "regress", "REST", "OK"),
+        ),
+        ("POST", "/v1/models/likes:classify", {"examples": []}, ("likes", "", "classify", "REST", "INVALID_ARGUMENT")),
         ("GET", "/v1/models/m", b"", ("m", "", "", "REST", "OK")),
         ("GET", "/v1/models/m/metadata", b"", ("m", "1", "", "REST", "OK")),
         ("GET", "/v1/foo", b"", ("", "", "", "REST", "INVALID_ARGUMENT")),
@@ -655,7 +738,8 @@ def test_the_metrics_page_takes_no_query(apis: InProcess) -> None:
 def test_every_request_under_v1_is_counted_once(
     method: str, path: str, body: Any, cell: tuple[str, str, str, str, str]
 ) -> None:
-    with InProcess({"m": {1: adder(1)}, "crashes": {1: failing(KeyError("oops"))}}) as apis:
+    models = {"m": {1: adder(1)}, "likes": {1: likes()}, "crashes": {1: failing(KeyError("oops"))}}
+    with InProcess(models) as apis:
         apis.rest(method, path, body)
         assert list(apis.metrics.requests.cells()) == [(cell, 1)]
         assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[4]), 1)]

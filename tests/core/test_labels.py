@@ -4,7 +4,7 @@ import pytest
 
 from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
-from hotserve.errors import InvalidArgument
+from hotserve.errors import FailedPrecondition, InvalidArgument
 
 
 def test_a_label_stands_for_its_version_once_that_has_been_available() -> None:
@@ -73,3 +73,51 @@ def test_a_label_that_has_taken_effect_stays_when_its_version_is_gone() -> None:
     labels.on_available(ServableId("m", 1))
     labels.configure("m", {"stable": 1})
     assert labels.resolve("m", "stable") == 1
+
+
+def test_a_new_label_may_name_a_version_that_is_not_available_yet() -> None:
+    labels = Labels()
+    labels.configure("m", {"stable": 1})
+    labels.check("m", {"stable": 1, "canary": 2}, {1}.__contains__)
+    labels.check("unknown", {"canary": 2}, {1}.__contains__)
+
+
+def test_a_label_in_effect_does_not_move_to_a_version_that_is_not_available() -> None:
+    labels = Labels()
+    labels.configure("m", {"stable": 1})
+    labels.on_available(ServableId("m", 1))
+    with pytest.raises(FailedPrecondition) as refused:
+        labels.check("m", {"stable": 2}, {1}.__contains__)
+    assert refused.value.message.startswith(
+        "Request to assign label to version 2 of model m, which is not currently available for inference"
+    )
+    labels.check("m", {"stable": 2}, {1, 2}.__contains__)
+
+
+def test_a_label_that_has_not_taken_effect_may_move_anywhere() -> None:
+    labels = Labels()
+    labels.configure("m", {"stable": 1})
+    labels.check("m", {"stable": 2}, frozenset[int]().__contains__)
+
+
+def test_every_label_is_in_effect_where_the_flag_says_so() -> None:
+    labels = Labels(allow_unavailable=True)
+    labels.configure("m", {"stable": 1})
+    with pytest.raises(FailedPrecondition, match="Request to assign label to version 2 of model m"):
+        labels.check("m", {"stable": 2}, {1}.__contains__)
+
+
+def test_labels_that_stay_as_they_are_pass_also_when_their_version_is_gone() -> None:
+    labels = Labels()
+    labels.configure("m", {"stable": 1})
+    labels.on_available(ServableId("m", 1))
+    labels.check("m", {"stable": 1}, frozenset[int]().__contains__)
+
+
+def test_a_model_that_is_removed_has_no_labels() -> None:
+    labels = Labels(allow_unavailable=True)
+    labels.configure("m", {"stable": 1})
+    labels.remove("m")
+    labels.remove("never configured")
+    with pytest.raises(InvalidArgument, match="Labels of model m: none"):
+        labels.resolve("m", "stable")

@@ -197,6 +197,6 @@ def test_without_a_deadline_no_task_has_one(engine: EngineThreads) -> None:
     assert noting.timeouts == [None, None]
 
 
-def test_no_task_begins_after_the_deadline(engine: EngineThreads) -> None:
+def test_a_deadline_that_has_passed_ends_the_call(engine: EngineThreads) -> None:
     with pytest.raises(DeadlineExceeded):
         infer(engine, likes(), regress("half"), timeout_seconds=0.0)

@@ -13,6 +13,7 @@ from hotserve.protos.pool import DESCRIPTOR_SET, POOL, message_class
 # What registers TensorFlow's own definitions in the default pool.
 THEIR_MODULES = (
     "grpc_health.v1.health_pb2",
+    "grpc_reflection.v1alpha.reflection_pb2",
     "tensorflow.core.example.example_pb2",
     "tensorflow.core.protobuf.config_pb2",
     "tensorflow.core.protobuf.error_codes_pb2",
@@ -61,6 +62,10 @@ def _message_names() -> list[str]:
 
     return [name for file in _files() for message in file.message_type for name in walk(file.package, message)]
 
+
+# The newer name of a service, which no Python package carries yet; its methods are those of v1alpha.
+SERVICES_NOT_PUBLISHED = {"grpc.reflection.v1.ServerReflection"}
+SERVICES = {f"{file.package}.{service.name}" for file in _files() for service in file.service}
 
 SHARED = [name for name in _message_names() if name not in NOT_PUBLISHED]
 
@@ -118,7 +123,7 @@ def test_enums_are_those_of_the_original(name: str, their_pool: descriptor_pool.
     assert ours == theirs
 
 
-@pytest.mark.parametrize("name", [f"{file.package}.{service.name}" for file in _files() for service in file.service])
+@pytest.mark.parametrize("name", sorted(SERVICES - SERVICES_NOT_PUBLISHED))
 def test_services_are_those_of_the_original(name: str, their_pool: descriptor_pool.DescriptorPool) -> None:
     def methods(pool: descriptor_pool.DescriptorPool) -> dict[str, tuple[Any, ...]]:
         return {

@@ -5,7 +5,7 @@ import http.client
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,21 @@ from support.server_process import wait_until
 SLOW = BASE_PATH / "slow" / "1"
 
 
+@pytest.fixture
+def held() -> Iterator[FakeLoader]:
+    """A loader whose loads wait; whatever a test leaves waiting ends with it."""
+    loader = FakeLoader(hold=True)
+    yield loader
+    loader.finish(SLOW)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.open()
+
+
 def in_background(action: Callable[[], Any]) -> Future[Any]:
     """Runs something on a thread that a test can leave alone."""
     done: Future[Any] = Future()
@@ -48,15 +63,13 @@ def in_background(action: Callable[[], Any]) -> Future[Any]:
 # The start.
 
 
-def test_ports_open_only_once_the_models_have_loaded() -> None:
-    loader = FakeLoader(hold=True)
-    server = toy_server({"slow": {1: adder(1)}}, loader)
+def test_ports_open_only_once_the_models_have_loaded(held: FakeLoader) -> None:
+    server = toy_server({"slow": {1: adder(1)}}, held)
     starting = in_background(server.start)
-    assert loader.wait_started(SLOW)
+    assert held.wait_started(SLOW)
     for port in (server.options.port, server.options.rest_api_port):
         assert not accepts_connections(port)
-        assert not is_free(port)  # but nobody else can have it
-    loader.finish(SLOW)
+    held.finish(SLOW)
     starting.result(PATIENCE)
     assert predict(server.options.rest_api_port, "slow", 1.0) == [2.0]
     server.stop()
@@ -102,47 +115,43 @@ def test_the_start_says_in_the_log_where_it_listens_in_the_words_of_the_original
 
 
 def test_a_load_that_takes_long_is_told_in_the_log_now_and_then(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    held: FakeLoader, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifespan, "_LOOK_UP_SECONDS", 0.01)
     monkeypatch.setattr(lifespan, "_PATIENCE_SECONDS", 0.01)
-    loader = FakeLoader(hold=True)
-    server = toy_server({"slow": {1: adder(1)}}, loader)
+    server = toy_server({"slow": {1: adder(1)}}, held)
     with caplog.at_level(logging.INFO, "hotserve"):
         starting = in_background(server.start)
         wait_until(lambda: "Still loading; not available yet: slow" in caplog.messages)
-        loader.finish(SLOW)
+        held.finish(SLOW)
         starting.result(PATIENCE)
         server.stop()
 
 
-def test_a_stop_while_models_load_does_not_wait_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_while_models_load_does_not_wait_for_them(held: FakeLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifespan, "_UNLOAD_SECONDS", 0.01)
-    loader = FakeLoader(hold=True)
-    server = toy_server({"slow": {1: adder(1)}}, loader)
+    server = toy_server({"slow": {1: adder(1)}}, held)
 
     async def program() -> None:
         ready = asyncio.Event()
         serving = asyncio.create_task(server.serve(ready.set))
-        assert await asyncio.to_thread(loader.wait_started, SLOW)
+        assert await asyncio.to_thread(held.wait_started, SLOW)
         server.request_stop()
         await asyncio.wait_for(serving, PATIENCE)
         assert not ready.is_set()
 
-    try:
-        asyncio.run(program())
-        assert is_free(server.options.port)
-        assert is_free(server.options.rest_api_port)
-    finally:
-        loader.finish(SLOW)
+    asyncio.run(program())
+    assert is_free(server.options.port)
+    assert is_free(server.options.rest_api_port)
 
 
 # The stop.
 
 
-def test_a_request_in_flight_is_answered_after_the_stop_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_in_flight_is_answered_after_the_stop_was_asked_for(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lifespan, "_FAREWELL_SECONDS", 1.0)  # time enough to look at what is said meanwhile
-    gate = Gate()
     server = toy_server({"m": {1: gate.servable}})
     server.start()
     port = server.options.rest_api_port
@@ -179,9 +188,8 @@ def test_an_idle_connection_does_not_hold_the_stop_up() -> None:
     idle.close()
 
 
-def test_a_request_that_takes_longer_than_the_drain_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_takes_longer_than_the_drain_is_left_behind(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifespan, "_UNLOAD_SECONDS", 0.01)
-    gate = Gate()
     server = toy_server({"m": {1: gate.servable}}, drain_timeout_seconds=0.1)
     server.start()
     answer = in_background(lambda: predict(server.options.rest_api_port, "m", 1.0))

@@ -368,3 +368,93 @@ def test_all_versions_of_many_models_are_found_in_one_look(
             add(tmp_path / name, version)
     poller_of(*names, policy=All()).look()
     assert target.last == {name: ["1", "2", "3"] for name in names}
+
+
+# Another list of models.
+
+
+def watched(tmp_path: Path, *names: str, policy: VersionPolicy | None = None) -> list[WatchedModel]:
+    return [WatchedModel(name, tmp_path / name, policy or Latest()) for name in names]
+
+
+def test_another_list_of_models_is_looked_at_at_once(tmp_path: Path, target: Target, poller_of: MakePoller) -> None:
+    for name in "ab":
+        add(tmp_path / name, "1")
+    poller = poller_of("a", poll_wait_seconds=1e6)
+    poller.start()
+    assert poller.wait_first_look(PATIENCE)
+    poller.set_models(watched(tmp_path, "a", "b"))
+    assert poller.wait_first_look(PATIENCE)
+    assert target.last == {"a": ["1"], "b": ["1"]}
+
+
+def test_a_model_left_out_is_no_longer_aspired_and_not_looked_at_again(
+    tmp_path: Path, target: Target, poller_of: MakePoller
+) -> None:
+    for name in "ab":
+        add(tmp_path / name, "1")
+    poller = poller_of("a", "b")
+    poller.look()
+    poller.set_models(watched(tmp_path, "b"))
+    target.calls.clear()
+    poller.look()
+    poller.look()
+    assert target.calls == [("a", []), ("b", ["1"]), ("b", ["1"])]
+
+
+@pytest.mark.parametrize("stays_away", [True, False])
+def test_a_model_whose_new_base_path_is_missing_keeps_its_versions_until_that_appears(
+    tmp_path: Path, target: Target, poller_of: MakePoller, stays_away: bool
+) -> None:
+    add(tmp_path / "a", "1")
+    poller = poller_of("a")
+    poller.look()
+    target.calls.clear()
+    poller.set_models([WatchedModel("a", tmp_path / "elsewhere", Latest())])
+    poller.look()
+    assert target.calls == []
+    assert "Could not find base path" in poller.problems["a"]
+    if not stays_away:
+        add(tmp_path / "elsewhere", "2")
+        poller.look()
+        assert target.calls == [("a", ["2"])]
+
+
+def test_what_is_known_of_a_model_is_kept_when_only_its_policy_changes(
+    tmp_path: Path, target: Target, poller_of: MakePoller
+) -> None:
+    for version in "12":
+        add(tmp_path / "a", version)
+    poller = poller_of("a", clock=time.time)  # what has just been written has to be seen twice
+    poller.look()
+    poller.look()
+    assert target.last == {"a": ["2"]}
+    poller.set_models(watched(tmp_path, "a", policy=Latest(2)))
+    poller.look()
+    assert target.last == {"a": ["1?", "2"]}
+
+
+@pytest.mark.parametrize("poll_wait_seconds", [0, 1e6])
+def test_a_poller_that_rests_wakes_up_for_another_list(
+    tmp_path: Path, target: Target, poller_of: MakePoller, poll_wait_seconds: float
+) -> None:
+    for version in "12":
+        add(tmp_path / "a", version)
+    poller = poller_of("a", poll_wait_seconds=poll_wait_seconds)
+    poller.start()
+    target.wait_for({"a": ["2"]})
+    poller.set_models(watched(tmp_path, "a", policy=All()))
+    target.wait_for({"a": ["1", "2"]})
+    poller.set_models([])
+    target.wait_for({"a": []})
+
+
+def test_a_poller_that_never_looks_ignores_another_list_and_says_so(
+    tmp_path: Path, target: Target, poller_of: MakePoller, caplog: pytest.LogCaptureFixture
+) -> None:
+    poller = poller_of("a", poll_wait_seconds=-1)
+    poller.start()
+    poller.set_models(watched(tmp_path, "b"))
+    assert poller.wait_first_look(0)
+    assert "never polled" in caplog.text
+    assert target.calls == []

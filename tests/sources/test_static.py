@@ -5,6 +5,8 @@ from pathlib import Path
 
 from hotserve.core.ids import ServableId
 from hotserve.core.source import AspiredVersion
+from hotserve.core.version_policy import Latest
+from hotserve.sources.folder import WatchedModel
 from hotserve.sources.static import StaticSource
 
 
@@ -36,3 +38,12 @@ def test_there_is_nothing_to_wait_for_and_nothing_that_can_go_wrong() -> None:
     source.start()
     assert source.wait_first_look(0)
     assert source.problems == {}
+
+
+def test_another_list_of_models_aspires_those_that_have_versions_and_names_those_that_have_none() -> None:
+    target = Target()
+    source = StaticSource(target, VERSIONS)
+    source.start()
+    source.set_models([WatchedModel(name, Path("/unused"), Latest()) for name in ("digits", "birds")])
+    assert dict(target.calls) == {"digits": VERSIONS["digits"], "clothes": ()}
+    assert source.problems == {"birds": "Its versions are not known here. Models with versions: clothes, digits."}

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
-from hotserve.api.grpc_framing import PREFIX_BYTES, frame, parse_timeout, too_large, trailers_of, unframe
+from hotserve.api.grpc_framing import PREFIX_BYTES, Frames, frame, parse_timeout, too_large, trailers_of, unframe
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.rest import RestApi
-from hotserve.api.status_codes import CONTENT_TOO_LARGE, MISDIRECTED
+from hotserve.api.status_codes import MISDIRECTED
 from hotserve.codecs.json_response import encode_error
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
 
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+_Arrived = asyncio.Queue[bytes | ServingError | None]
+"""The messages of a stream; at its end None, or what is wrong with it."""
 
 
 _NO_TRAILERS = (
@@ -94,20 +98,18 @@ class AsgiApp:
     # REST.
 
     async def _rest_exchange(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        try:
-            body = await _read_body(receive, self._max_message_bytes)
-        except _TooLarge as error:
-            text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
-            logger.info("%s %s: %s (%d bytes had come)", method, scope["path"], text, error.size)
-            await self.send_rest(scope, send, RestResponse(CONTENT_TOO_LARGE, encode_error(text)))
-            return
         # Where a server does not hand over the path as it came, its own decoding is undone.
         path = (scope.get("raw_path") or b"").decode("latin-1") or quote(scope["path"], safe="/:")
         if scope["query_string"]:
             path += "?" + scope["query_string"].decode("latin-1")
-        response = await self._rest.handle(RestRequest(method, path, headers, body))
-        await self.send_rest(scope, send, response)
+        request = RestRequest(scope["method"], path, headers)
+        try:
+            body = await _read_body(receive, self._max_message_bytes)
+        except _TooLarge as error:
+            logger.info("%s %s: the body is too large (%d bytes had come)", request.method, request.path, error.size)
+            await self.send_rest(scope, send, self._rest.refuse_body(request))
+            return
+        await self.send_rest(scope, send, await self._rest.handle(replace(request, body=body)))
 
     async def send_rest(self, scope: Message, send: Send, response: RestResponse) -> None:
         """Sends an answer to a REST request."""
@@ -115,6 +117,7 @@ class AsgiApp:
             (b"content-type", response.content_type.encode("latin-1")),
             (b"content-length", str(len(response.body)).encode()),
         ]
+        headers += [(name.encode(), value.encode("latin-1")) for name, value in response.headers.items()]
         if self._is_stopping() and scope["http_version"].startswith("1"):
             # The client sends its next request elsewhere, instead of into a connection that is about to close.
             headers.append((b"connection", b"close"))
@@ -129,9 +132,18 @@ class AsgiApp:
         reply = _GrpcReply(send, pack=headers.get("grpc-encoding") == "gzip")
         try:
             timeout_seconds = parse_timeout(headers.get("grpc-timeout"))
+            encoding = headers.get("grpc-encoding", "identity")
+            conversation = self._grpc.bidirectional.get(scope["path"])
+            if conversation is not None:
+                arrived: _Arrived = asyncio.Queue(1)
+                frames = Frames(encoding, self._max_message_bytes)
+                answering = reply.all_of(conversation(_taken(arrived)))
+                await _until_gone(answering, _hand_on(receive, frames, arrived), timeout_seconds)
+                return
             body = await _read_body(receive, self._max_message_bytes + PREFIX_BYTES)
-            message = unframe(body, headers.get("grpc-encoding", "identity"), self._max_message_bytes)
-            await self._answer(GrpcRequest(scope["path"], message, timeout_seconds), reply, receive)
+            message = unframe(body, encoding, self._max_message_bytes)
+            request = GrpcRequest(scope["path"], message, timeout_seconds)
+            await _until_gone(self._perform(request, reply), _wait_until_gone(receive), timeout_seconds)
         except _TooLarge as error:
             await reply.end(too_large(error.size - PREFIX_BYTES, self._max_message_bytes))
         except ServingError as error:
@@ -142,28 +154,13 @@ class AsgiApp:
             logger.exception("%s failed", scope["path"])
             await reply.end(Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log."))
 
-    async def _answer(self, request: GrpcRequest, reply: _GrpcReply, receive: Receive) -> None:
-        """Runs the call beside a watch on the client: whoever hangs up has no further interest in the answer."""
-        work = asyncio.ensure_future(self._perform(request, reply))
-        gone = asyncio.ensure_future(_wait_until_gone(receive))
-        try:
-            await asyncio.wait((work, gone), timeout=request.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-            elif not gone.done():
-                raise DeadlineExceeded("Deadline exceeded: the client's deadline passed before there was an answer.")
-        finally:
-            work.cancel()
-            gone.cancel()
-
     async def _perform(self, request: GrpcRequest, reply: _GrpcReply) -> None:
         stream = self._grpc.streaming.get(request.path)
         if stream is None:
             await reply.message(await self._grpc.call(request))
         else:
-            async with aclosing(stream(request)) as answers:
-                async for message in answers:
-                    await reply.message(message)
+            await reply.all_of(stream(request))
+            return
         await reply.end(None)
 
 
@@ -193,6 +190,12 @@ class _GrpcReply:
         await self._start()
         body = frame(message, pack=self._pack)
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def all_of(self, answers: AsyncGenerator[bytes, None]) -> None:
+        async with aclosing(answers):
+            async for message in answers:
+                await self.message(message)
+        await self.end(None)
 
     async def end(self, error: ServingError | None) -> None:
         await self._start()
@@ -235,6 +238,50 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _until_gone(
+    answering: Coroutine[Any, Any, None], watching: Coroutine[Any, Any, None], timeout_seconds: float | None
+) -> None:
+    """Answers beside a watch on the client: whoever hangs up has no further interest in the answer."""
+    work = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(watching)
+    try:
+        await asyncio.wait((work, gone), timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        elif gone.done():
+            gone.result()
+        else:
+            raise DeadlineExceeded("Deadline exceeded: the client's deadline passed before there was an answer.")
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _hand_on(receive: Receive, frames: Frames, arrived: _Arrived) -> None:
+    """Hands messages on as they come, no faster than they are taken; returns when the client has gone."""
+    try:
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return
+            for message in frames.feed(event.get("body", b"")):
+                await arrived.put(message)
+            more = event.get("more_body", False)
+        frames.finish()
+        await arrived.put(None)
+    except ServingError as error:
+        await arrived.put(error)
+    await _wait_until_gone(receive)
+
+
+async def _taken(arrived: _Arrived) -> AsyncGenerator[bytes, None]:
+    while (message := await arrived.get()) is not None:
+        if isinstance(message, ServingError):
+            raise message
+        yield message
 
 
 async def _wait_until_gone(receive: Receive) -> None:

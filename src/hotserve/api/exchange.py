@@ -33,11 +33,13 @@ class RestResponse:
         status: The HTTP status.
         body: The body.
         content_type: Its type.
+        headers: Further headers: lower-case name -> value.
     """
 
     status: int
     body: bytes
     content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Source: grpc/doc/PROTOCOL-HTTP2.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from hotserve.api.compression import compress, gunzip
@@ -63,8 +64,55 @@ def unframe(body: bytes, encoding: str, max_bytes: int) -> bytes:
         )
     if length > max_bytes:
         raise too_large(length, max_bytes)
-    message = body[PREFIX_BYTES:]
-    match body[0]:
+    return _unpack(body[0], body[PREFIX_BYTES:], encoding, max_bytes)
+
+
+class Frames:
+    """Takes the body of a call with a stream of messages apart, as it comes."""
+
+    def __init__(self, encoding: str, max_bytes: int) -> None:
+        """Starts with nothing.
+
+        Args:
+            encoding: `grpc-encoding` of the request.
+            max_bytes: The largest message, also after unpacking.
+        """
+        self._encoding = encoding
+        self._max_bytes = max_bytes
+        self._rest = bytearray()
+
+    def feed(self, part: bytes) -> Iterator[bytes]:
+        """The messages that are whole with this part.
+
+        Raises:
+            InvalidArgument: A message cannot be unpacked.
+            ResourceExhausted: A message is too large.
+            Unimplemented: One is packed in a way that is not known here.
+        """
+        self._rest += part
+        while len(self._rest) >= PREFIX_BYTES:
+            length = int.from_bytes(self._rest[1:PREFIX_BYTES], "big")
+            if length > self._max_bytes:
+                raise too_large(length, self._max_bytes)
+            end = PREFIX_BYTES + length
+            if len(self._rest) < end:
+                return
+            flag, message = self._rest[0], bytes(self._rest[PREFIX_BYTES:end])
+            del self._rest[:end]
+            yield _unpack(flag, message, self._encoding, self._max_bytes)
+
+    def finish(self) -> None:
+        """Says that there is no more.
+
+        Raises:
+            InvalidArgument: The last message is not whole.
+        """
+        if self._rest:
+            raise InvalidArgument(f"The last gRPC message is cut off: {len(self._rest)} bytes of it came.")
+
+
+def _unpack(flag: int, message: bytes, encoding: str, max_bytes: int) -> bytes:
+    match flag:
         case 0:
             return message
         case 1 if encoding == "gzip":
@@ -73,7 +121,7 @@ def unframe(body: bytes, encoding: str, max_bytes: int) -> bytes:
             raise Unimplemented(
                 f"Messages packed with {encoding!r} are not supported; supported: {', '.join(SUPPORTED_ENCODINGS)}."
             )
-        case flag:
+        case _:
             raise InvalidArgument(f"Expected 0 or 1 as the first byte of a gRPC message; got {flag}.")
 
 

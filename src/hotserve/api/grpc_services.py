@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, pars
 from hotserve.api.grpc_examples import GrpcExamples
 from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.health_service import HealthService
+from hotserve.api.reflection_service import REFLECTION_SERVICES, ReflectionService
 from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, serialize_tensor
 from hotserve.core.manager import Manager
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 Unary = Callable[[GrpcRequest], Awaitable[bytes]]
 ServerStreaming = Callable[[GrpcRequest], AsyncGenerator[bytes, None]]
+Bidirectional = Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]
+"""From the messages of the client, as they come, to those for it; errors of reading come out of the former."""
 
 
 class GrpcServices:
@@ -66,6 +69,11 @@ class GrpcServices:
             }
         )
         self.streaming: Mapping[str, ServerStreaming] = MappingProxyType({"/grpc.health.v1.Health/Watch": health.watch})
+        services = {path.split("/")[1] for path in (*self.unary, *self.streaming)}
+        reflection = ReflectionService(services.union(REFLECTION_SERVICES))
+        self.bidirectional: Mapping[str, Bidirectional] = MappingProxyType(
+            {f"/{service}/ServerReflectionInfo": reflection.info for service in REFLECTION_SERVICES}
+        )
 
     async def call(self, request: GrpcRequest) -> bytes:
         """Answers one unary call.

@@ -9,11 +9,12 @@ import json
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from urllib.parse import unquote
 
 from hotserve.api.compression import UnpacksTooLarge, gunzip
+from hotserve.api.cors import CorsPolicy, no_cors
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.inference_results import Classified, Regressed
@@ -75,6 +76,8 @@ class RestApi:
         timeout_seconds: float | None,
         max_message_bytes: int,
         request_log: RequestLog = NO_REQUEST_LOG,
+        cors: CorsPolicy = no_cors,
+        metrics_path: str = prometheus.DEFAULT_PATH,
     ) -> None:
         """Makes the API.
 
@@ -82,10 +85,12 @@ class RestApi:
             manager: Resolves names to versions.
             predict: Runs requests.
             health: Answers `/healthz` and `/readyz`.
-            metrics: Counts requests, and is what `/monitoring/prometheus/metrics` shows.
+            metrics: Counts requests, and is what the page with the metrics shows.
             timeout_seconds: How long an inference may take; None for as long as it takes.
             max_message_bytes: The largest body, before and after decompression.
             request_log: Where requests go that have been answered.
+            cors: What browsers are told about pages of other origins.
+            metrics_path: Where the page with the metrics is; empty for none.
         """
         self._manager = manager
         self._predict = predict
@@ -96,11 +101,13 @@ class RestApi:
         self._timeout_seconds = timeout_seconds
         self._max_message_bytes = max_message_bytes
         self._request_log = request_log
+        self._cors = cors
+        self._metrics_path = metrics_path
         self._pages = MappingProxyType(
             {
                 "/healthz": self._healthz,
                 "/readyz": self._readyz,
-                prometheus.DEFAULT_PATH: self._metrics_page,
+                **({metrics_path: self._metrics_page} if metrics_path else {}),
             }
         )
 
@@ -110,10 +117,11 @@ class RestApi:
         if page is not None:
             return page(request)
         if request.path[:4].lower() != "/v1/":
+            *others, last = self._pages
             return _error(
                 NotFound(
                     f"Not found: {request.method} {request.path}. Models answer under /v1/models/<name>; see also"
-                    f" /healthz, /readyz and {prometheus.DEFAULT_PATH}."
+                    f" {', '.join(others)} and {last}."
                 )
             )
         start = time.perf_counter()
@@ -133,7 +141,12 @@ class RestApi:
         self._metrics.count_request(
             call.model, call.version, call.api, "REST", code.name, 1e6 * (time.perf_counter() - start)
         )
-        return response
+        return replace(response, headers=self._cors(request.headers))
+
+    def refuse_body(self, request: RestRequest) -> RestResponse:
+        """Answers a request whose body has been cut off, because it is over the limit."""
+        text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
+        return RestResponse(CONTENT_TOO_LARGE, encode_error(text), headers=self._cors(request.headers))
 
     async def _route(self, request: RestRequest, call: _Call) -> RestResponse:
         match request.method:
@@ -242,8 +255,8 @@ class RestApi:
         return RestResponse(200 if readiness.ready else 503, body.encode())
 
     def _metrics_page(self, request: RestRequest) -> RestResponse:
-        if request.path != prometheus.DEFAULT_PATH:
-            text = f"Unexpected path: {request.path}. Should be {prometheus.DEFAULT_PATH}"
+        if request.path != self._metrics_path:
+            text = f"Unexpected path: {request.path}. Should be {self._metrics_path}"
             return RestResponse(HTTP_STATUS[Code.INVALID_ARGUMENT], text.encode(), prometheus.CONTENT_TYPE)
         return RestResponse(200, prometheus.render(self._metrics.all()), prometheus.CONTENT_TYPE)
 

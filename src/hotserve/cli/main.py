@@ -8,13 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
 from hotserve.cli.demo import demo
+from hotserve.cli.replay import replay
 from hotserve.cli.serve import serve
+from hotserve.cli.warmup import warmup
 from hotserve.config.flags import help_text
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ServingError
 from hotserve.version import __version__
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType({"serve": serve, "demo": demo})
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
+    {"serve": serve, "demo": demo, "warmup": warmup, "replay": replay}
+)
+
+TOOLS = frozenset({"warmup", "replay"})
+"""Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
 FAILED = 255
 """The exit code of a start that failed, as TensorFlow Serving has it."""
@@ -24,6 +31,8 @@ USAGE = f"""usage: hotserve COMMAND [--flag=value ...]
 commands:
   serve   serve one model (--model_name, --model_base_path) or several (--model_config_file)
   demo    serve a bundled classifier of handwritten digits, and print a request to try
+  warmup  write the file of requests that a version runs before it serves (warmup write --help)
+  replay  send logged requests to a server again, and compare the answers (replay --help)
 
 options:
   --version, --help
@@ -39,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] in (["--help"], ["-h"], ["help"]) or not words:
         print(USAGE)
         return 0 if words else FAILED
+    if words[0] in TOOLS:
+        return COMMANDS[words[0]](words[1:])
     if _asks_for_version(words):
         print(f"hotserve {__version__}")
         return 0

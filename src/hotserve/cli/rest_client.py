@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,7 +13,7 @@ _TIMEOUT_SECONDS = 60.0
 
 
 class RestClient:
-    """One connection to a model on a server; a context manager."""
+    """One connection to a model on a server."""
 
     def __init__(self, url: str, model_name: str, version: int | None = None) -> None:
         """Makes a client; nothing is sent.
@@ -78,10 +77,6 @@ class RestClient:
             raise ServingError(f"{self._url} answered with JSON that is no object: {data[:200]!r}.")
         return document
 
-    def __enter__(self) -> RestClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Closes the connection; a further request opens it again."""
         self._connection.close()

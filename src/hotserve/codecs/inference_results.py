@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotserve.errors import InvalidArgument
-from hotserve.protos.messages import Class, ClassificationResult, Classifications, Regression, RegressionResult
+from hotserve.protos.messages import ClassificationResult, RegressionResult
 from hotserve.tensors import Array
 
 
@@ -48,22 +48,24 @@ def classification_result(classified: Classified) -> ClassificationResult:
     Raises:
         InvalidArgument: A label is no UTF-8. The original sends such a message, and no client can read it.
     """
+    result = ClassificationResult()
     rows = zip(classified.labels.tolist(), classified.scores.tolist(), strict=True)
     try:
-        return ClassificationResult(classifications=[_classifications(labels, scores) for labels, scores in rows])
+        for labels, scores in rows:
+            classes = result.classifications.add().classes
+            for label, score in zip(labels, scores, strict=True):
+                classes.add(label=label_text(label), score=score)
     except UnicodeDecodeError as error:
         raise InvalidArgument(
             f"The model gives the class label {error.object!r}, and a label must be UTF-8. Predict gives the same"
             " output as bytes."
         ) from error
+    return result
 
 
 def regression_result(regressed: Regressed) -> RegressionResult:
     """Values as a message."""
-    return RegressionResult(regressions=[Regression(value=value) for value in regressed.values.tolist()])
-
-
-def _classifications(labels: list[bytes], scores: list[float]) -> Classifications:
-    return Classifications(
-        classes=[Class(label=label_text(label), score=score) for label, score in zip(labels, scores, strict=True)]
-    )
+    result = RegressionResult()
+    for value in regressed.values.tolist():
+        result.regressions.add(value=value)
+    return result

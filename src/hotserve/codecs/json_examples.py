@@ -17,11 +17,12 @@ from hotserve.codecs.json_debug import debug_string
 from hotserve.codecs.json_value import JsonObject, JsonValue, is_integer, printable, text_bytes, type_name
 from hotserve.codecs.tf_example import example_vector
 from hotserve.errors import InvalidArgument
-from hotserve.protos.messages import BytesList, Example, Feature, FloatList, Int64List
+from hotserve.protos.messages import Example, Feature
 from hotserve.tensors import Array
 
 KINDS_IN_JSON: Final = "In JSON, 1 is an int64, 1.0 is a float, and a string or a base64 object is bytes."
 
+_INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -82,21 +83,28 @@ def _serialized(value: JsonValue) -> bytes:
     # The original reads names as C strings; of those that are the same then, the last one counts.
     members = {printable(name.partition("\0")[0]): content for name, content in value.items()}
     example = Example()
+    features = example.features.feature
     for name, content in members.items():
-        example.features.feature[name].CopyFrom(_feature(name, content if isinstance(content, list) else [content]))
+        # Looking a feature up makes it: one without values is there, too.
+        _fill(features[name], name, content if isinstance(content, list) else [content])
     return example.SerializeToString()
 
 
-def _feature(name: str, values: list[Any]) -> Feature:
+def _fill(feature: Feature, name: str, values: list[Any]) -> None:
     types = set(map(type, values))
     if types == {float}:
-        return _feature_of(_Kind.FLOAT, values)
-    if types == {str}:
-        return _feature_of(_Kind.BYTES, list(map(text_bytes, values)))
-    if not values:
-        return Feature()
+        feature.float_list.value.extend(values)
+    elif types == {str}:
+        feature.bytes_list.value.extend(map(text_bytes, values))
+    elif types == {int} and min(values) >= _INT64_MIN and max(values) <= _INT64_MAX:
+        feature.int64_list.value.extend(values)
+    elif values:
+        _fill_carefully(feature, name, values)
+
+
+def _fill_carefully(feature: Feature, name: str, values: list[Any]) -> None:
     kind = _kind(name, values[0])
-    elements = []
+    elements: list[Any] = []
     for i, value in enumerate(values):
         if _kind(name, value) is not kind:
             raise InvalidArgument(
@@ -104,17 +112,13 @@ def _feature(name: str, values: list[Any]) -> Feature:
                 f" type of all, and value {i} is {_kind(name, value)}. {KINDS_IN_JSON}"
             )
         elements.append(_element(name, value))
-    return _feature_of(kind, elements)
-
-
-def _feature_of(kind: _Kind, elements: list[Any]) -> Feature:
     match kind:
         case _Kind.BYTES:
-            return Feature(bytes_list=BytesList(value=elements))
+            feature.bytes_list.value.extend(elements)
         case _Kind.FLOAT:
-            return Feature(float_list=FloatList(value=elements))
+            feature.float_list.value.extend(elements)
         case _Kind.INT64:
-            return Feature(int64_list=Int64List(value=elements))
+            feature.int64_list.value.extend(elements)
 
 
 def _kind(name: str, value: JsonValue) -> _Kind:

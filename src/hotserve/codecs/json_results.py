@@ -26,8 +26,10 @@ def encode_classifications(classified: Classified) -> bytes:
     if not examples:
         raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
     scores = float_texts(classified.scores, DType.FLOAT)
-    labels = map(_label, classified.labels.ravel().tolist())
-    pairs = [f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True)]
+    labels = classified.labels.ravel().tolist()
+    # Most models give every example the same few labels.
+    texts = {label: _label(label) for label in set(labels)}
+    pairs = [f"[{texts[label]}, {score}]" for label, score in zip(labels, scores, strict=True)]
     rows = [f"[{', '.join(pairs[i * classes : (i + 1) * classes])}]" for i in range(examples)]
     return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode()
 

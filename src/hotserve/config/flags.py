@@ -47,6 +47,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("file_system_poll_wait_seconds", float, "pause between two looks for new versions; 0 looks once"),
     Flag("allow_version_labels_for_unavailable_models", bool, "labels take effect before their version is loaded"),
     Flag("rest_api_timeout_in_ms", int, "longest time for an inference over REST; 0 for none"),
+    Flag("rest_api_enable_cors_support", bool, "pages of every origin may call the REST API"),
+    Flag("rest_api_cors_origins", str, "pages of these origins alone may: https://a.example,https://b.example"),
+    Flag("monitoring_config_file", str, "text file that says where the metrics are, if anywhere (MonitoringConfig)"),
     Flag("max_message_bytes", int, "largest request over either API"),
     Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
     Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
@@ -58,7 +61,6 @@ FLAGS: tuple[Flag, ...] = (
 WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] = MappingProxyType(
     {
         "rest_api_num_threads": int,
-        "rest_api_enable_cors_support": bool,
         "enable_batching": bool,
         "batching_parameters_file": str,
         "enable_per_model_batching_parameters": bool,
@@ -77,7 +79,6 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
         "grpc_channel_arguments": str,
         "grpc_max_threads": int,
         "version": bool,  # `--version` has been answered before the flags are read
-        "monitoring_config_file": str,
         "remove_unused_fields_from_bundle_metagraph": bool,
         "prefer_tflite_model": bool,
         "num_tflite_pools": int,

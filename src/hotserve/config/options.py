@@ -47,6 +47,11 @@ class ServerOptions:
             for none.
         allow_version_labels_for_unavailable_models: Version labels take effect before their version is AVAILABLE.
         rest_api_timeout_in_ms: How long an inference over REST may take, in milliseconds; 0 for as long as it takes.
+        rest_api_enable_cors_support: Pages of every origin may call the REST API and read its answers.
+        rest_api_cors_origins: Origins with commas between them; pages of these alone may, whatever the field above
+            says. Empty for no such list.
+        monitoring_config_file: A text-proto `MonitoringConfig`, which says where the page with the metrics is, or that
+            there is none.
         max_message_bytes: The largest request, in bytes, over either API, also after decompression.
         drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
         num_load_threads: How many models load at the same time; 0 chooses.
@@ -70,6 +75,9 @@ class ServerOptions:
     file_system_poll_wait_seconds: float = 1.0
     allow_version_labels_for_unavailable_models: bool = False
     rest_api_timeout_in_ms: int = 30_000
+    rest_api_enable_cors_support: bool = False
+    rest_api_cors_origins: str = ""
+    monitoring_config_file: str = ""
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
     num_load_threads: int = 0

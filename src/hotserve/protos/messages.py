@@ -143,3 +143,13 @@ PredictionLog = message_class("tensorflow.serving.PredictionLog")
 # Health: health.proto
 HealthCheckRequest = message_class("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = message_class("grpc.health.v1.HealthCheckResponse")
+
+# Reflection: reflection.proto
+ServerReflectionRequest = message_class("grpc.reflection.v1alpha.ServerReflectionRequest")
+ExtensionRequest = message_class("grpc.reflection.v1alpha.ExtensionRequest")
+ServerReflectionResponse = message_class("grpc.reflection.v1alpha.ServerReflectionResponse")
+FileDescriptorResponse = message_class("grpc.reflection.v1alpha.FileDescriptorResponse")
+ExtensionNumberResponse = message_class("grpc.reflection.v1alpha.ExtensionNumberResponse")
+ListServiceResponse = message_class("grpc.reflection.v1alpha.ListServiceResponse")
+ServiceResponse = message_class("grpc.reflection.v1alpha.ServiceResponse")
+ErrorResponse = message_class("grpc.reflection.v1alpha.ErrorResponse")

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from hotserve.api.asgi import AsgiApp
+from hotserve.api.cors import CorsPolicy, any_origin, listed_origins, no_cors
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
 from hotserve.batching.scheduler import EngineThreads
+from hotserve.config.cors_origins import parse_origins
 from hotserve.config.model_config import ModelConfig, read_model_config
+from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.reload import read_reloaded_config
 from hotserve.core.labels import Labels
@@ -149,6 +152,13 @@ def configured_watch(options: ServerOptions, models: Sequence[ModelConfig], relo
     return ConfigWatch(config_file.look, period)
 
 
+def configured_cors(options: ServerOptions) -> CorsPolicy:
+    """What browsers are told; a list of origins is narrower than all of them, and wins."""
+    if options.rest_api_cors_origins:
+        return listed_origins(parse_origins(options.rest_api_cors_origins))
+    return any_origin if options.rest_api_enable_cors_support else no_cors
+
+
 def assemble(
     options: ServerOptions, models: Sequence[ModelConfig], source: SourceFactory, loader: LoaderFactory | None = None
 ) -> Parts:
@@ -188,6 +198,8 @@ def assemble(
         timeout_seconds=options.rest_api_timeout_in_ms / 1e3 if options.rest_api_timeout_in_ms > 0 else None,
         max_message_bytes=options.max_message_bytes,
         request_log=request_log,
+        cors=configured_cors(options),
+        metrics_path=metrics_path(options.monitoring_config_file),
     )
 
     def on_reloaded(models: Sequence[ModelConfig]) -> None:

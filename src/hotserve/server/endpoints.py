@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -56,6 +57,10 @@ class Endpoint:
 
     def close(self) -> None:
         """Takes no more connections; those that there are go on."""
+        # h2corn keeps copies of the socket until its last request has been answered, and does not accept meanwhile:
+        # without this, the system would take connections for it that nobody answers.
+        with contextlib.suppress(OSError):  # not listening yet, closed before, or a system that knows no such thing
+            self.bound.shutdown(socket.SHUT_RDWR)
         self.bound.close()
         if self.file is not None:
             self.file.remove()

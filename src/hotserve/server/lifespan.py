@@ -139,6 +139,8 @@ class Lifespan:
             await self._bid_farewell()
             for server in servers:
                 server.shutdown()
+            for endpoint in endpoints:
+                endpoint.close()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):

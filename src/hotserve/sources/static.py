@@ -32,7 +32,7 @@ class StaticSource:
     def problems(self) -> Mapping[str, str]:
         """Models that it was asked for and has no versions of; there is no storage that could be away."""
         known = ", ".join(sorted(self._versions)) or "none"
-        return {name: f"Its versions are not known here. Models with versions: {known}." for name in self._unknown}
+        return dict.fromkeys(self._unknown, f"Its versions are not known here. Models with versions: {known}.")
 
     def wait_first_look(self, timeout_seconds: float) -> bool:
         """True: `start` has said all there is."""
