@@ -165,7 +165,8 @@ def _load(
     )
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"{contestant.name} with {connections} connections: {done.stderr.strip()}")
+        failure = f"{contestant.name} with {connections} connections: {done.stderr.strip()}"
+        raise RuntimeError(f"{failure}\nThe server has printed:\n{server.output()}")
     return LoadResult(**json.loads(done.stdout))
 
 

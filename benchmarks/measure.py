@@ -85,13 +85,19 @@ class RunningServer:
         """The processor time that it and its children have used since they were started."""
         return sum(_cpu_seconds(pid) for pid in _process_tree(self.pid))
 
+    def output(self) -> str:
+        """What it has printed since it was started."""
+        # The server writes at the position that the two processes share: read without moving it.
+        log = self._log.fileno()
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             if self._process.poll() is not None:
-                raise RuntimeError(f"{self._command.name} has ended with {self._process.returncode}:\n{self._output()}")
+                raise RuntimeError(f"{self._command.name} has ended with {self._process.returncode}:\n{self.output()}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self._command.name} is not ready in {_START_SECONDS} s:\n{self._output()}")
+                raise RuntimeError(f"{self._command.name} is not ready in {_START_SECONDS} s:\n{self.output()}")
             time.sleep(0.05)
 
     def _is_ready(self) -> bool:
@@ -104,10 +110,6 @@ class RunningServer:
             return False
         finally:
             connection.close()
-
-    def _output(self) -> str:
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
 
     def _stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)

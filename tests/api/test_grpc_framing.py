@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hotserve.api.asgi import Message, Receive, Send
 from hotserve.api.compression import UnpacksTooLarge
-from hotserve.api.grpc_framing import COMPRESS_FROM_BYTES, frame, parse_timeout, too_large, trailers_of, unframe
+from hotserve.api.grpc_framing import COMPRESS_FROM_BYTES, Frames, frame, parse_timeout, too_large, trailers_of, unframe
 from hotserve.errors import Code, InvalidArgument, NotFound, ResourceExhausted, ServingError, Unimplemented
 
 ENOUGH = 1 << 20
@@ -262,3 +262,31 @@ def test_grpcio_reads_the_message_that_was_sent(text: str, details: str) -> None
         channel.unary_unary("/any.Service/Method")(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert caught.value.details() == details
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=2 * COMPRESS_FROM_BYTES), st.booleans()), max_size=5),
+    st.lists(st.integers(1, 50), min_size=1, max_size=20),
+)
+def test_a_stream_is_taken_apart_into_its_messages_wherever_it_is_cut(
+    sent: list[tuple[bytes, bool]], sizes: list[int]
+) -> None:
+    body = b"".join(frame(message, pack=pack) for message, pack in sent)
+    frames = Frames("gzip", ENOUGH)
+    taken: list[bytes] = []
+    while body:
+        for size in sizes:
+            taken.extend(frames.feed(body[:size]))
+            body = body[size:]
+    frames.finish()
+    assert taken == [message for message, _ in sent]
+
+
+@given(st.binary(max_size=100), st.data())
+def test_a_stream_that_ends_within_a_message_is_refused(message: bytes, data: st.DataObject) -> None:
+    body = frame(message, pack=False)
+    cut = data.draw(st.integers(1, len(body) - 1))
+    frames = Frames("identity", ENOUGH)
+    assert list(frames.feed(body[:cut])) == []
+    with pytest.raises(InvalidArgument, match=f"The last gRPC message is cut off: {cut} bytes of it came"):
+        frames.finish()

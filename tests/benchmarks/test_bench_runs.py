@@ -137,3 +137,4 @@ def test_a_turn_that_fails_ends_the_bench_and_says_which_it_was() -> None:
     assert done.returncode == 1
     assert "hotserve, REST with 1 connections: " in done.stderr
     assert "1..200" in done.stderr
+    assert "The server has printed:" in done.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hotserve.cli.main import main
-from hotserve.codecs.prediction_log import json_line
+from hotserve.codecs.prediction_log_json import json_line
 from support.prediction_logs import WARMUP_FILE, predict_log, read_records, write_records
 from support.versioned_models import WIDTH, onnx_version
 

@@ -3,12 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from google.protobuf import json_format
-from hypothesis import given
-from hypothesis import strategies as st
 from tensorflow_serving.apis import prediction_log_pb2
 
-from hotserve.codecs.prediction_log import LogKind, json_line, read_log, serialize_log
+from hotserve.codecs.prediction_log import LogKind, read_log, serialize_log
+from hotserve.codecs.prediction_log_json import json_line
 from hotserve.errors import Code, ServingError
 from hotserve.protos.messages import LogMetadata
 from support.prediction_logs import predict_log, write_records
@@ -41,26 +39,6 @@ def test_a_request_without_an_answer_has_no_response() -> None:
     log = prediction_log_pb2.PredictionLog.FromString(data)
     assert log.WhichOneof("log_type") == "predict_log"
     assert not log.predict_log.HasField("response")
-
-
-def test_a_line_of_json_is_protobuf_s_own_json() -> None:
-    line = json_line(RECORD)
-
-    assert line.endswith(b"}\n")
-    assert line.count(b"\n") == 1
-    parsed = json_format.Parse(line, prediction_log_pb2.PredictionLog())
-    assert parsed == prediction_log_pb2.PredictionLog.FromString(RECORD)
-
-
-@given(st.lists(st.floats(width=32), max_size=5))
-def test_json_lines_lose_nothing(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
-    record = predict_log({"x": [0.0, *values]})
-    file = tmp_path_factory.getbasetemp() / "one.jsonl"
-    file.write_bytes(json_line(record.SerializeToString()))
-
-    (read,) = read_log(file)
-
-    assert read.SerializeToString(deterministic=True) == record.SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.tfrecord", "tf_serving_warmup_requests"])

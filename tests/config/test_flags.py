@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from hotserve.config.flags import FLAGS, REFUSED, WITHOUT_EFFECT, help_text, parse_flags
+from hotserve.config.flags import ALREADY_SO, FLAGS, REFUSED, WITHOUT_EFFECT, help_text, parse_flags
 from hotserve.config.options import ServerOptions
 from hotserve.errors import Code, ConfigError
 
@@ -140,6 +140,7 @@ def test_the_original_has_48_flags() -> None:
 def test_a_flag_has_an_effect_or_has_none() -> None:
     assert not {flag.name for flag in FLAGS} & WITHOUT_EFFECT.keys()
     assert REFUSED.keys() <= WITHOUT_EFFECT.keys()
+    assert ALREADY_SO.keys() <= WITHOUT_EFFECT.keys()
 
 
 def test_every_flag_with_an_effect_is_an_option_of_its_kind() -> None:

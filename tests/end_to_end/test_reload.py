@@ -22,12 +22,10 @@ def write_config(file: Path, *entries: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Models `english` and `german`, and `broken`, which no platform can load."""
+    """Models `english` and `german`."""
     write_table(tmp_path / "english" / "1", one="one")
     write_table(tmp_path / "german" / "1", one="eins")
     write_table(tmp_path / "german" / "2", one="EINS")
-    (tmp_path / "broken" / "1").mkdir(parents=True)
-    (tmp_path / "broken" / "1" / "model.onnx").write_bytes(b"no model")
     write_config(tmp_path / "models.config", 'name: "english" base_path: "english"')
     return tmp_path
 
@@ -69,11 +67,13 @@ def test_the_rpc_of_tensorflow_serving_replaces_the_list_of_models(server: Serve
         server.wait_state("english", 1, "END")
         assert server.get("/readyz")[0] == 503
 
+        mistaken = listing(folder, "german")
+        mistaken.model_config_list.config.add(name="e", base_path=str(folder / "english"), model_platform="onnx")
         with pytest.raises(grpc.RpcError) as failed:
-            stub.HandleReloadConfigRequest(request_of(listing(folder, "german", "broken")), timeout=30)
+            stub.HandleReloadConfigRequest(request_of(mistaken), timeout=30)
         assert failed.value.code() is grpc.StatusCode.UNKNOWN
         assert failed.value.details().startswith(
-            "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
+            "1 model(s) did not become available: {{{name: e version: 1} due to error: INVALID_ARGUMENT: "
         )
 
         with pytest.raises(grpc.RpcError) as refused:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import ssl
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ AUTHORITY = Authority("authority of the server")
 CLIENTS = Authority("authority of its clients")
 STRANGERS = Authority("authority that nobody trusts")
 SERVER = AUTHORITY.sign()
+OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
@@ -161,6 +164,19 @@ def test_a_key_that_does_not_match_ends_the_command_before_anything_is_loaded(
         f"Failed to start server. Error: INVALID_ARGUMENT: --ssl_config_file={file}: server_key is not the key" in log
     )
     assert key.splitlines()[1] not in log
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="needs the openssl command: no library makes certificates so old")
+def test_a_certificate_that_only_openssl_takes_is_refused_in_words(tmp_path: Path) -> None:
+    key, request, certificate = (str(tmp_path / name) for name in ("key.pem", "request.pem", "certificate.pem"))
+    new = ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=localhost"]
+    sign = ["x509", "-req", "-in", request, "-signkey", key, "-out", certificate]
+    for arguments in (new, sign):  # of version 1, for want of extensions
+        subprocess.run([str(OPENSSL), *arguments], check=True, capture_output=True)
+    (tmp_path / "ssl.cfg").write_text(ssl_config(Identity(Path(certificate).read_text(), Path(key).read_text())))
+    starting = server(ssl_config_file=str(tmp_path / "ssl.cfg"))
+    with pytest.raises(ConfigError, match=r"The TLS file for --port: .*Expected X\.509 certificates of version 3"):
+        starting.start()
 
 
 def test_a_unix_socket_is_refused_where_grpc_is_to_be_secure(config_file: Callable[..., str], tmp_path: Path) -> None:

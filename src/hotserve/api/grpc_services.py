@@ -49,7 +49,21 @@ class GrpcServices:
         metrics: Metrics,
         reloader: ConfigReloader,
         request_log: RequestLog = NO_REQUEST_LOG,
+        *,
+        as_content: bool = False,
     ) -> None:
+        """Makes the services.
+
+        Args:
+            manager: Resolves names to versions.
+            predict: Runs requests.
+            health: Answers the health service.
+            metrics: Counts calls.
+            reloader: Answers reloads of the config.
+            request_log: Where requests go that have been answered.
+            as_content: Whether the tensors that answer Predict are sent as raw bytes, in `tensor_content`.
+        """
+        self._as_content = as_content
         self._request_log = request_log
         self._manager = manager
         self._run_predict = predict
@@ -112,7 +126,8 @@ class GrpcServices:
             answer = await self._run_predict(lease, name, signature, inputs, outputs, request.timeout_seconds)
             response = messages.PredictResponse(model_spec=answering_spec(lease, name))
             for alias in outputs:
-                response.outputs[alias].MergeFromString(serialize_tensor(answer[alias], signature.outputs[alias].dtype))
+                serialized = serialize_tensor(answer[alias], signature.outputs[alias].dtype, self._as_content)
+                response.outputs[alias].MergeFromString(serialized)
             data = response.SerializeToString()
             self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data))
             return data

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
+from hotserve.cli.config import config
 from hotserve.cli.demo import demo
 from hotserve.cli.replay import replay
 from hotserve.cli.serve import serve
@@ -17,10 +18,10 @@ from hotserve.errors import ServingError
 from hotserve.version import __version__
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
-    {"serve": serve, "demo": demo, "warmup": warmup, "replay": replay}
+    {"serve": serve, "demo": demo, "warmup": warmup, "replay": replay, "config": config}
 )
 
-TOOLS = frozenset({"warmup", "replay"})
+TOOLS = frozenset({"warmup", "replay", "config"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
 FAILED = 255
@@ -33,6 +34,7 @@ commands:
   demo    serve a bundled classifier of handwritten digits, and print a request to try
   warmup  write the file of requests that a version runs before it serves (warmup write --help)
   replay  send logged requests to a server again, and compare the answers (replay --help)
+  config  show what a model config file means, or what a reload would change (config --help)
 
 options:
   --version, --help

@@ -1,6 +1,6 @@
 """Recorded requests as bytes and back: `PredictionLog` records, in TFRecord files or as JSON lines.
 
-Source: tensorflow_serving/apis/prediction_log.proto; the JSON is protobuf's own, with the names of the .proto file.
+Source: tensorflow_serving/apis/prediction_log.proto.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
+from hotserve.codecs.prediction_log_json import parse_json_line
 from hotserve.codecs.tfrecord import CorruptRecord, read_records
 from hotserve.codecs.wire import length_delimited
 from hotserve.errors import Code, InvalidArgument, NotFound, ServingError
 from hotserve.protos.messages import LogMetadata, PredictionLog
-from hotserve.protos.pool import POOL
 
 JSON_LINES_SUFFIX: Final = ".jsonl"
 
@@ -54,13 +53,6 @@ def serialize_log(kind: LogKind, metadata: LogMetadata, request: bytes, response
     return length_delimited(_METADATA, metadata.SerializeToString()) + length_delimited(kind.value, pair)
 
 
-def json_line(record: bytes) -> bytes:
-    """A serialized PredictionLog as a line of JSON, with its line break."""
-    log = PredictionLog.FromString(record)
-    text = json_format.MessageToJson(log, indent=None, preserving_proto_field_name=True, descriptor_pool=POOL)
-    return text.encode() + b"\n"
-
-
 def read_log(path: Path) -> Iterator[PredictionLog]:
     """Reads a log record by record.
 
@@ -95,11 +87,9 @@ def read_log(path: Path) -> Iterator[PredictionLog]:
 
 def _parse_line(path: Path, number: int, line: bytes) -> PredictionLog:
     try:
-        return json_format.Parse(line, PredictionLog(), descriptor_pool=POOL)
-    except (json_format.ParseError, UnicodeDecodeError) as error:
-        raise InvalidArgument(
-            f"{path}, line {number}: {error}. Expected a tensorflow.serving.PredictionLog in protobuf's JSON."
-        ) from error
+        return parse_json_line(line)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}, line {number}: {error.message}") from error
 
 
 def _parse_record(path: Path, number: int, record: bytes) -> PredictionLog:

@@ -50,6 +50,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag("rest_api_enable_cors_support", bool, "pages of every origin may call the REST API"),
     Flag("rest_api_cors_origins", str, "pages of these origins alone may: https://a.example,https://b.example"),
     Flag("monitoring_config_file", str, "text file that says where the metrics are, if anywhere (MonitoringConfig)"),
+    Flag("grpc_channel_arguments", str, "settings of gRPC's core: grpc.max_concurrent_streams=100,..."),
+    Flag("enable_serialization_as_tensor_content", bool, "tensors that answer Predict over gRPC are raw bytes"),
     Flag("max_message_bytes", int, "largest request over either API"),
     Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
     Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
@@ -76,7 +78,6 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
         "platform_config_file": str,
         "per_process_gpu_memory_fraction": float,
         "saved_model_tags": str,
-        "grpc_channel_arguments": str,
         "grpc_max_threads": int,
         "version": bool,  # `--version` has been answered before the flags are read
         "remove_unused_fields_from_bundle_metagraph": bool,
@@ -91,10 +92,14 @@ WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] =
         "mixed_precision": str,
         "skip_initialize_tpu": bool,
         "enable_grpc_healthcheck_service": bool,
-        "enable_serialization_as_tensor_content": bool,
     }
 )
 """TensorFlow Serving's other flags: read, so that its command lines work, and named in the log as having no effect."""
+
+ALREADY_SO: Mapping[str, str] = MappingProxyType(
+    {"enable_grpc_healthcheck_service": "changes nothing here: the health service always answers"}
+)
+"""What the log says of those among them that ask for what is always so."""
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {

@@ -52,6 +52,9 @@ class ServerOptions:
             says. Empty for no such list.
         monitoring_config_file: A text-proto `MonitoringConfig`, which says where the page with the metrics is, or that
             there is none.
+        grpc_channel_arguments: `name=value` items with commas between them: arguments of gRPC's C++ core, of which the
+            common ones have an effect.
+        enable_serialization_as_tensor_content: The tensors that answer Predict over gRPC are sent as raw bytes.
         max_message_bytes: The largest request, in bytes, over either API, also after decompression.
         drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
         num_load_threads: How many models load at the same time; 0 chooses.
@@ -78,6 +81,8 @@ class ServerOptions:
     rest_api_enable_cors_support: bool = False
     rest_api_cors_origins: str = ""
     monitoring_config_file: str = ""
+    grpc_channel_arguments: str = ""
+    enable_serialization_as_tensor_content: bool = False
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
     num_load_threads: int = 0

@@ -100,7 +100,8 @@ def _check_key(config: messages.SSLConfig, place: str) -> None:
                     " were made together, and the server's own certificate before those of authorities."
                 ) from error
             raise ConfigError(
-                f"{place}: server_key holds no key in PEM form that could be read. Expected one that is not encrypted."
+                f"{place}: server_key cannot be used: {error}. Expected the key of server_cert in PEM form, not"
+                " encrypted, and long enough for OpenSSL."
             ) from error
 
 

@@ -1,7 +1,8 @@
 """The manager: carries out what the reconciler decides, and resolves names to servables.
 
-Threads: a pool of load threads and one unload thread, both owned here; `close` ends them. Events come from them, from
-the source's thread, and from whichever thread releases the last lease of a withdrawn version. `_lock` guards the
+Threads: a pool of load threads, one of unload threads, and a timer for each version that is to be loaded once more, all
+owned here; `close` ends them. Events come from them, from the source's thread, and from whichever thread releases the
+last lease of a withdrawn version. `_lock` guards the
 reconciler and the queue of events; it is held for microseconds and never while a platform works. Look-ups take no
 lock: they read `_serving`, a mapping that is replaced as a whole and never changed.
 """
@@ -23,6 +24,7 @@ from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
 from hotserve.core.reconciler import (
+    Action,
     Announce,
     Aspired,
     Drained,
@@ -31,6 +33,8 @@ from hotserve.core.reconciler import (
     LoadFailed,
     Publish,
     Reconciler,
+    RetryDue,
+    ScheduleRetry,
     StartLoad,
     StartUnload,
     Unloaded,
@@ -39,6 +43,7 @@ from hotserve.core.reconciler import (
 from hotserve.core.servable import Servable
 from hotserve.core.source import AspiredVersion
 from hotserve.core.states import State, VersionStatus
+from hotserve.core.transition_policy import TransitionPolicy, preserve_availability
 from hotserve.errors import Code, Internal, NotFound, ServingError
 
 logger = logging.getLogger(__name__)
@@ -76,6 +81,10 @@ class Manager:
         events: EventBus | None = None,
         labels: Labels | None = None,
         load_threads: int = 2,
+        unload_threads: int = 1,
+        max_load_retries: int = 0,
+        load_retry_seconds: float = 60.0,
+        policy: TransitionPolicy = preserve_availability,
     ) -> None:
         """Makes a manager without models.
 
@@ -84,11 +93,17 @@ class Manager:
             events: Hears every change of state.
             labels: The version labels that `lease` resolves.
             load_threads: How many models may load at the same time.
+            unload_threads: How many versions may unload at the same time.
+            max_load_retries: How often a load that has failed is tried again with the same files.
+            load_retry_seconds: The pause before each of these.
+            policy: When the versions of a model change over.
         """
         self.events = events or EventBus()
         self.labels = labels or Labels()
         self._loader_for = loader_for
-        self._reconciler = Reconciler()
+        self._load_retry_seconds = load_retry_seconds
+        self._timers: dict[ServableId, threading.Timer] = {}
+        self._reconciler = Reconciler(max_load_retries, policy)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._queue: deque[Event] = deque()
@@ -97,7 +112,7 @@ class Manager:
         self._serving: Mapping[str, _ServingVersions] = {}
         self._handles: dict[ServableId, VersionHandle] = {}
         self._load_pool = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="hotserve-load")
-        self._unload_pool = ThreadPoolExecutor(1, thread_name_prefix="hotserve-unload")
+        self._unload_pool = ThreadPoolExecutor(max(1, unload_threads), thread_name_prefix="hotserve-unload")
 
     # What sources call.
 
@@ -172,6 +187,8 @@ class Manager:
             names = self._reconciler.names()
             for name in names:
                 self._feed(Aspired(name, ()))
+            for timer in self._timers.values():
+                timer.cancel()
         if not self.wait_settled(names, timeout_seconds):
             logger.warning("Some models were still busy %g s after the stop; leaving them.", timeout_seconds)
             return
@@ -194,10 +211,12 @@ class Manager:
                 self._feeding = False
                 self._changed.notify_all()
 
-    def _carry_out(self, action: StartLoad | Publish | Withdraw | StartUnload | Announce) -> None:
+    def _carry_out(self, action: Action) -> None:
         match action:
             case StartLoad(id, path):
                 self._load_pool.submit(self._load, id, path)
+            case ScheduleRetry(id, attempt):
+                self._schedule_retry(id, attempt)
             case Publish(id):
                 # In this order: a label that resolves leads to a version that look-ups find.
                 self._show(id)
@@ -209,6 +228,16 @@ class Manager:
                 self._unload_pool.submit(self._unload, id, self._handles.pop(id).servable)
             case Announce(status):
                 self.events.publish(status)
+
+    def _schedule_retry(self, id: ServableId, attempt: int) -> None:
+        logger.info("Servable version %s is loaded again in %g s", id, self._load_retry_seconds)
+        if id in self._timers:
+            self._timers[id].cancel()  # That of an earlier life, which ended before its time was over.
+        timer = threading.Timer(self._load_retry_seconds, self._feed, [RetryDue(id, attempt)])
+        timer.name = "hotserve-load-retry"
+        timer.daemon = True
+        self._timers[id] = timer
+        timer.start()
 
     def _show(self, id: ServableId) -> None:
         current = self._serving.get(id.name)

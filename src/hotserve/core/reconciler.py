@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from hotserve.core.ids import ServableId
 from hotserve.core.source import AspiredVersion
 from hotserve.core.states import LEGAL_MOVES, State, VersionStatus
-from hotserve.core.transition_policy import Step, VersionSnapshot, preserve_availability
+from hotserve.core.transition_policy import Step, TransitionPolicy, VersionSnapshot, preserve_availability
 from hotserve.errors import ServingError
 
 
@@ -41,6 +42,14 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The pause after an attempt to load is over. Ignored when that attempt is not what the version waits on."""
+
+    id: ServableId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """A withdrawn version has no lease left."""
 
@@ -55,7 +64,7 @@ class Unloaded:
     error: ServingError | None = None
 
 
-Event = Aspired | Loaded | LoadFailed | Drained | Unloaded
+Event = Aspired | Loaded | LoadFailed | RetryDue | Drained | Unloaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,14 @@ class StartLoad:
 
     id: ServableId
     path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRetry:
+    """Let the pause between two attempts pass; answer with `RetryDue` of the same attempt."""
+
+    id: ServableId
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +111,19 @@ class Announce:
     status: VersionStatus
 
 
-Action = StartLoad | Publish | Withdraw | StartUnload | Announce
+Action = StartLoad | ScheduleRetry | Publish | Withdraw | StartUnload | Announce
 
 
 class IllegalMove(AssertionError):
     """A move that the table of states does not have: a fault in the reconciler or in who drives it."""
+
+
+class _Retry(Enum):
+    """Where a version in LOADING stands between two attempts."""
+
+    NONE = "an attempt is under way, or it is not LOADING"
+    PAUSED = "the pause after an attempt is passing"
+    DUE = "the pause is over, and the next attempt begins when the policy says so"
 
 
 @dataclass(slots=True)
@@ -113,10 +138,18 @@ class _Version:
     state: State = State.START
     draining: bool = False
     error: ServingError | None = None
+    retries_left: int = 0
+    attempt: int = 0
+    retry: _Retry = _Retry.NONE
 
     def status(self) -> VersionStatus:
         waiting_for = self.waiting_for if self.state is State.START else ""
         return VersionStatus(self.id, self.state, self.error, waiting_for)
+
+    def snapshot(self) -> VersionSnapshot:
+        """What the policy sees: a version between two attempts holds nothing and keeps no other from loading."""
+        state = {_Retry.NONE: self.state, _Retry.PAUSED: State.END, _Retry.DUE: State.START}[self.retry]
+        return VersionSnapshot(self.id.version, state, self.aspired, self.waiting_for == "")
 
 
 class Reconciler:
@@ -125,7 +158,15 @@ class Reconciler:
     Entries are never forgotten: an unloaded version stays listed as END, as TensorFlow Serving lists it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_load_retries: int = 0, policy: TransitionPolicy = preserve_availability) -> None:
+        """Makes a reconciler without models.
+
+        Args:
+            max_load_retries: How often a load that has failed is tried again.
+            policy: When the versions of a model change over.
+        """
+        self._max_load_retries = max_load_retries
+        self._policy = policy
         self._models: dict[str, dict[int, _Version]] = {}
 
     def handle(self, event: Event) -> list[Action]:
@@ -141,12 +182,24 @@ class Reconciler:
                 actions = list(self._aspire(name, versions))
             case Loaded(id):
                 version = self._find(id)
+                version.error = None
                 # Published first and announced after it: whoever hears AVAILABLE can look it up.
                 actions = [Publish(id), self._move(version, State.AVAILABLE)]
             case LoadFailed(id, error):
                 version = self._find(id)
                 version.error = error
-                actions = [self._move(version, State.END)]
+                if version.aspired and version.retries_left > 0:
+                    version.retries_left -= 1
+                    version.attempt += 1
+                    version.retry = _Retry.PAUSED
+                    actions = [Announce(version.status()), ScheduleRetry(id, version.attempt)]
+                else:
+                    actions = [self._move(version, State.END)]
+            case RetryDue(id, attempt):
+                version = self._find(id)
+                actions = []
+                if version.retry is _Retry.PAUSED and version.attempt == attempt:
+                    version.retry = _Retry.DUE
             case Drained(id):
                 version = self._find(id)
                 actions = [StartUnload(id)] if version.draining else []
@@ -158,6 +211,7 @@ class Reconciler:
                 if version.aspired:
                     # Asked for again while it was leaving: it loads anew, now that it is gone.
                     version.error = None
+                    version.retries_left = self._max_load_retries
                     actions.append(self._move(version, State.START))
         name = event.name if isinstance(event, Aspired) else event.id.name
         return actions + self._advance(name)
@@ -177,7 +231,7 @@ class Reconciler:
         return version is not None and version.aspired
 
     def is_settled(self, name: str, *, patient: bool = False) -> bool:
-        """Whether no version of a model is loading, unloading, or about to.
+        """Whether no version of a model is loading, unloading, or about to; a pause between two attempts counts.
 
         Args:
             name: The model.
@@ -188,6 +242,7 @@ class Reconciler:
         serving = any(v.state is State.AVAILABLE for v in versions)
         return all(
             v.state in (State.AVAILABLE, State.END)
+            or v.retry is _Retry.PAUSED
             or (v.state is State.START and v.waiting_for != "" and (serving or not patient))
             for v in versions
         )
@@ -214,17 +269,30 @@ class Reconciler:
                 # Never acted on, so nothing has to be undone.
                 version.waiting_for = ""
                 yield self._move(version, State.END)
+            elif not version.aspired and version.retry is not _Retry.NONE:
+                version.retry = _Retry.NONE
+                yield self._move(version, State.END)
         for number in sorted(wanted):
             aspired = wanted[number]
             existing = known.get(number)
             if existing is None:
-                known[number] = _Version(aspired.id, aspired.path, aspired.fingerprint, aspired.waiting_for)
+                known[number] = _Version(
+                    aspired.id,
+                    aspired.path,
+                    aspired.fingerprint,
+                    aspired.waiting_for,
+                    retries_left=self._max_load_retries,
+                )
                 yield Announce(known[number].status())
             else:
                 yield from self._renew(existing, aspired, again=number in new)
 
     def _renew(self, version: _Version, aspired: AspiredVersion, again: bool) -> Iterator[Action]:
         """Takes up what a source says of a version that was seen before; `again` if it was not aspired since."""
+        if version.retry is not _Retry.NONE and version.fingerprint != aspired.fingerprint:
+            # Other files: what has been said of the old ones is over, and the attempts are counted anew.
+            version.retry = _Retry.NONE
+            yield self._move(version, State.END)
         if version.state in (State.LOADING, State.AVAILABLE):
             return  # As TensorFlow Serving: a version that serves is not loaded again from another place.
         changed = version.state is State.START and version.waiting_for != aspired.waiting_for
@@ -234,6 +302,7 @@ class Reconciler:
         version.waiting_for = aspired.waiting_for
         if retry:
             version.error = None
+            version.retries_left = self._max_load_retries
             yield self._move(version, State.START)
         elif changed:
             yield Announce(version.status())
@@ -243,15 +312,15 @@ class Reconciler:
         actions: list[Action] = []
         versions = self._models.get(name, {})
         while True:
-            step = preserve_availability(
-                VersionSnapshot(number, v.state, v.aspired, v.waiting_for == "") for number, v in versions.items()
-            )
-            match step:
+            match self._policy(version.snapshot() for version in versions.values()):
                 case None:
                     return actions
                 case Step.LOAD, number:
                     version = versions[number]
-                    actions += [self._move(version, State.LOADING), StartLoad(version.id, version.path)]
+                    if version.retry is _Retry.NONE:
+                        actions.append(self._move(version, State.LOADING))
+                    version.retry = _Retry.NONE
+                    actions.append(StartLoad(version.id, version.path))
                 case Step.UNLOAD, number:
                     version = versions[number]
                     # Announced first: nobody finds AVAILABLE in the status of a version that is hidden.

@@ -48,7 +48,7 @@ class VersionStatus:
     Attributes:
         id: Which version.
         state: Where in its life it is.
-        error: Why it failed; only in `State.END`.
+        error: Why it failed, in `State.END`; in `State.LOADING` why the last attempt did, where another one follows.
         waiting_for: What a version in `State.START` waits for, in words for the user; empty if for nothing.
     """
 

@@ -13,8 +13,8 @@ from hotserve.protos import messages
 def model_status(manager: Manager, name: str, version: int | None) -> Any:
     """The status of one version, or of all versions of a model, as a `GetModelStatusResponse` message.
 
-    A version that waits for something says so in `error_message`, with the code OK: waiting is no error, and clients
-    that look at the code alone are not misled.
+    A version that waits for something, or for another attempt to load it, says so in `error_message`, with the code OK:
+    waiting is no error, and clients that look at the code alone are not misled.
 
     Source: GetModelStatusImpl in tensorflow_serving/model_servers/get_model_status_impl.cc.
 
@@ -38,7 +38,9 @@ def _add(answer: Any, status: VersionStatus) -> None:
     entry = answer.model_version_status.add(version=status.id.version, state=int(status.state))
     # Present even when it is OK and empty, as the original has it.
     entry.status.SetInParent()
-    if status.error is not None:
+    if status.error is not None and status.state is State.LOADING:
+        entry.status.error_message = _utf8(f"Loading again after a failure: {status.error}")
+    elif status.error is not None:
         entry.status.error_code = int(status.error.code)
         entry.status.error_message = _utf8(status.error.message)
     elif status.state is State.START and status.waiting_for:

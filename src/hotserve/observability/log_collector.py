@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from hotserve.codecs.prediction_log import JSON_LINES_SUFFIX, json_line
+from hotserve.codecs.prediction_log import JSON_LINES_SUFFIX
+from hotserve.codecs.prediction_log_json import json_line
 from hotserve.codecs.tfrecord import frame
 
 MAX_FILE_BYTES = 1 << 28

@@ -207,7 +207,15 @@ def assemble(
         health_service.notify()
 
     reloader = ConfigReloader(models, loaders, make_loader, manager, running_source, health, on_reloaded)
-    grpc = GrpcServices(manager, predict, health_service, metrics, reloader, request_log)
+    grpc = GrpcServices(
+        manager,
+        predict,
+        health_service,
+        metrics,
+        reloader,
+        request_log,
+        as_content=options.enable_serialization_as_tensor_content,
+    )
     app = AsgiApp(rest, grpc, options.max_message_bytes, lambda: health.stopping)
     config_watch = configured_watch(options, models, reloader)
     return Parts(

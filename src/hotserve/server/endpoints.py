@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from hotserve.config.options import ServerOptions
 from hotserve.config.tls_config import TlsConfig, read_tls_config
 from hotserve.errors import ConfigError
+from hotserve.server.channel_arguments import read_channel_arguments
 from hotserve.server.listen import BACKLOG, bind, listen
 from hotserve.server.unix_socket import SocketFile, bind_unix
+
+logger = logging.getLogger(__name__)
 
 
 class Api(Enum):
@@ -35,6 +39,7 @@ class Endpoint:
         announcement: What the log says once it answers.
         tls: How it is secured; None for plain text.
         file: The file of a Unix socket.
+        settings: Further options of `h2corn.Config`.
     """
 
     flag: str
@@ -43,6 +48,7 @@ class Endpoint:
     announcement: str
     tls: TlsConfig | None = None
     file: SocketFile | None = None
+    settings: Mapping[str, int | float] = field(default_factory=dict)
 
     def listen(self) -> None:
         """Lets clients connect.
@@ -70,7 +76,8 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
     """Binds what the options ask for.
 
     Raises:
-        ConfigError: There is nothing to listen on, a port or path is in use or cannot be used, or a TLS file is wrong.
+        ConfigError: There is nothing to listen on, a port or path is in use or cannot be used, or a TLS file or the
+            arguments for gRPC are wrong.
     """
     if not (options.port or options.rest_api_port or options.grpc_socket_path):
         raise ConfigError(
@@ -87,13 +94,17 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
             "--ssl_config_file and --grpc_socket_path together: TLS over a Unix socket is not available, and serving"
             " without it where it was asked for would be unsafe. Leave one of the two away."
         )
+    arguments = read_channel_arguments(options.grpc_channel_arguments)
+    for name in arguments.without_effect:
+        logger.warning("--grpc_channel_arguments: %s has no effect here", name)
     # Word for word what TensorFlow Serving logs: scripts wait for these lines.
     with ExitStack() as opened:
         endpoints: list[Endpoint] = []
         if options.port:
             bound = opened.enter_context(bind(options.host, options.port, "port"))
             where = f"{options.host or '0.0.0.0'}:{options.port}"
-            endpoints.append(Endpoint("port", Api.GRPC, bound, f"Running gRPC ModelServer at {where} ...", grpc_tls))
+            line = f"Running gRPC ModelServer at {where} ..."
+            endpoints.append(Endpoint("port", Api.GRPC, bound, line, grpc_tls, settings=arguments.settings))
         if options.rest_api_port:
             bound = opened.enter_context(bind(options.host, options.rest_api_port, "rest_api_port"))
             where = f"{options.host or 'localhost'}:{options.rest_api_port}"
@@ -103,7 +114,7 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
             path = Path(options.grpc_socket_path)
             bound, file = bind_unix(path, "grpc_socket_path")
             line = f"Running gRPC ModelServer at UNIX socket {path} ..."
-            endpoints.append(Endpoint("grpc_socket_path", Api.GRPC, bound, line, file=file))
+            endpoints.append(Endpoint("grpc_socket_path", Api.GRPC, bound, line, None, file, arguments.settings))
         opened.pop_all()
     return tuple(endpoints)
 

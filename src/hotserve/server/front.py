@@ -33,6 +33,7 @@ def front_config(endpoint: Endpoint, options: ServerOptions, *, both_apis: bool)
         # The limit on messages is ours, so that the answer can name it.
         "max_request_body_size": 0,
         "timeout_graceful_shutdown": options.drain_timeout_seconds,
+        **endpoint.settings,
     }
     if endpoint.tls is None:
         yield h2corn.Config(**plain)

@@ -163,11 +163,14 @@ class Lifespan:
 async def _started(server: h2corn.Server, endpoint: Endpoint) -> None:
     try:
         await server.wait_started()
-    except ValueError as error:
-        # OpenSSL took the certificates, and the TLS library of h2corn is stricter.
+    except (ValueError, OSError) as error:
+        # OpenSSL took the certificates as the file was read; the TLS library of h2corn is stricter, and no ConfigError.
         if endpoint.tls is None:
             raise
-        raise ConfigError(f"--{endpoint.flag}: the certificates for TLS cannot be used: {error}.") from error
+        raise ConfigError(
+            f"The TLS file for --{endpoint.flag}: the TLS library does not take its certificates: {error}. Expected"
+            " X.509 certificates of version 3, which openssl makes where it is given an -extfile or -addext."
+        ) from error
 
 
 async def _wait_patiently(wait: Callable[[float], bool], say: Callable[[], str]) -> None:

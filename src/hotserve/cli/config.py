@@ -1,0 +1,154 @@
+"""`hotserve config`: shows what a model config file means, and what a reload would do, before either is used."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hotserve.config.model_config import ModelConfig, read_model_config
+from hotserve.config.reload import ModelChange, plan_reload, read_reloaded_config
+from hotserve.core.source import AspiredVersion
+from hotserve.core.version_policy import All, Specific, VersionPolicy
+from hotserve.errors import ServingError
+from hotserve.platforms.by_content import ANY_PLATFORM, check_platform
+from hotserve.platforms.registry import missing_parts, recognise
+from hotserve.sources.folder import ModelFolder, WatchedModel
+from hotserve.sources.local import LocalStorage
+
+FAILED = 1
+"""The exit code of a file that is wrong, and of a reload that would be refused."""
+
+
+def config(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    words = _parser().parse_args(arguments)
+    try:
+        with _warnings_on_stdout():
+            return _check(words.file) if words.action == "check" else _diff(words.old, words.new)
+    except ServingError as error:
+        print(f"hotserve config: {error.message}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hotserve config", description="Looks at model config files; serves nothing.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    check = actions.add_parser("check", help="what a file means: models, folders, versions, labels")
+    check.add_argument("file", type=Path, help="a model config file")
+    diff = actions.add_parser("diff", help="what a server of one file would do when it gets another")
+    diff.add_argument("old", type=Path, help="what is served")
+    diff.add_argument("new", type=Path, help="what shall be served")
+    return parser
+
+
+def _check(file: Path) -> int:
+    models = read_model_config(file)
+    print(f"{file}: {_counted(len(models), 'model')}")
+    errors = 0
+    for model in models:
+        print(f"\n{model.name}")
+        for error in _show(model):
+            errors += 1
+            _line("ERROR", error)
+    if errors:
+        print(f"\n{_counted(errors, 'error')}")
+    return FAILED if errors else 0
+
+
+def _show(model: ModelConfig) -> Iterator[str]:
+    """Prints what a model means; yields what is wrong with it."""
+    _line("base_path", str(model.base_path))
+    _line("platform", "by content" if model.platform in ANY_PLATFORM else model.platform)
+    _line("policy", _policy_text(model.version_policy))
+    versions = _versions(model)
+    for version in reversed(versions):
+        yield from _show_version(model, version)
+    served = {version.id.version for version in versions}
+    for label, number in sorted(model.version_labels.items()):
+        note = "" if number in served else ", which would not be served: the label waits for it"
+        _line(f"label {label}", f"version {number}{note}")
+    try:
+        check_platform(model.name, model.platform)
+    except ServingError as error:
+        yield error.message
+
+
+def _versions(model: ModelConfig) -> list[AspiredVersion]:
+    """The versions that a server would serve or wait for, ascending; what it would warn of is logged."""
+    watched = WatchedModel(model.name, model.base_path, model.version_policy)
+    # With a clock at the end of time nothing counts as still being copied.
+    folder = ModelFolder(watched, LocalStorage(), missing_parts, clock=lambda: float("inf"))
+    return folder.aspired() if folder.find() else []
+
+
+def _show_version(model: ModelConfig, version: AspiredVersion) -> Iterator[str]:
+    title = f"version {version.id.version}"
+    platform = recognise(version.path)
+    if version.waiting_for or platform is None:
+        _line(title, f"not complete; waits for {version.waiting_for}")
+        return
+    _line(title, platform.name)
+    if model.platform not in (*ANY_PLATFORM, platform.name):
+        yield (
+            f"{version.path} holds a model of platform {platform.name}, but model_platform says {model.platform}."
+            f' Set model_platform: "{platform.name}", or leave it out.'
+        )
+
+
+def _policy_text(policy: VersionPolicy) -> str:
+    match policy:
+        case All():
+            return "all"
+        case Specific(versions):
+            return f"specific: {', '.join(map(str, versions)) or 'none'}"
+        case _:
+            return f"latest {max(1, policy.num_versions)}"
+
+
+def _diff(old: Path, new: Path) -> int:
+    served = read_model_config(old)
+    wanted = read_reloaded_config(new)
+    for model in wanted:
+        check_platform(model.name, model.platform)
+    change = plan_reload(served, wanted)
+    for model in change.added:
+        print(f"+ {model.name}  {model.base_path}")
+    for name in change.removed:
+        print(f"- {name}")
+    for pair in change.changed:
+        print(f"~ {pair.new.name}  {'; '.join(pair.describe())}")
+        for label, number in _moved_labels(pair):
+            print(f"    refused if label {label} is in use and version {number} is not AVAILABLE at that moment")
+    print(f"{_counted(len(change.unchanged), 'model')} unchanged")
+    return 0
+
+
+def _moved_labels(pair: ModelChange) -> Iterator[tuple[str, int]]:
+    for label, number in sorted(pair.new.version_labels.items()):
+        if pair.old.version_labels.get(label, number) != number:
+            yield label, number
+
+
+def _line(title: str, text: str) -> None:
+    print(f"  {title:<14}{text}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def _warnings_on_stdout() -> Iterator[None]:
+    """Shows what a server would log of the folders among the rest of the output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(f"  {'warning':<14}%(message)s"))
+    logger = logging.getLogger("hotserve")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.embedded import accepts_connections, write_table
+from support.server_process import ServerProcess, free_port, wait_until
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+def test_flags_without_an_effect_are_lines_in_the_log_in_words_that_fit(tmp_path: Path) -> None:
+    write_table(tmp_path / "1", one="eins")
+    flags = ["--enable_grpc_healthcheck_service", "--grpc_max_threads=4", "--rest_api_num_threads=8"]
+    process = ServerProcess(f"--model_base_path={tmp_path}", *flags).start()
+    process.process.terminate()
+    assert process.process.wait(60) == 0
+    log = process.log()
+    assert "--enable_grpc_healthcheck_service changes nothing here: the health service always answers" in log
+    for name in ("grpc_max_threads", "rest_api_num_threads"):
+        assert f"--{name} is a flag of TensorFlow Serving that has no effect here yet" in log
+
+
+# Signals.
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_an_idle_server_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    write_table(tmp_path / "1", one="eins")
+    with ServerProcess(f"--model_base_path={tmp_path}") as server:
+        server.send_signal(number)
+        assert server.wait_exit() == 0, server.log()
+        log = server.log()
+    assert f"Received {number.name}; a second signal ends the server at once" in log
+    assert "Done unloading servable version {name: default version: 1}" in log
+    assert "Traceback" not in log
+
+
+class SlowServer:
+    """The program `slow_server.py`; a context manager."""
+
+    def __init__(self, mode: str) -> None:
+        self.port = free_port()
+        program = Path(__file__).parent.parent / "support" / "slow_server.py"
+        self.process = subprocess.Popen(
+            [sys.executable, str(program), mode, str(self.port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.printed: list[str] = []
+
+    def wait_line(self, wanted: str) -> None:
+        """Waits until a line with these words has been printed."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed.append(line)
+            if wanted in line:
+                return
+        raise AssertionError(f"never printed {wanted!r}: {''.join(self.printed)}")
+
+    def predict(self, seconds: float) -> tuple[int, Any]:
+        """Asks for a run that takes so long."""
+        url = f"http://127.0.0.1:{self.port}/v1/models/slow:predict"
+        body = json.dumps({"instances": [seconds]}).encode()
+        with urllib.request.urlopen(url, body, timeout=120) as answer:
+            return answer.status, json.loads(answer.read())
+
+    def __enter__(self) -> SlowServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait(60)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def client() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_request_in_flight_is_answered_before_the_process_ends(
+    client: ThreadPoolExecutor, number: signal.Signals
+) -> None:
+    with SlowServer("run") as server:
+        server.wait_line("ready")
+        answer: Future[tuple[int, Any]] = client.submit(server.predict, 2.0)
+        server.wait_line("running")
+        server.process.send_signal(number)
+        wait_until(lambda: not accepts_connections(server.port))
+        assert server.process.poll() is None
+        assert answer.result(60) == (200, {"predictions": [3.0]})
+        assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (SIGNALS[0], SIGNALS[1])]
+)
+def test_a_second_signal_ends_the_process_at_once(
+    client: ThreadPoolExecutor, first: signal.Signals, second: signal.Signals
+) -> None:
+    with SlowServer("run") as server:
+        server.wait_line("ready")
+        answer: Future[tuple[int, Any]] = client.submit(server.predict, 3600.0)
+        server.wait_line("running")
+        server.process.send_signal(first)
+        server.wait_line("Stopping: requests in flight may take up to 30 s")
+        server.process.send_signal(second)
+        assert server.process.wait(20) == 128 + second  # the drain alone would take longer
+        assert isinstance(answer.exception(60), OSError)
+
+
+def test_a_signal_ends_a_server_whose_model_never_finishes_loading() -> None:
+    with SlowServer("load") as server:
+        server.wait_line("loading")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        server.wait_line("Leaving behind what still runs: hotserve-load")
