@@ -1,9 +1,9 @@
 """hotserve: a model server in Python with TensorFlow Serving's APIs.
 
-    from hotserve import Server, ServerOptions
+from hotserve import Server, ServerOptions
 
-    with Server(ServerOptions(model_name="digits", model_base_path="models/digits")) as server:
-        ...
+with Server(ServerOptions(model_name="digits", model_base_path="models/digits")) as server:
+    ...
 """
 
 from hotserve.config.model_config import ModelConfig

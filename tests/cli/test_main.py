@@ -98,7 +98,7 @@ def test_the_package_runs_as_a_module() -> None:
         (["--port=0", "--rest_api_port=0"], "INVALID_ARGUMENT: Both server_options.model_base_path and"),
         (
             ["--port=0", "--rest_api_port=0", "--model_base_path=m"],
-            "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+            "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set",
         ),
         (["--use_alts_credentials", "--model_base_path=m"], "INVALID_ARGUMENT: --use_alts_credentials: ALTS is not"),
         (["--host=no.such.host.invalid", "--model_base_path=m"], "INVALID_ARGUMENT: --host=no.such.host.invalid: no"),

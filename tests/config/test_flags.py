@@ -241,6 +241,7 @@ def test_a_boolean_that_stands_alone_takes_no_word_that_is_no_boolean() -> None:
         ("file_system_poll_wait_seconds", "1e+10", 1 - 2**31, 2**31 - 1),
         ("rest_api_timeout_in_ms", str(10**400), 1 - 2**31, 2**31 - 1),
         ("num_load_threads", "-2", 0, 2**31 - 1),
+        ("load_retry_interval_micros", str(2**62), -(10**6) * (2**31 - 1), 10**6 * (2**31 - 1)),
     ],
 )
 def test_a_number_out_of_range_is_refused_with_the_range(name: str, value: str, least: int, most: int) -> None:
@@ -294,3 +295,10 @@ def test_help_has_a_line_for_each_flag_with_its_default() -> None:
 
 def test_help_shows_the_defaults_of_its_command() -> None:
     assert "TCP port for REST; 0 turns it off (default: 0)" in help_text(ServerOptions(rest_api_port=0))
+
+
+def test_a_policy_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    assert refusal("--aspired_version_policy=eager") == (
+        "--aspired_version_policy=eager: expected availability_preserving or resource_preserving."
+    )
+    assert options("--aspired_version_policy=resource_preserving").aspired_version_policy == "resource_preserving"

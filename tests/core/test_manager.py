@@ -652,3 +652,58 @@ def test_look_ups_never_fail_and_never_meet_an_unloaded_servable_while_versions_
     assert len(set.union(*seen)) > 1
     assert stage.states() == {SWAPS: AVAILABLE} | dict.fromkeys(range(SWAPS), END)
     assert all(stage.servable(version).unloaded for version in range(SWAPS))
+
+
+def test_a_load_that_failed_is_tried_again_and_serves_when_it_succeeds() -> None:
+    loader = FakeLoader()
+    manager = Manager(lambda name: loader, max_load_retries=1000, load_retry_seconds=0.001)
+    source = FakeSource(manager)
+    loader.fail(source.path("m", 1), InvalidArgument("not now"))
+    heard = threading.Event()
+    manager.events.subscribe(lambda status: heard.set() if status.state is LOADING and status.error else None)
+    source.aspire("m", 1)
+    assert heard.wait(PATIENCE)
+    available = threading.Event()
+    manager.events.subscribe(lambda status: available.set() if status.state is AVAILABLE else None)
+    loader.finish(source.path("m", 1))
+    assert available.wait(PATIENCE)
+    (status,) = manager.status("m")
+    assert status.error is None
+    manager.close(PATIENCE)
+
+
+def test_a_stop_waits_for_no_attempt_to_come() -> None:
+    loader = FakeLoader()
+    manager = Manager(lambda name: loader, max_load_retries=1, load_retry_seconds=1e6)
+    source = FakeSource(manager)
+    loader.fail(source.path("m", 1), InvalidArgument("not now"))
+    source.aspire("m", 1)
+    assert manager.wait_settled(["m"], PATIENCE)
+    assert [status.state for status in manager.status("m")] == [LOADING]
+    timers = [thread for thread in threading.enumerate() if thread.name == "hotserve-load-retry"]
+    assert len(timers) == 1
+    manager.close(PATIENCE)
+    timers[0].join(PATIENCE)
+    assert not timers[0].is_alive()
+    assert [status.state for status in manager.status("m")] == [END]
+
+
+def test_versions_unload_at_the_same_time_where_there_are_threads_for_it() -> None:
+    both = threading.Barrier(2)
+
+    class Meets(FakeServable):
+        def unload(self) -> None:
+            both.wait(PATIENCE)  # raises if it is alone
+            super().unload()
+
+    class Meeting(FakeLoader):
+        def load(self, path: Path) -> Servable:
+            return Meets(path)
+
+    loader = Meeting()
+    manager = Manager(lambda name: loader, unload_threads=2)
+    source = FakeSource(manager)
+    source.aspire("m", 1, 2)
+    assert manager.wait_settled(["m"], PATIENCE)
+    manager.close(PATIENCE)
+    assert [(status.state, status.error) for status in manager.status("m")] == [(END, None)] * 2

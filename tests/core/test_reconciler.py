@@ -16,6 +16,8 @@ from hotserve.core.reconciler import (
     LoadFailed,
     Publish,
     Reconciler,
+    RetryDue,
+    ScheduleRetry,
     StartLoad,
     StartUnload,
     Unloaded,
@@ -63,9 +65,9 @@ def withdraw(id: ServableId) -> list[Action]:
     return [announce(id, UNLOADING), Withdraw(id)]
 
 
-def after(*events: Event) -> Reconciler:
+def after(*events: Event, retries: int = 0) -> Reconciler:
     """A reconciler to which all this has happened."""
-    reconciler = Reconciler()
+    reconciler = Reconciler(retries)
     for event in events:
         reconciler.handle(event)
     return reconciler
@@ -245,8 +247,9 @@ def test_a_failed_version_is_tried_again_when_it_was_left_out_meanwhile() -> Non
 
 
 def test_files_that_changed_during_a_load_that_fails_are_tried_next() -> None:
-    reconciler = after(aspire(with_content(V1, "a")), aspire(with_content(V1, "b")), LoadFailed(V1, BAD))
-    assert reconciler.handle(aspire(with_content(V1, "b"))) == [announce(V1, START), *load(V1)]
+    reconciler = after(aspire(with_content(V1, "a")), aspire(with_content(V1, "b")))
+    assert reconciler.handle(LoadFailed(V1, BAD)) == [announce(V1, END, BAD), announce(V1, START), *load(V1)]
+    assert reconciler.handle(aspire(with_content(V1, "b"))) == []
 
 
 def test_a_failed_version_that_is_being_replaced_waits_until_its_files_are_complete() -> None:
@@ -382,3 +385,49 @@ def test_the_end_of_a_load_that_was_not_begun_is_refused(event: Event) -> None:
 def test_the_end_of_an_unload_that_was_not_begun_is_refused() -> None:
     with pytest.raises(IllegalMove, match="cannot go from AVAILABLE to END"):
         after(aspire(V1), Loaded(V1)).handle(Unloaded(V1))
+
+
+# Attempts.
+
+
+def test_a_load_that_fails_is_tried_again_after_a_pause_as_often_as_was_allowed() -> None:
+    reconciler = after(aspire(V1), retries=2)
+    for attempt in (1, 2):
+        assert reconciler.handle(LoadFailed(V1, BAD)) == [announce(V1, LOADING, BAD), ScheduleRetry(V1, attempt)]
+        assert reconciler.handle(RetryDue(V1, attempt)) == [StartLoad(V1, path(V1))]
+    assert reconciler.handle(LoadFailed(V1, BAD)) == [announce(V1, END, BAD)]
+
+
+def test_an_attempt_that_succeeds_leaves_nothing_of_the_failures_before_it() -> None:
+    reconciler = after(aspire(V1), LoadFailed(V1, BAD), RetryDue(V1, 1), retries=1)
+    assert reconciler.handle(Loaded(V1)) == publish(V1)
+
+
+def test_a_version_between_two_attempts_holds_back_no_other_and_counts_as_settled() -> None:
+    reconciler = after(aspire(V1, V2), retries=1)
+    assert reconciler.handle(LoadFailed(V2, BAD))[2:] == load(V1)
+    assert reconciler.handle(RetryDue(V2, 1)) == []  # one load at a time in a model
+    assert reconciler.handle(Loaded(V1)) == [*publish(V1), StartLoad(V2, path(V2))]
+    assert after(aspire(V1), LoadFailed(V1, BAD), retries=1).is_settled("m")
+
+
+def test_a_version_that_is_not_aspired_any_more_is_not_tried_again() -> None:
+    reconciler = after(aspire(V1), LoadFailed(V1, BAD), retries=1)
+    assert reconciler.handle(aspire()) == [announce(V1, END, BAD)]
+    assert reconciler.handle(RetryDue(V1, 1)) == []
+
+
+def test_the_pause_of_an_earlier_life_does_not_cut_a_later_one_short() -> None:
+    reconciler = after(aspire(V1), LoadFailed(V1, BAD), aspire(), aspire(V1), LoadFailed(V1, BAD), retries=1)
+    assert reconciler.handle(RetryDue(V1, 1)) == []
+    assert reconciler.handle(RetryDue(V1, 2)) == [StartLoad(V1, path(V1))]
+
+
+def test_other_files_are_tried_at_once_and_count_as_a_new_beginning() -> None:
+    reconciler = after(aspire(with_content(V1, "a")), LoadFailed(V1, BAD), retries=1)
+    assert reconciler.handle(aspire(with_content(V1, "b"))) == [
+        announce(V1, END, BAD),
+        announce(V1, START),
+        *load(V1),
+    ]
+    assert ScheduleRetry(V1, 2) in reconciler.handle(LoadFailed(V1, BAD))

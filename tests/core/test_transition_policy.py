@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotserve.core.states import State
-from hotserve.core.transition_policy import Step, VersionSnapshot, preserve_availability
+from hotserve.core.transition_policy import Step, VersionSnapshot, preserve_availability, preserve_resources
 
 START, LOADING, AVAILABLE, UNLOADING, END = State
 
@@ -94,3 +94,34 @@ def test_no_step_takes_the_last_available_version_from_a_model_that_is_wanted(
     match preserve_availability(versions):
         case Step.UNLOAD, version if any(snapshot.aspired for snapshot in versions):
             assert available - {version}
+
+
+@pytest.mark.parametrize(
+    ("versions", "step"),
+    [
+        pytest.param([], None, id="nothing is known"),
+        pytest.param([aspired(1, START), aspired(2, START)], (Step.LOAD, 2), id="the highest loads first"),
+        pytest.param([unwanted(1, AVAILABLE), aspired(2, START)], (Step.UNLOAD, 1), id="old before new"),
+        pytest.param([unwanted(1, UNLOADING), aspired(2, START)], None, id="the new waits until the old is gone"),
+        pytest.param([unwanted(1, LOADING), aspired(2, START)], None, id="also for one that has begun to load"),
+        pytest.param([unwanted(1, END), aspired(2, START)], (Step.LOAD, 2), id="then it loads"),
+        pytest.param([unwanted(1, AVAILABLE), incomplete(2)], None, id="the old stays while the new is incomplete"),
+        pytest.param([unwanted(1, AVAILABLE), aspired(2, END)], None, id="and when the new has failed before"),
+        pytest.param([unwanted(1, AVAILABLE), aspired(2, AVAILABLE)], (Step.UNLOAD, 1), id="one is enough"),
+        pytest.param([unwanted(1, AVAILABLE), unwanted(2, AVAILABLE)], (Step.UNLOAD, 1), id="the lowest goes first"),
+        pytest.param([aspired(1, AVAILABLE), aspired(2, LOADING)], None, id="all is on its way"),
+    ],
+)
+def test_the_next_step_gives_resources_back_first(versions: list[VersionSnapshot], step: tuple[Step, int]) -> None:
+    assert preserve_resources(versions) == step
+    assert preserve_resources(reversed(versions)) == step
+
+
+@given(snapshots)
+def test_nothing_loads_beside_a_version_that_is_not_wanted(versions: list[VersionSnapshot]) -> None:
+    match preserve_resources(versions):
+        case Step.LOAD, version:
+            assert next(v for v in versions if v.version == version).loadable
+            assert all(v.aspired or v.state in (START, END) for v in versions)
+        case Step.UNLOAD, version:
+            assert (False, AVAILABLE) in {(v.aspired, v.state) for v in versions if v.version == version}

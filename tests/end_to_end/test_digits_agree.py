@@ -10,11 +10,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import requests
-from support.server_process import ServerProcess
 from tensorflow import make_ndarray, make_tensor_proto
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from hotserve import demo
+from support.server_process import ServerProcess
 
 BATCH = 100
 # The real test set of 10,000, where somebody has it: HOTSERVE_MNIST names a mnist.npz. The bundled 200 otherwise.

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorflow import make_ndarray, make_tensor_proto
+from tensorflow_serving.apis import predict_pb2
+
 from support.load import GrpcClient, Outcome, RestClient, predictions, run_clients
 from support.server_process import ServerProcess, wait_until
 from support.versioned_models import WIDTH, onnx_version, publish, resident_bytes, saved_model_version
-from tensorflow import make_ndarray, make_tensor_proto
-from tensorflow_serving.apis import predict_pb2
 
 ROWS = 4
 CONNECTIONS = 16

@@ -11,8 +11,6 @@ import pytest
 import requests
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.server_process import COMMAND, TFS_COMMAND, ServerProcess, wait_until
-from support.versioned_models import WIDTH, onnx_version, publish
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -20,6 +18,9 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+
+from support.server_process import COMMAND, TFS_COMMAND, ServerProcess, wait_until
+from support.versioned_models import WIDTH, onnx_version, publish
 
 
 class Several(tf.Module):

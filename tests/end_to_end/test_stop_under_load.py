@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorflow import make_ndarray, make_tensor_proto
+from tensorflow_serving.apis import predict_pb2
+
 from support.load import GrpcClient, Outcome, RestClient, predictions, run_clients
 from support.server_process import ServerProcess, wait_until
 from support.versioned_models import WIDTH, onnx_version
-from tensorflow import make_ndarray, make_tensor_proto
-from tensorflow_serving.apis import predict_pb2
 
 CONNECTIONS = 16
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.server_process import ServerProcess, wait_until
 
 from hotserve import demo
+from support.server_process import ServerProcess, wait_until
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "examples" / "mnist"
 LINES = [f"True Value: {digit}, Predicted Value: {digit}" for digit in (7, 2, 1, 0)]

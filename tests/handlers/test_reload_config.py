@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hotserve.config.model_config import ModelConfig
 from hotserve.core.ids import ServableId
 from hotserve.core.manager import ModelSpec
 from hotserve.core.version_policy import All, Latest, Specific
@@ -152,8 +153,7 @@ def test_a_model_that_failed_in_an_earlier_life_is_judged_by_this_one(served: Re
 
 
 def test_a_kept_model_answers_from_its_new_base_path_once_that_is_there(served: Reloading) -> None:
-    moved = served.config("elsewhere")
-    outcomes = served.reload(served.config("b"), type(moved)("a", moved.base_path))
+    outcomes = served.reload(served.config("b"), ModelConfig("a", served.folder / "elsewhere"))
     assert outcomes["a"].outcome is Outcome.WAITING
     assert outcomes["a"].detail.endswith("Until then it goes on as it is")
     assert served.available("a") == {1}

@@ -79,6 +79,20 @@ def test_a_version_that_waits_says_for_what_without_being_an_error(stage: Stage)
     assert stage.shown() == [(3, "START", 0, "Waiting for the copying to end")]
 
 
+def test_a_version_that_is_loaded_again_says_why_the_last_attempt_failed_without_being_an_error() -> None:
+    loader = FakeLoader()
+    manager = Manager(lambda name: loader, max_load_retries=1, load_retry_seconds=1e6)
+    source = FakeSource(manager)
+    loader.fail(source.path("m", 3), InvalidArgument("no good model"))
+    source.aspire("m", 3)
+    assert manager.wait_settled(["m"], PATIENCE)
+    (entry,) = model_status(manager, "m", None).model_version_status
+    assert entry.state == ModelVersionStatus.LOADING
+    assert entry.status.error_code == 0
+    assert entry.status.error_message == "Loading again after a failure: INVALID_ARGUMENT: no good model"
+    manager.close(PATIENCE)
+
+
 def test_one_version_can_be_asked_for(stage: Stage) -> None:
     stage.source.aspire("m", 3, 4, waiting={3: "x", 4: "y"})
     assert stage.shown(3) == [(3, "START", 0, "Waiting for x")]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hotserve import Server
+from hotserve import Server, State
 from hotserve.server import lifespan
 from hotserve.testing import FakeLoader
 from support.embedded import (
@@ -200,3 +200,21 @@ def test_a_request_that_takes_longer_than_the_drain_is_left_behind(gate: Gate, m
     assert not gate.servable.unloaded.is_set()
     gate.open()
     assert gate.servable.unloaded.wait(PATIENCE)
+
+
+def test_a_server_that_preserves_resources_unloads_the_old_version_before_it_loads_the_new_one(tmp_path: Path) -> None:
+    write_table(tmp_path / "m" / "1", a="old")
+    server = Server(
+        local_options(
+            model_name="m",
+            model_base_path=str(tmp_path / "m"),
+            file_system_poll_wait_seconds=0.05,
+            aspired_version_policy="resource_preserving",
+        )
+    )
+    seen: list[tuple[int, State]] = []
+    server.manager.events.subscribe(lambda status: seen.append((status.id.version, status.state)))
+    with server:
+        write_table(tmp_path / "m" / "2", a="new")
+        wait_until(lambda: (2, State.AVAILABLE) in seen)
+        assert seen.index((1, State.END)) < seen.index((2, State.LOADING))

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 import requests
+from cryptography import x509
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from hotserve import Server
@@ -173,6 +174,8 @@ def test_a_certificate_that_only_openssl_takes_is_refused_in_words(tmp_path: Pat
     sign = ["x509", "-req", "-in", request, "-signkey", key, "-out", certificate]
     for arguments in (new, sign):  # of version 1, for want of extensions
         subprocess.run([str(OPENSSL), *arguments], check=True, capture_output=True)
+    if x509.load_pem_x509_certificate(Path(certificate).read_bytes()).version is not x509.Version.v1:
+        pytest.skip("this openssl adds extensions by itself")
     (tmp_path / "ssl.cfg").write_text(ssl_config(Identity(Path(certificate).read_text(), Path(key).read_text())))
     starting = server(ssl_config_file=str(tmp_path / "ssl.cfg"))
     with pytest.raises(ConfigError, match=r"The TLS file for --port: .*Expected X\.509 certificates of version 3"):

@@ -20,7 +20,8 @@ from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
-from hotserve.codecs.json_request import decode_predict, signature_name
+from hotserve.codecs.json_predict import read_predict_body
+from hotserve.codecs.json_request import signature_name
 from hotserve.codecs.json_response import encode_error, encode_predictions
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_metadata, encode_status
@@ -194,12 +195,11 @@ class RestApi:
         return RestResponse(200, encode_status(model_status(self._manager, spec.name, spec.version)))
 
     async def _predict_answer(self, request: RestRequest, spec: ModelSpec, call: _Call) -> RestResponse:
-        document = parse_document(self._plain_body(request))
-        wanted = signature_name(document)
+        asked = read_predict_body(self._plain_body(request))
         with self._lease(spec, call) as lease:
-            name, signature = _find_signature(lease, wanted)
+            name, signature = _find_signature(lease, asked.signature_name)
             try:
-                decoded = decode_predict(document, signature, name)
+                decoded = asked.decode(signature, name)
             except ServingError as error:
                 raise explain(error, name, signature, {}) from error
             outputs = select_outputs(signature, ())

@@ -91,7 +91,7 @@ _IN_TOKEN = re.compile("[eE]" + _LARGE_EXPONENT)
 _AFTER_SMALL_E = re.compile(b"e" + _LARGE_EXPONENT.encode())
 _AFTER_CAPITAL_E = re.compile(b"E" + _LARGE_EXPONENT.encode())
 _MANY_DIGITS: Final = 309
-# And every seventh byte is enough to find so long a run of digits. That it finds shorter ones too is harmless.
+# And every seventh byte is enough to find so long a run of digits. It finds other things, too: `[0.0], `.
 _STRIDE: Final = 7
 _LONG_RUN: Final = b"0" * (_MANY_DIGITS // _STRIDE)
 _DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
@@ -100,9 +100,12 @@ _DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 def _may_overflow(body: bytes) -> bool:
     """Whether some number of the body may overflow a double. False is certain; True may be owed to a string."""
     return (
-        _AFTER_SMALL_E.search(body) is not None
-        or _AFTER_CAPITAL_E.search(body) is not None
-        or _LONG_RUN in body[::_STRIDE].translate(_DIGITS_AS_ZERO)
+        (b"e" in body and _AFTER_SMALL_E.search(body) is not None)
+        or (b"E" in body and _AFTER_CAPITAL_E.search(body) is not None)
+        or (
+            _LONG_RUN in body[::_STRIDE].translate(_DIGITS_AS_ZERO)
+            and b"0" * _MANY_DIGITS in body.translate(_DIGITS_AS_ZERO)
+        )
     )
 
 

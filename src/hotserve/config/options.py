@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
 
 _INT32 = 2**31 - 1
@@ -21,6 +22,9 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "max_message_bytes": (1, 2**63 - 1),
         "drain_timeout_seconds": (0, _INT32),
         "num_load_threads": (0, _INT32),
+        "num_unload_threads": (0, _INT32),
+        "max_num_load_retries": (-_INT32, _INT32),
+        "load_retry_interval_micros": (-(10**6) * _INT32, 10**6 * _INT32),
         "request_log_max_file_bytes": (1, 2**63 - 1),
         "num_request_iterations_for_warmup": (-_INT32, _INT32),
     }
@@ -58,6 +62,11 @@ class ServerOptions:
         max_message_bytes: The largest request, in bytes, over either API, also after decompression.
         drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
         num_load_threads: How many models load at the same time; 0 chooses.
+        num_unload_threads: How many versions unload at the same time; 0 for one.
+        max_num_load_retries: How often a load that has failed is tried again with the same files; never if it is not
+            above 0, which differs from the original.
+        load_retry_interval_micros: The pause before each of these, in microseconds; none if it is not above 0.
+        aspired_version_policy: When the versions of a model change over: a key of `TRANSITION_POLICIES`.
         request_log_max_file_bytes: The size, in bytes, from which on logged requests go into a new file.
         enable_model_warmup: A version runs the requests of its warm-up file before it serves, or made-up ones where it
             has no such file; a version that fails at these fails to load. Without it nothing runs before the first
@@ -86,12 +95,16 @@ class ServerOptions:
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
     num_load_threads: int = 0
+    num_unload_threads: int = 0
+    max_num_load_retries: int = 0
+    load_retry_interval_micros: int = 60_000_000
+    aspired_version_policy: str = "availability_preserving"
     request_log_max_file_bytes: int = 1 << 28
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses numbers that nothing could be done with.
+        """Refuses numbers that nothing could be done with, and the name of a policy that there is not.
 
         Raises:
             ConfigError: As said.
@@ -100,3 +113,7 @@ class ServerOptions:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ConfigError(f"--{name}={value}: expected a number from {least} to {most}.")
+        if self.aspired_version_policy not in TRANSITION_POLICIES:
+            raise ConfigError(
+                f"--aspired_version_policy={self.aspired_version_policy}: expected {' or '.join(TRANSITION_POLICIES)}."
+            )

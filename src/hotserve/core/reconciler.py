@@ -141,6 +141,7 @@ class _Version:
     retries_left: int = 0
     attempt: int = 0
     retry: _Retry = _Retry.NONE
+    said_meanwhile: AspiredVersion | None = None
 
     def status(self) -> VersionStatus:
         waiting_for = self.waiting_for if self.state is State.START else ""
@@ -188,7 +189,11 @@ class Reconciler:
             case LoadFailed(id, error):
                 version = self._find(id)
                 version.error = error
-                if version.aspired and version.retries_left > 0:
+                newer, version.said_meanwhile = version.said_meanwhile, None
+                if version.aspired and newer is not None and newer.fingerprint != version.fingerprint:
+                    # What has failed is no longer what is there.
+                    actions = [self._move(version, State.END), *self._renew(version, newer, again=False)]
+                elif version.aspired and version.retries_left > 0:
                     version.retries_left -= 1
                     version.attempt += 1
                     version.retry = _Retry.PAUSED
@@ -289,10 +294,12 @@ class Reconciler:
 
     def _renew(self, version: _Version, aspired: AspiredVersion, again: bool) -> Iterator[Action]:
         """Takes up what a source says of a version that was seen before; `again` if it was not aspired since."""
-        if version.retry is not _Retry.NONE and version.fingerprint != aspired.fingerprint:
+        if version.retry is not _Retry.NONE and (version.fingerprint != aspired.fingerprint or aspired.waiting_for):
             # Other files: what has been said of the old ones is over, and the attempts are counted anew.
             version.retry = _Retry.NONE
             yield self._move(version, State.END)
+        if version.state is State.LOADING:
+            version.said_meanwhile = aspired
         if version.state in (State.LOADING, State.AVAILABLE):
             return  # As TensorFlow Serving: a version that serves is not loaded again from another place.
         changed = version.state is State.START and version.waiting_for != aspired.waiting_for
@@ -320,6 +327,7 @@ class Reconciler:
                     if version.retry is _Retry.NONE:
                         actions.append(self._move(version, State.LOADING))
                     version.retry = _Retry.NONE
+                    version.said_meanwhile = None
                     actions.append(StartLoad(version.id, version.path))
                 case Step.UNLOAD, number:
                     version = versions[number]

@@ -22,6 +22,7 @@ from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
 from hotserve.core.source import AspiredTarget
+from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
 from hotserve.handlers.config_file import ConfigFile
 from hotserve.handlers.health import Health
@@ -183,6 +184,10 @@ def assemble(
         loaders.__getitem__,
         labels=labels,
         load_threads=options.num_load_threads or max(2, usable_cpus()),
+        unload_threads=options.num_unload_threads or 1,
+        max_load_retries=max(0, options.max_num_load_retries),
+        load_retry_seconds=max(0.0, options.load_retry_interval_micros / 1e6),
+        policy=TRANSITION_POLICIES[options.aspired_version_policy],
     )
     running_source = source(manager, models)
     health = Health(manager, [model.name for model in models], lambda: running_source.problems)

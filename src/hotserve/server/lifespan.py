@@ -164,7 +164,7 @@ async def _started(server: h2corn.Server, endpoint: Endpoint) -> None:
     try:
         await server.wait_started()
     except (ValueError, OSError) as error:
-        # OpenSSL took the certificates as the file was read; the TLS library of h2corn is stricter, and no ConfigError.
+        # OpenSSL took the certificates as the file was read; the TLS library of h2corn is stricter.
         if endpoint.tls is None:
             raise
         raise ConfigError(
