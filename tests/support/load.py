@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 import grpc
 from tensorflow_serving.apis import predict_pb2
 
+REFUSED = ("Failed to connect", "failed to connect", "Connection refused", "Broken pipe")
+"""What grpcio says of a call that never reached the server. A connection that was reset is not among them."""
+
 
 @dataclass
 class Outcome:
@@ -92,8 +95,9 @@ class GrpcClient:
                 try:
                     answer = await predict(self._request, timeout=30)
                 except grpc.aio.AioRpcError as error:
-                    if error.code() is grpc.StatusCode.UNAVAILABLE and "onnect" in (error.details() or ""):
-                        # Nobody listens any more: this call was never accepted.
+                    details = error.details() or ""
+                    if error.code() is grpc.StatusCode.UNAVAILABLE and any(words in details for words in REFUSED):
+                        # Nobody listens any more, or the request could not be written: it was never accepted.
                         outcome.closed += 1
                         return
                     outcome.failures.append(f"{error.code()}: {error.details()}")

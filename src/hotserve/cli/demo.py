@@ -11,6 +11,7 @@ from hotserve.config.options import ServerOptions
 from hotserve.core.ids import ServableId
 from hotserve.core.source import AspiredTarget, AspiredVersion
 from hotserve.demo import MODEL_BASE_PATH, MODEL_NAME, curl_line
+from hotserve.errors import ConfigError
 from hotserve.observability.logs import configure_logging
 from hotserve.server.assemble import SourceThread
 from hotserve.server.server import Server
@@ -20,8 +21,16 @@ MODEL_VERSION = 1
 
 
 def demo(arguments: Sequence[str]) -> int:
-    """The command; takes the flags of `serve` that say where to listen."""
+    """The command; takes the flags of `serve` that say where to listen.
+
+    Raises:
+        ConfigError: A flag is wrong, or names a model, which is `serve`'s to do.
+    """
     options = parse_flags(arguments, ServerOptions(host="127.0.0.1", model_name=MODEL_NAME)).options
+    if options.model_base_path or options.model_config_file:
+        raise ConfigError("hotserve demo serves the bundled model only. For a model of yours: hotserve serve.")
+    if not options.rest_api_port:
+        raise ConfigError("--rest_api_port=0: the demo is shown over REST. Expected a port.")
     configure_logging()
     model = ModelConfig(name=MODEL_NAME, base_path=MODEL_BASE_PATH)
     server = Server(options, models=[model], source=_bundled)

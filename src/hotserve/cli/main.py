@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE)
         return 0 if words else FAILED
     if words[0] in TOOLS:
-        return COMMANDS[words[0]](words[1:])
+        return _run_tool(COMMANDS[words[0]], words[1:])
     if _asks_for_version(words):
         print(f"hotserve {__version__}")
         return 0
@@ -84,6 +85,19 @@ def run(command: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
         return command(words)
     except ServingError as error:
         return fail(str(error))
+
+
+def _run_tool(tool: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
+    """Runs a command that prints a report; whoever reads only its beginning (`| head`) has seen enough."""
+    try:
+        code = tool(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be flushed at the exit goes nowhere, without a second error. Source: Python's documentation
+        # of SIGPIPE.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def fail(message: str) -> int:
