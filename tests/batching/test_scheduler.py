@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotserve.batching.scheduler import EngineThreads, usable_cpus
+from hotserve.batching.scheduler import INLINE_SECONDS, EngineThreads
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.ids import ServableId
 from hotserve.core.servable import Servable
 from hotserve.errors import Code, DeadlineExceeded, InvalidArgument, Unavailable
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
+from hotserve.testing import FakeClock
 from support.in_process import PATIENCE, Gate, ToyServable, adder, failing
 
 ONE = {"x": np.float32([1])}
@@ -58,10 +58,6 @@ def gate() -> Iterator[Gate]:
 
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(asyncio.wait_for(main(), PATIENCE))
-
-
-def test_there_is_a_processor() -> None:
-    assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
 
 
 def test_a_run_happens_on_an_engine_thread_and_not_on_the_loop(make_engine: MakeEngine) -> None:
@@ -267,3 +263,82 @@ def test_closing_drops_what_is_queued_and_lets_go_on_what_runs(make_engine: Make
 
     assert run(main)["y"].tolist() == [1.0]
     assert waiting.runs == 0
+
+
+class Timed:
+    """A servable whose runs take the time that a test says, by a clock of the test's."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.threads: list[str] = []
+        self.engine = EngineThreads(1, self.clock)
+
+        def work(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+            self.threads.append("loop" if threading.current_thread() is threading.main_thread() else "engine")
+            self.clock.advance(self.seconds)
+            if self.error is not None:
+                raise self.error
+            return {"y": inputs["x"]}
+
+        x = TensorSpec(DType.FLOAT, (None,))
+        self.version = Version(ToyServable({DEFAULT_SIGNATURE: Signature({"x": x}, {"y": x})}, work))
+        self.seconds = 0.0
+        self.error: Exception | None = None
+
+    async def run(self, seconds: float, numbers: int = 1) -> str:
+        """Runs once; returns where."""
+        self.seconds = seconds
+        with self.version.lease() as lease:
+            await self.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.zeros(numbers, np.float32)}, ["y"])
+        return self.threads[-1]
+
+
+def test_a_run_stays_on_the_loop_once_it_is_known_to_be_short() -> None:
+    timed = Timed()
+
+    async def main() -> list[str]:
+        return [await timed.run(INLINE_SECONDS / 10) for _ in range(3)]
+
+    assert run(main) == ["engine", "loop", "loop"]
+
+
+def test_a_long_run_never_stays_on_the_loop() -> None:
+    timed = Timed()
+
+    async def main() -> list[str]:
+        return [await timed.run(INLINE_SECONDS * 2) for _ in range(3)]
+
+    assert run(main) == ["engine"] * 3
+
+
+def test_a_short_run_with_much_larger_inputs_goes_to_a_thread() -> None:
+    timed = Timed()
+
+    async def main() -> list[str]:
+        short = INLINE_SECONDS / 10
+        return [await timed.run(short), await timed.run(short), await timed.run(short, numbers=100)]
+
+    assert run(main) == ["engine", "loop", "engine"]
+
+
+def test_a_signature_that_has_become_slow_leaves_the_loop_and_returns_when_it_is_fast_again() -> None:
+    timed = Timed()
+
+    async def main() -> list[str]:
+        short, long = INLINE_SECONDS / 10, INLINE_SECONDS * 20
+        return [await timed.run(seconds) for seconds in (short, short, long, short, short)]
+
+    assert run(main) == ["engine", "loop", "loop", "engine", "loop"]
+
+
+def test_a_run_on_the_loop_fails_as_one_on_a_thread_does() -> None:
+    timed = Timed()
+
+    async def main() -> None:
+        await timed.run(0.0)
+        timed.error = InvalidArgument("no")
+        await timed.run(0.0)
+
+    with pytest.raises(InvalidArgument, match="no"):
+        run(main)
+    assert timed.threads == ["engine", "loop"]

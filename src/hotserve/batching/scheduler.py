@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -52,7 +52,14 @@ class _Estimate:
 class EngineThreads:
     """Runs servables, as many at once as there are processors, beside those that are short enough for the loop."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Starts no thread yet.
+
+        Args:
+            threads: How many engine threads there may be; None for one per processor.
+            clock: Seconds, to measure runs by.
+        """
+        self._clock = clock
         self._pool = ThreadPoolExecutor(threads or usable_cpus(), thread_name_prefix="hotserve-engine")
         self._estimates: dict[tuple[ServableId, str], _Estimate] = {}
 
@@ -112,9 +119,9 @@ class EngineThreads:
         inputs: Mapping[str, Array],
         outputs: Sequence[str],
     ) -> dict[str, Array]:
-        start = time.perf_counter()
+        start = self._clock()
         answer = servable.run(signature_name, inputs, outputs)
-        self._learn(key, input_bytes, time.perf_counter() - start)
+        self._learn(key, input_bytes, self._clock() - start)
         return answer
 
     def _learn(self, key: tuple[ServableId, str], input_bytes: int, seconds: float) -> None:
