@@ -35,6 +35,15 @@ class Several(tf.Module):
         return {"loud": tf.strings.upper(text), "length": tf.strings.length(text)}
 
 
+class Convolution(tf.Module):
+    """A convolution and a pooling, whose kernels are particular about ranks."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 1], tf.float32, name="image")])
+    def __call__(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        convolved = tf.nn.relu(tf.nn.conv2d(image, tf.ones([3, 3, 1, 4]), 1, "SAME"))
+        return {"pooled": tf.nn.max_pool2d(convolved, 8, 8, "VALID")}
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`several`: a SavedModel; `numbers`: three versions of an ONNX model; a config file with relative paths."""
@@ -43,6 +52,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tf.saved_model.save(
         module, str(folder / "several" / "7"), signatures={"serving_default": module.halve, "shout": module.shout}
     )
+    convolution = Convolution()
+    tf.saved_model.save(convolution, str(folder / "convolution" / "1"), signatures=convolution.__call__)
     for version in (1, 2, 3):
         onnx_version(folder / "numbers" / str(version), version)
     (folder / "models.config").write_text(
@@ -55,6 +66,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             version_labels { key: "stable" value: 1 }
             version_labels { key: "canary" value: 3 }
           }
+          config { name: "convolution" base_path: "convolution" }
           config { name: "later" base_path: "later" }
         }
         """
@@ -137,6 +149,18 @@ def test_a_wrong_request_is_told_what_the_signature_takes_and_what_came(server: 
     assert status == 400
     assert f"x: float [?,{WIDTH}]" in answer["error"]
     assert "float [1,3] came" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (1, 8), (8, 8, 1), (1, 1, 8, 8, 1), (0, 8, 8, 1), (1, 0, 0, 1), (1, 1, 1, 2)]
+)
+def test_no_shape_of_input_stops_a_server_of_convolutions(server: ServerProcess, shape: tuple[int, ...]) -> None:
+    url = "/v1/models/convolution:predict"
+    status, _ = server.post(url, {"inputs": np.zeros(shape).tolist()})
+    assert status in (200, 400, 501)
+
+    status, answer = server.post(url, {"inputs": np.ones((1, 8, 8, 1)).tolist()})
+    assert (status, np.shape(answer["outputs"])) == (200, (1, 1, 1, 4))
 
 
 def test_a_body_over_the_limit_is_refused_with_the_limit(tmp_path: Path) -> None:
