@@ -35,7 +35,7 @@ def test_check_shows_what_every_model_means(folder: Path, capsys: pytest.Capture
         f"  base_path     {folder / 'm'}\n"
         "  platform      by content\n"
         "  policy        latest 1\n"
-        "  version 3     not complete; waits for files: the folder is empty\n"
+        "  version 3     not complete: the folder is empty\n"
         "  version 2     hashmap\n"
         "  label old     version 1, which would not be served: the label waits for it\n"
         "  label stable  version 2\n"

@@ -81,9 +81,9 @@ def test_a_model_that_is_not_ready_says_what_is_the_matter(stage: Stage) -> None
     stage.problems["a"] = "its folder is not there"
     assert stage.described("a") == "its folder is not there"
     stage.problems.clear()
-    stage.source.aspire("a", 1, waiting={1: "the copying to end"})
-    assert stage.described("a") == "version 1 is START, waiting for the copying to end"
-    stage.source.aspire("a", 1, 2, waiting={1: "the copying to end"})
+    stage.source.aspire("a", 1, waiting={1: "its files are still changing"})
+    assert stage.described("a") == "version 1 is START, waiting: its files are still changing"
+    stage.source.aspire("a", 1, 2, waiting={1: "its files are still changing"})
     assert stage.loader.wait_started(stage.source.path("a", 2))
     assert stage.described("a") == "version 2 is LOADING"
     stage.loader.fail(stage.source.path("a", 2), InvalidArgument("no good"))

@@ -122,7 +122,7 @@ def test_a_wait_that_is_over_says_what_the_model_lacks(served: Reloading) -> Non
     outcome = served.reload(served.config("c"), timeout_seconds=0.2)["c"]
     assert (outcome.outcome, outcome.detail) == (
         Outcome.WAITING,
-        f"version 1 is START, waiting for {MODEL_FILE} is not there yet",
+        f"version 1 is START, waiting: {MODEL_FILE} is not there yet",
     )
 
 

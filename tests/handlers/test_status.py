@@ -75,8 +75,8 @@ def test_a_version_that_failed_says_why(stage: Stage) -> None:
 
 
 def test_a_version_that_waits_says_for_what_without_being_an_error(stage: Stage) -> None:
-    stage.source.aspire("m", 3, waiting={3: "the copying to end"})
-    assert stage.shown() == [(3, "START", 0, "Waiting for the copying to end")]
+    stage.source.aspire("m", 3, waiting={3: "its files are still changing"})
+    assert stage.shown() == [(3, "START", 0, "Waiting: its files are still changing")]
 
 
 def test_a_version_that_is_loaded_again_says_why_the_last_attempt_failed_without_being_an_error() -> None:
@@ -95,13 +95,13 @@ def test_a_version_that_is_loaded_again_says_why_the_last_attempt_failed_without
 
 def test_one_version_can_be_asked_for(stage: Stage) -> None:
     stage.source.aspire("m", 3, 4, waiting={3: "x", 4: "y"})
-    assert stage.shown(3) == [(3, "START", 0, "Waiting for x")]
+    assert stage.shown(3) == [(3, "START", 0, "Waiting: x")]
 
 
 def test_names_of_files_that_are_no_text_can_stand_in_a_message(stage: Stage) -> None:
     # Python reads a byte of a file name that is no UTF-8 as a lone surrogate, which no message can hold.
     stage.source.aspire("m", 3, waiting={3: "b\udcffd"})
-    assert stage.shown() == [(3, "START", 0, "Waiting for b?d")]
+    assert stage.shown() == [(3, "START", 0, "Waiting: b?d")]
     stage.loader.fail(stage.path(4), InvalidArgument("b\udcffd"))
     stage.source.aspire("m", 4)
     stage.settle()

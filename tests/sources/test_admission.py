@@ -12,7 +12,7 @@ from hotserve.sources.local import LocalStorage
 from hotserve.sources.storage import FileStamp, Snapshot
 from hotserve.testing import FakeClock
 
-COPYING = "the copying to end: its files are still changing, or have only just appeared"
+COPYING = "its files are still changing, or have only just appeared"
 PATH = Path("/models/m/1")
 
 
@@ -64,7 +64,7 @@ def folder() -> Folder:
 
 
 def test_a_version_waits_for_its_first_check(folder: Folder) -> None:
-    assert folder.admission.waiting_for == "its first check"
+    assert folder.admission.waiting_for == "it has not been looked at yet"
     assert folder.admission.fingerprint == ""
     assert folder.admission.is_pending
 
@@ -135,7 +135,7 @@ def test_an_old_folder_that_lacks_a_part_is_not_admitted(folder: Folder) -> None
 def test_an_empty_folder_waits_for_files(folder: Folder) -> None:
     folder.needed = set()
     for _ in range(3):
-        assert folder.look().waiting_for == "files: the folder is empty"
+        assert folder.look().waiting_for == "the folder is empty"
         assert folder.admission.is_pending
 
 
@@ -212,8 +212,8 @@ def test_an_admitted_version_stays_admitted_while_its_folder_is_empty_or_unreada
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (PermissionError(13, "Permission denied"), "a folder that can be read: Permission denied"),
-        (TimeoutError("the share is away"), "a folder that can be read: the share is away"),
+        (PermissionError(13, "Permission denied"), "the folder cannot be read: Permission denied"),
+        (TimeoutError("the share is away"), "the folder cannot be read: the share is away"),
     ],
 )
 def test_an_unreadable_folder_waits_and_says_why(folder: Folder, error: OSError, reason: str) -> None:
@@ -230,7 +230,7 @@ def test_an_unreadable_folder_waits_and_says_why(folder: Folder, error: OSError,
 def test_a_part_that_cannot_be_read_is_waited_for(folder: Folder) -> None:
     folder.write_all(age_seconds=3600)
     folder.unreadable_parts = PermissionError(13, "Permission denied")
-    assert folder.look().waiting_for == "a folder that can be read: Permission denied"
+    assert folder.look().waiting_for == "the folder cannot be read: Permission denied"
     folder.unreadable_parts = None
     assert folder.look().waiting_for == ""
 
@@ -238,7 +238,7 @@ def test_a_part_that_cannot_be_read_is_waited_for(folder: Folder) -> None:
 def test_a_missing_folder_waits(tmp_path: Path) -> None:
     admission = VersionAdmission(tmp_path / "1", LocalStorage(), lambda path: None, FakeClock())
     admission.look()
-    assert admission.waiting_for == "a folder that can be read: No such file or directory"
+    assert admission.waiting_for == "the folder cannot be read: No such file or directory"
 
 
 # Any copy.

@@ -129,7 +129,7 @@ def test_a_new_version_waits_beside_the_old_one_and_then_takes_its_place(disk: D
     folder = watch(disk, Latest(), clock)
     assert look(folder) == {1: "ready"}
     disk.folders["2"] = {"part": _now(clock)}
-    copying = "the copying to end: its files are still changing, or have only just appeared"
+    copying = "its files are still changing, or have only just appeared"
     assert look(folder) == {1: "ready", 2: copying}
     assert look(folder) == {1: "ready", 2: WAITING}
     disk.folders["2"]["model"] = _now(clock)

@@ -89,7 +89,7 @@ def _show_version(model: ModelConfig, version: AspiredVersion) -> Iterator[str]:
     title = f"version {version.id.version}"
     platform = recognise(version.path)
     if version.waiting_for or platform is None:
-        _line(title, f"not complete; waits for {version.waiting_for}")
+        _line(title, f"not complete: {version.waiting_for}")
         return
     _line(title, platform.name)
     if model.platform not in (*ANY_PLATFORM, platform.name):

@@ -87,5 +87,5 @@ class Health:
         detail = str(newest.error) if newest.error else newest.waiting_for
         text = f"version {newest.id.version} is {newest.state.name}"
         if newest.state is State.START and detail:
-            return f"{text}, waiting for {detail}"
+            return f"{text}, waiting: {detail}"
         return f"{text}: {detail}" if detail else text

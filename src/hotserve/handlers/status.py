@@ -44,7 +44,7 @@ def _add(answer: Any, status: VersionStatus) -> None:
         entry.status.error_code = int(status.error.code)
         entry.status.error_message = _utf8(status.error.message)
     elif status.state is State.START and status.waiting_for:
-        entry.status.error_message = _utf8(f"Waiting for {status.waiting_for}")
+        entry.status.error_message = _utf8(f"Waiting: {status.waiting_for}")
 
 
 def _utf8(text: str) -> str:

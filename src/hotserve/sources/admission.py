@@ -42,7 +42,7 @@ class VersionAdmission:
         self._previous: Snapshot | None = None
         self._admitted: Snapshot | None = None
         self.fingerprint = ""
-        self.waiting_for = "its first check"
+        self.waiting_for = "it has not been looked at yet"
 
     def look(self) -> None:
         """Takes a snapshot and updates `fingerprint` and `waiting_for`.
@@ -59,9 +59,9 @@ class VersionAdmission:
         if snapshot == self._admitted:
             return
         if not snapshot:
-            self._wait("files: the folder is empty")
+            self._wait("the folder is empty")
         elif snapshot != previous and not self._is_old(snapshot):
-            self._wait("the copying to end: its files are still changing, or have only just appeared")
+            self._wait("its files are still changing, or have only just appeared")
         else:
             missing = self._what_is_missing()
             if missing is not None:
@@ -92,7 +92,7 @@ class VersionAdmission:
 
 
 def _unreadable(error: OSError) -> str:
-    return f"a folder that can be read: {error.strerror or error}"
+    return f"the folder cannot be read: {error.strerror or error}"
 
 
 def _fingerprint(snapshot: Snapshot) -> str:
