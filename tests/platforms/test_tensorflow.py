@@ -292,3 +292,22 @@ def test_a_folder_whose_name_is_not_ascii_loads(many_signatures: Path, tmp_path:
 def test_values_of_bfloat16_keep_their_type(loaded: Servable) -> None:
     y = loaded.run("bfloat16", {"x": np.array([1.5], ml_dtypes.bfloat16)}, ["y"])["y"]
     assert y.dtype == ml_dtypes.bfloat16
+
+
+def test_the_rank_that_is_declared_binds_in_a_graph_with_convolutions(tf: Any, tmp_path: Path) -> None:
+    class Convolution(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 1], tf.float32)])
+        def __call__(self, image: Any) -> dict[str, Any]:
+            return {"convolved": tf.nn.conv2d(image, tf.ones([3, 3, 1, 2]), 1, "SAME")}
+
+    module = Convolution()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.__call__)
+    servable = TensorFlowLoader().load(tmp_path / "1")
+    try:
+        # oneDNN would end this process here, and the server of whoever is sent such a request.
+        with pytest.raises(InvalidArgument, match="Input image has 3 dimensions, where the signature declares 4"):
+            servable.run("serving_default", {"image": np.zeros((8, 8, 1), np.float32)}, ["convolved"])
+        larger = servable.run("serving_default", {"image": np.zeros((2, 5, 5, 1), np.float32)}, ["convolved"])
+        assert larger["convolved"].shape == (2, 5, 5, 2)
+    finally:
+        servable.unload()

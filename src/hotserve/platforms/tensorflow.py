@@ -98,6 +98,7 @@ class _Callable:
         self._feeds, problem = self._resolve("input", signature.inputs)
         self._fetches, output_problem = self._resolve("output", signature.outputs)
         self._problem = problem or output_problem
+        self._ranks = _declared_ranks(signature) if session.is_rank_sensitive else {}
         self._calls: dict[tuple[str, ...], Call] = {}
         self._lock = threading.Lock()
 
@@ -135,6 +136,11 @@ class _Callable:
                 f" {dtype_of_array(value).label} is provided. The signature {self._name} declares input {alias}"
                 f" otherwise than the graph's {feed.name}; export the model again."
             )
+        if self._ranks.get(alias, value.ndim) != value.ndim:
+            raise InvalidArgument(
+                f"Input {alias} has {value.ndim} dimensions, where the signature declares {self._ranks[alias]}. In a"
+                " graph with convolutions or poolings that binds."
+            )
         return value
 
     def _resolve(self, kind: str, infos: Mapping[str, TensorInfo]) -> tuple[Mapping[str, Endpoint], str]:
@@ -158,3 +164,12 @@ class _Callable:
                     f"Signature {self._name} cannot be called: its {kind} {alias} is no tensor: {error.message}.",
                 )
         return found, ""
+
+
+def _declared_ranks(signature: SignatureDef) -> Mapping[str, int]:
+    """The number of dimensions of each input, where the signature knows it."""
+    return {
+        alias: len(info.tensor_shape.dim)
+        for alias, info in signature.inputs.items()
+        if info.HasField("tensor_shape") and not info.tensor_shape.unknown_rank
+    }

@@ -209,11 +209,6 @@ def c_api() -> CApi:
         if not _loaded:
             # Errors only. By default TensorFlow writes several lines a load, and warns of every request it refuses.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-            # oneDNN's convolutions and poolings end the process on an input of the wrong rank (a failed CHECK in
-            # tensor_format.h, seen in 2.21), so that any client could stop the server; TensorFlow's own say what is
-            # wrong. The price on two processors: 500 us in place of 440 for one picture of the digits CNN, 4.2 ms in
-            # place of 2.1 for 32. Whoever trusts all clients may set the variable to 1.
-            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
             library = find_library()
             _loaded.append(CApi(library))
             logger.info("Loaded TensorFlow %s from %s", _loaded[0].quick.TF_Version().decode(), library)

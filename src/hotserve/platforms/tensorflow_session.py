@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Mapping, Sequence
 from ctypes import c_char_p, c_void_p
 from dataclasses import dataclass
@@ -19,6 +20,30 @@ from hotserve.tensors import Array, DType, dtype_of_number
 
 _SIGNATURE_DEF: Final = 5  # MetaGraphDef
 _KEY, _VALUE = 1, 2  # An entry of a map field.
+
+# oneDNN's kernels for these end the process on an input of the wrong rank (a failed CHECK in tensor_format.h, seen in
+# 2.21), where TensorFlow's own say what is wrong. Inputs of the right rank and any size are safe: tried with thousands.
+_RANK_SENSITIVE: Final = (
+    b"AvgPool",
+    b"AvgPool3D",
+    b"Conv2D",
+    b"Conv2DBackpropInput",
+    b"Conv3D",
+    b"Conv3DBackpropInputV2",
+    b"DepthwiseConv2dNative",
+    b"FusedBatchNorm",
+    b"FusedBatchNormV2",
+    b"FusedBatchNormV3",
+    b"LRN",
+    b"MaxPool",
+    b"MaxPool3D",
+    b"MaxPoolV2",
+    b"MaxPoolWithArgmax",
+)
+# As they stand in a serialized NodeDef: field 2, `op`, with its length. Found by search, since a graph may be large.
+_RANK_SENSITIVE_NODE: Final = re.compile(
+    b"\x12(?:" + b"|".join(re.escape(bytes((len(op),)) + op) for op in _RANK_SENSITIVE) + b")"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +76,7 @@ class SavedModelSession:
 
     Attributes:
         signature_defs: Signature name -> serialized SignatureDef.
+        is_rank_sensitive: Whether the graph has operations that must not be run on an input of the wrong rank.
     """
 
     def __init__(self, api: CApi, path: Path, tags: Sequence[str], config: ConfigProto) -> None:
@@ -85,7 +111,9 @@ class SavedModelSession:
                     meta_graph,
                     status.address,
                 )
-            self.signature_defs = _signature_defs(meta_graph.contents)
+            serialized_graph = _bytes_of(meta_graph.contents)
+            self.signature_defs = _signature_defs(serialized_graph)
+            self.is_rank_sensitive = _RANK_SENSITIVE_NODE.search(serialized_graph) is not None
         except BaseException:
             self.close()
             raise
@@ -176,11 +204,15 @@ def session_config(intra_op_threads: int, inter_op_threads: int) -> ConfigProto:
     )
 
 
-def _signature_defs(meta_graph: TfBuffer) -> Mapping[str, bytes]:
+def _bytes_of(buffer: TfBuffer) -> memoryview:
+    """The bytes of a buffer, not copied; they live as long as it does."""
+    return memoryview((ctypes.c_char * buffer.length).from_address(buffer.data)).cast("B")
+
+
+def _signature_defs(meta_graph: memoryview) -> Mapping[str, bytes]:
     """The signatures in a serialized MetaGraphDef, which is not copied: its graph may be large."""
     # What TensorFlow has written itself is read as it stands.
-    data = (ctypes.c_char * meta_graph.length).from_address(meta_graph.data)
-    message = Message(MemoryBytes(memoryview(data).cast("B")))
+    message = Message(MemoryBytes(meta_graph))
     signatures = {}
     for entry in message.children(_SIGNATURE_DEF):
         fields = {field.number: field for field in entry.fields()}
