@@ -76,11 +76,6 @@ class DType(IntEnum):
         """
         return NUMPY_OF[self]
 
-    @property
-    def is_floating(self) -> bool:
-        """Whether NaN and fractions are values of this type."""
-        return self in _FLOATING
-
 
 NUMPY_OF: Mapping[DType, np.dtype[Any]] = MappingProxyType(
     {
@@ -110,22 +105,6 @@ NUMPY_OF: Mapping[DType, np.dtype[Any]] = MappingProxyType(
         DType.FLOAT8_E4M3FNUZ: np.dtype(ml_dtypes.float8_e4m3fnuz),
         DType.FLOAT8_E4M3B11FNUZ: np.dtype(ml_dtypes.float8_e4m3b11fnuz),
         DType.FLOAT8_E5M2FNUZ: np.dtype(ml_dtypes.float8_e5m2fnuz),
-    }
-)
-
-_FLOATING = frozenset(
-    {
-        DType.FLOAT,
-        DType.DOUBLE,
-        DType.HALF,
-        DType.BFLOAT16,
-        DType.COMPLEX64,
-        DType.COMPLEX128,
-        DType.FLOAT8_E5M2,
-        DType.FLOAT8_E4M3FN,
-        DType.FLOAT8_E4M3FNUZ,
-        DType.FLOAT8_E4M3B11FNUZ,
-        DType.FLOAT8_E5M2FNUZ,
     }
 )
 
