@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hotserve.config.flags import WITHOUT_EFFECT
 from support.embedded import accepts_connections, write_table
 from support.server_process import ServerProcess, free_port, wait_until
 
@@ -21,14 +22,14 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 def test_flags_without_an_effect_are_lines_in_the_log_in_words_that_fit(tmp_path: Path) -> None:
     write_table(tmp_path / "1", one="eins")
-    flags = ["--enable_grpc_healthcheck_service", "--grpc_max_threads=4", "--rest_api_num_threads=8"]
+    names = ["enable_grpc_healthcheck_service", "grpc_max_threads", "rest_api_num_threads"]
+    flags = [f"--{name}=1" for name in names]
     process = ServerProcess(f"--model_base_path={tmp_path}", *flags).start()
     process.process.terminate()
     assert process.process.wait(60) == 0
     log = process.log()
-    assert "--enable_grpc_healthcheck_service changes nothing here: the health service always answers" in log
-    for name in ("grpc_max_threads", "rest_api_num_threads"):
-        assert f"--{name} is a flag of TensorFlow Serving that has no effect here yet" in log
+    for name in names:
+        assert f"--{name} has no effect here: {WITHOUT_EFFECT[name].why}" in log
 
 
 # Signals.

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from hotserve.config.flags import ALREADY_SO, FLAGS, REFUSED, WITHOUT_EFFECT, help_text, parse_flags
+from hotserve.config.flags import FLAGS, REFUSED, WITHOUT_EFFECT, help_text, parse_flags
 from hotserve.config.options import ServerOptions
 from hotserve.errors import Code, ConfigError
 
@@ -127,7 +127,7 @@ def test_the_original_command_line_of_its_docker_image_is_read() -> None:
 
 @pytest.mark.parametrize("name", KIND_OF)
 def test_every_flag_of_the_original_is_known_under_its_kind(name: str) -> None:
-    kinds = {flag.name: flag.kind for flag in FLAGS} | dict(WITHOUT_EFFECT)
+    kinds = {flag.name: flag.kind for flag in FLAGS} | {name: entry.kind for name, entry in WITHOUT_EFFECT.items()}
     kind = kinds[name]
     # Pauses may have a fraction here.
     assert kind is KIND_OF[name] or (KIND_OF[name], kind) == (int, float)
@@ -140,7 +140,14 @@ def test_the_original_has_48_flags() -> None:
 def test_a_flag_has_an_effect_or_has_none() -> None:
     assert not {flag.name for flag in FLAGS} & WITHOUT_EFFECT.keys()
     assert REFUSED.keys() <= WITHOUT_EFFECT.keys()
-    assert ALREADY_SO.keys() <= WITHOUT_EFFECT.keys()
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_a_flag_without_an_effect_says_why_in_words_that_can_end_a_sentence(name: str) -> None:
+    why = WITHOUT_EFFECT[name].why
+    assert why == why.strip()
+    assert len(why.split()) > 2
+    assert not why.endswith(".")
 
 
 def test_every_flag_with_an_effect_is_an_option_of_its_kind() -> None:

@@ -11,15 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from hotserve.config.flags import ALREADY_SO, parse_flags
+from hotserve.config.flags import WITHOUT_EFFECT, parse_flags
 from hotserve.config.options import ServerOptions
 from hotserve.observability.logs import configure_logging
 from hotserve.server.loop import runner
 from hotserve.server.server import Server
 
 logger = logging.getLogger(__name__)
-
-_NO_EFFECT = "is a flag of TensorFlow Serving that has no effect here yet"
 
 _THREAD_END_SECONDS = 1.0
 """How long threads that have nothing left to do may take to end."""
@@ -41,7 +39,7 @@ def serve(arguments: Sequence[str], defaults: ServerOptions | None = None) -> in
     command_line = parse_flags(arguments, defaults)
     configure_logging()
     for flag in command_line.without_effect:
-        logger.warning("--%s %s", flag, ALREADY_SO.get(flag, _NO_EFFECT))
+        logger.warning("--%s has no effect here: %s", flag, WITHOUT_EFFECT[flag].why)
     return run_until_signal(Server(command_line.options))
 
 

@@ -64,43 +64,56 @@ FLAGS: tuple[Flag, ...] = (
     Flag("num_request_iterations_for_warmup", int, "how often each recorded warm-up request runs; 0 for once"),
 )
 
-WITHOUT_EFFECT: Mapping[str, type[bool] | type[int] | type[float] | type[str]] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class WithoutEffect:
+    """One of TensorFlow Serving's flags that changes nothing here.
+
+    Attributes:
+        kind: What its value is.
+        why: Why it has no effect, in words for the user, after "has no effect here: ".
+    """
+
+    kind: type[bool] | type[int] | type[float] | type[str]
+    why: str
+
+
+WITHOUT_EFFECT: Mapping[str, WithoutEffect] = MappingProxyType(
     {
-        "rest_api_num_threads": int,
-        "enable_batching": bool,
-        "batching_parameters_file": str,
-        "enable_per_model_batching_parameters": bool,
-        "flush_filesystem_caches": bool,
-        "tensorflow_session_parallelism": int,
-        "tensorflow_session_config_file": str,
-        "tensorflow_intra_op_parallelism": int,
-        "tensorflow_inter_op_parallelism": int,
-        "use_alts_credentials": bool,
-        "platform_config_file": str,
-        "per_process_gpu_memory_fraction": float,
-        "saved_model_tags": str,
-        "grpc_max_threads": int,
-        "version": bool,  # `--version` has been answered before the flags are read
-        "remove_unused_fields_from_bundle_metagraph": bool,
-        "prefer_tflite_model": bool,
-        "num_tflite_pools": int,
-        "num_tflite_interpreters_per_pool": int,
-        "enable_signature_method_name_check": bool,
-        "xla_cpu_compilation_enabled": bool,
-        "xla_gpu_compilation_enabled": bool,
-        "enable_profiler": bool,
-        "thread_pool_factory_config_file": str,
-        "mixed_precision": str,
-        "skip_initialize_tpu": bool,
-        "enable_grpc_healthcheck_service": bool,
+        "rest_api_num_threads": WithoutEffect(int, "one event loop answers every REST connection"),
+        "enable_batching": WithoutEffect(bool, "requests are not batched yet"),
+        "batching_parameters_file": WithoutEffect(str, "requests are not batched yet"),
+        "enable_per_model_batching_parameters": WithoutEffect(bool, "requests are not batched yet"),
+        "flush_filesystem_caches": WithoutEffect(bool, "the pages of a model's files are left to the system"),
+        "tensorflow_session_parallelism": WithoutEffect(int, "each platform chooses its threads itself"),
+        "tensorflow_session_config_file": WithoutEffect(str, "the options of TensorFlow's sessions are fixed"),
+        "tensorflow_intra_op_parallelism": WithoutEffect(int, "each platform chooses its threads itself"),
+        "tensorflow_inter_op_parallelism": WithoutEffect(int, "each platform chooses its threads itself"),
+        "use_alts_credentials": WithoutEffect(bool, "ALTS is not available"),
+        "platform_config_file": WithoutEffect(str, "the options of TensorFlow's sessions are fixed"),
+        "per_process_gpu_memory_fraction": WithoutEffect(float, "GPU memory is taken as it is needed"),
+        "saved_model_tags": WithoutEffect(str, "the meta graph with the tag serve is loaded"),
+        "grpc_max_threads": WithoutEffect(int, "one event loop answers every gRPC connection"),
+        "version": WithoutEffect(bool, "the version is printed only where it is true"),
+        "remove_unused_fields_from_bundle_metagraph": WithoutEffect(
+            bool, "of the meta graph, only the signatures are kept"
+        ),
+        "prefer_tflite_model": WithoutEffect(bool, "LiteRT models are not served yet"),
+        "num_tflite_pools": WithoutEffect(int, "LiteRT models are not served yet"),
+        "num_tflite_interpreters_per_pool": WithoutEffect(int, "LiteRT models are not served yet"),
+        "enable_signature_method_name_check": WithoutEffect(bool, "the method names of signatures are not checked"),
+        "xla_cpu_compilation_enabled": WithoutEffect(bool, "models are not compiled by XLA"),
+        "xla_gpu_compilation_enabled": WithoutEffect(bool, "models are not compiled by XLA"),
+        "enable_profiler": WithoutEffect(bool, "there is no profiler service"),
+        "thread_pool_factory_config_file": WithoutEffect(
+            str, "there are no thread pool factories, as there are none in TensorFlow Serving's own binary"
+        ),
+        "mixed_precision": WithoutEffect(str, "models run in the precision that they were exported with"),
+        "skip_initialize_tpu": WithoutEffect(bool, "TPUs are not used"),
+        "enable_grpc_healthcheck_service": WithoutEffect(bool, "the health service always answers"),
     }
 )
-"""TensorFlow Serving's other flags: read, so that its command lines work, and named in the log as having no effect."""
-
-ALREADY_SO: Mapping[str, str] = MappingProxyType(
-    {"enable_grpc_healthcheck_service": "changes nothing here: the health service always answers"}
-)
-"""What the log says of those among them that ask for what is always so."""
+"""TensorFlow Serving's other flags: read, so that its command lines work, and named in the log with the reason."""
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
@@ -143,7 +156,7 @@ def parse_flags(arguments: Sequence[str], defaults: ServerOptions | None = None)
         name, equals, text = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not name:
             raise ConfigError(f"unknown argument: {word}. Expected flags such as --model_base_path=PATH.")
-        kind = known.get(name) or WITHOUT_EFFECT.get(name)
+        kind = known.get(name) or _kind_without_effect(name)
         if kind is None:
             raise ConfigError(f"unknown argument: {word}. There is no flag --{name}.{_similar(name)}")
         if not equals:
@@ -194,6 +207,11 @@ def _value(name: str, kind: type[bool] | type[int] | type[float] | type[str], te
         pass
     expected = "a whole number" if kind is int else "a number"
     raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected {expected}.")
+
+
+def _kind_without_effect(name: str) -> type[bool] | type[int] | type[float] | type[str] | None:
+    entry = WITHOUT_EFFECT.get(name)
+    return entry.kind if entry else None
 
 
 def _similar(name: str) -> str:
