@@ -1,51 +1,14 @@
 from __future__ import annotations
 
-import pytest
+from threading import Thread
 
 from hotserve.observability.metrics import (
     LATENCY_LIMITS_US,
     MAX_NAME_CHARACTERS,
     MAX_UNKNOWN_MODELS,
     OTHER_MODELS,
-    Counter,
-    Histogram,
     Metrics,
 )
-
-
-def test_a_counter_counts_for_each_set_of_label_values() -> None:
-    counter = Counter("c", ("a", "b"))
-    counter.add("1", "2")
-    counter.add("1", "2", amount=5)
-    counter.add("1", "1")
-    assert list(counter.cells()) == [(("1", "1"), 1), (("1", "2"), 6)]
-
-
-def test_a_counter_that_never_counted_has_no_cells() -> None:
-    assert list(Counter("c", ("a",)).cells()) == []
-
-
-@pytest.mark.parametrize(
-    ("value", "bucket"),
-    [(0, 0), (1, 0), (1.999, 0), (2, 1), (3.9, 1), (4, 2), (1e12, 2), (float("inf"), 2)],
-)
-def test_a_value_equal_to_a_limit_counts_in_the_next_bucket(value: float, bucket: int) -> None:
-    histogram = Histogram("h", (), (2, 4))
-    histogram.observe(value)
-    ((labels, cell),) = histogram.cells()
-    assert labels == ()
-    assert cell.counts == [int(number == bucket) for number in range(3)]
-    assert cell.total == value
-
-
-def test_a_histogram_sums_for_each_set_of_label_values() -> None:
-    histogram = Histogram("h", ("a",), (2,))
-    histogram.observe(1, "x")
-    histogram.observe(2.5, "x")
-    histogram.observe(7, "w")
-    cells = {labels: (cell.counts, cell.total) for labels, cell in histogram.cells()}
-    assert cells == {("w",): ([0, 1], 7.0), ("x",): ([1, 1], 3.5)}
-    assert list(cells) == [("w",), ("x",)]
 
 
 def test_latencies_have_the_buckets_of_the_original() -> None:
@@ -113,3 +76,57 @@ def test_a_model_that_answers_is_counted_under_its_name_whatever_was_made_up_bef
     assert cells[name, "OK"] == 1
     assert cells[name, "INVALID_ARGUMENT"] == 1
     assert (OTHER_MODELS, "INVALID_ARGUMENT") not in cells
+
+
+def test_a_run_is_counted_by_what_asked_for_it_and_by_what_ran_it() -> None:
+    metrics = Metrics()
+    metrics.count_run("m", "3", "serving_default", "Predict", "TF1", 11.0)
+    metrics.count_run("m", "4", "serving_default", "Predict", "TF1", 20.0)
+    metrics.count_run("m", "4", "other", "Classify", "TF1", 1.0)
+    latencies = {labels: (sum(cell.counts), cell.total) for labels, cell in metrics.runtime_latency.cells()}
+    assert latencies == {("m", "Classify", "TF1"): (1, 1.0), ("m", "Predict", "TF1"): (2, 31.0)}
+    durations = {labels: (cell.counts[:3], cell.total) for labels, cell in metrics.run_duration.cells()}
+    assert durations == {
+        ("m", "3", "serving_default", "Predict", "TF1"): ([0, 1, 0], 11.0),
+        ("m", "4", "other", "Classify", "TF1"): ([1, 0, 0], 1.0),
+        ("m", "4", "serving_default", "Predict", "TF1"): ([0, 0, 1], 20.0),
+    }
+
+
+def test_as_in_the_original_the_runs_of_multi_inference_are_no_runtime_latency() -> None:
+    metrics = Metrics()
+    metrics.count_run("m", "3", "classify", "MultiInference", "TF1", 11.0)
+    assert list(metrics.runtime_latency.cells()) == []
+    assert [labels for labels, _ in metrics.run_duration.cells()] == [("m", "3", "classify", "MultiInference", "TF1")]
+
+
+def test_a_wait_is_counted_by_what_was_to_be_run() -> None:
+    metrics = Metrics()
+    metrics.count_queue("m", "3", "serving_default", 0.0)
+    metrics.count_queue("m", "3", "serving_default", 18.0)
+    ((labels, cell),) = metrics.queue_duration.cells()
+    assert (labels, cell.counts[:4], cell.total) == (("m", "3", "serving_default"), [1, 0, 1, 0], 18.0)
+
+
+def test_a_run_that_requests_share_is_one_run_of_the_graph() -> None:
+    metrics = Metrics()
+    metrics.count_graph_run(11.6)
+    metrics.count_graph_run(3.0)
+    assert list(metrics.graph_runs.cells()) == [((), 2)]
+    assert list(metrics.graph_run_time.cells()) == [((), 15)]
+
+
+def test_threads_lose_no_count() -> None:
+    metrics = Metrics()
+
+    def count() -> None:
+        for _ in range(5000):
+            metrics.count_run("m", "1", "s", "Predict", "TF1", 1.0)
+
+    threads = [Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ((_, cell),) = metrics.runtime_latency.cells()
+    assert (sum(cell.counts), cell.total) == (20_000, 20_000.0)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from hotserve.observability.metrics import Counter, Histogram, Metrics
+from hotserve.observability.instruments import Counter, Histogram
+from hotserve.observability.metrics import Metrics
 from hotserve.observability.prometheus import exported_name, label_name, label_value, render
 
 

@@ -15,8 +15,9 @@ from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tf_example import example_vector
 from hotserve.core.ids import ServableId
+from hotserve.observability.instruments import Counter
 from hotserve.observability.logged_call import GrpcCall, LoggedCall, RestOnExamples, RestPredict
-from hotserve.observability.metrics import Counter, Metrics
+from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import RequestLogConfig, SampledRequestLog
 from hotserve.protos.messages import LogMetadata
 from hotserve.tensors import Array, DType, Signature, TensorSpec

@@ -13,7 +13,8 @@ from hotserve.api.grpc_calls import parse
 from hotserve.config.model_config import model_configs_from_proto
 from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.handlers.reload_config import ConfigReloader, ModelOutcome, Outcome
-from hotserve.observability.metrics import Counter, Metrics
+from hotserve.observability.instruments import Counter
+from hotserve.observability.metrics import Metrics
 from hotserve.protos import messages
 
 MAX_WAIT_SECONDS = 600.0

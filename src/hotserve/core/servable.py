@@ -39,3 +39,12 @@ class Servable(Protocol):
     def unload(self) -> None:
         """Gives back what the version holds. Called once, when no run is under way and none will follow."""
         ...
+
+
+def runtime_of(servable: Servable) -> str:
+    """The name of what runs a servable, for metrics: its attribute `runtime`, `unknown` where it has none.
+
+    `TF1` is TensorFlow Serving's name for a session; other engines have their own.
+    """
+    name = getattr(servable, "runtime", "unknown")
+    return name if isinstance(name, str) else "unknown"

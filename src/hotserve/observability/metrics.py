@@ -1,21 +1,24 @@
 """Every metric of the server, declared once.
 
 The names, labels and buckets under `/tensorflow/serving/` are TensorFlow Serving's, so that dashboards keep working;
-those under `hotserve_` tell what the originals do not. Cells are plain numbers in dicts: each is written by one
-thread (requests: the event loop; a version's warm-up: its load thread; logged requests: the log's writer), and read by
-whoever scrapes.
+those under `hotserve_` tell what the originals do not. Any thread may count; whoever scrapes reads without a lock.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+
+from hotserve.observability.instruments import Counter, Histogram, HistogramCell, Instrument
 
 # 10 * 1.8^i microseconds, as the *_latency metrics of tensorflow_serving/servables/tensorflow/util.cc.
 LATENCY_LIMITS_US = tuple(10 * 1.8**i for i in range(33))
 
 # 2^i, as request_example_counts in the same file.
 EXAMPLE_COUNT_LIMITS = tuple(float(2**i) for i in range(15))
+
+_RUNTIME_APIS = frozenset({"Predict", "Classify", "Regress"})
+"""The calls whose runs the original counts; MultiInference is not among them."""
 
 MAX_UNKNOWN_MODELS = 1000
 """How many names of models that do not exist get cells of their own."""
@@ -27,75 +30,14 @@ OTHER_MODELS = "(other)"
 """The name under which all further ones are counted: a client cannot fill the memory with made-up names."""
 
 
-class Counter:
-    """A number that only grows, per set of label values."""
+class _RunCells:
+    """The cells of the runs of one signature by one API."""
 
-    kind = "counter"
+    __slots__ = ("duration", "runtime_latency")
 
-    def __init__(self, name: str, labels: Sequence[str]) -> None:
-        """Declares a counter.
-
-        Args:
-            name: The internal name; see `prometheus.render` for how it is exported.
-            labels: The names of its labels.
-        """
-        self.name = name
-        self.labels = tuple(labels)
-        self._cells: dict[tuple[str, ...], int] = {}
-
-    def add(self, *values: str, amount: int = 1) -> None:
-        """Adds to the cell of these label values."""
-        self._cells[values] = self._cells.get(values, 0) + amount
-
-    def cells(self) -> Iterable[tuple[tuple[str, ...], int]]:
-        """Label values -> number, as of now."""
-        return sorted(self._cells.copy().items())
-
-
-class HistogramCell:
-    """The counts of one set of label values.
-
-    Attributes:
-        counts: How many values fell into each bucket; the last is everything from the last limit on.
-        total: The sum of all values.
-    """
-
-    __slots__ = ("counts", "total")
-
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * buckets
-        self.total = 0.0
-
-
-class Histogram:
-    """How values are distributed, per set of label values. Limits are exclusive, as in TensorFlow's monitoring."""
-
-    kind = "histogram"
-
-    def __init__(self, name: str, labels: Sequence[str], limits: Sequence[float]) -> None:
-        """Declares a histogram.
-
-        Args:
-            name: The internal name.
-            labels: The names of its labels.
-            limits: The upper limits of the buckets, ascending; a value equal to a limit counts in the next one.
-        """
-        self.name = name
-        self.labels = tuple(labels)
-        self.limits = tuple(limits)
-        self._cells: dict[tuple[str, ...], HistogramCell] = {}
-
-    def observe(self, value: float, *values: str) -> None:
-        """Counts a value in the cell of these label values."""
-        cell = self._cells.get(values)
-        if cell is None:
-            cell = self._cells[values] = HistogramCell(len(self.limits) + 1)
-        cell.counts[bisect_right(self.limits, value)] += 1
-        cell.total += value
-
-    def cells(self) -> Iterable[tuple[tuple[str, ...], HistogramCell]]:
-        """Label values -> counts, as of now."""
-        return sorted(self._cells.copy().items(), key=lambda item: item[0])
+    def __init__(self, duration: HistogramCell, runtime_latency: HistogramCell | None) -> None:
+        self.duration = duration
+        self.runtime_latency = runtime_latency
 
 
 class Metrics:
@@ -124,10 +66,25 @@ class Metrics:
             "/tensorflow/serving/request_example_counts", ("model",), EXAMPLE_COUNT_LIMITS
         )
         self.request_example_count_total = Counter("/tensorflow/serving/request_example_count_total", ("model",))
+        self.runtime_latency = Histogram(
+            "/tensorflow/serving/runtime_latency", ("model_name", "API", "runtime"), LATENCY_LIMITS_US
+        )
+        self.run_duration = Histogram(
+            "hotserve_run_duration_microseconds",
+            ("model_name", "version", "signature", "API", "runtime"),
+            LATENCY_LIMITS_US,
+        )
+        self.queue_duration = Histogram(
+            "hotserve_queue_duration_microseconds", ("model_name", "version", "signature"), LATENCY_LIMITS_US
+        )
+        self.graph_runs = Counter("/tensorflow/core/graph_runs", ())
+        self.graph_run_time = Counter("/tensorflow/core/graph_run_time_usecs", ())
+        self._lock = threading.Lock()  # guards what is written to kept cells
+        self._run_cells: dict[tuple[str, str, str, str, str], _RunCells] = {}
         self._answering_models: set[str] = set()
         self._unknown_models: set[str] = set()
 
-    def all(self) -> tuple[Counter | Histogram, ...]:
+    def all(self) -> tuple[Instrument, ...]:
         """Every metric."""
         return (
             self.request_count,
@@ -140,6 +97,11 @@ class Metrics:
             self.request_log_dropped,
             self.request_example_counts,
             self.request_example_count_total,
+            self.runtime_latency,
+            self.run_duration,
+            self.queue_duration,
+            self.graph_runs,
+            self.graph_run_time,
         )
 
     def count_warmup(self, model_path: str, status: str, records: int, microseconds: float) -> None:
@@ -177,6 +139,60 @@ class Metrics:
         if status == "OK":
             self.request_latency.observe(microseconds, model, api, entrypoint)
             self.request_duration.observe(microseconds, model, version, api, entrypoint)
+
+    def count_run(self, model: str, version: str, signature: str, api: str, runtime: str, microseconds: float) -> None:
+        """Counts a run of the engine that went well, on behalf of one request; any thread may.
+
+        Where requests share a run, each of them counts it, so that what it took is part of what each of them took;
+        `count_graph_run` counts the run itself.
+
+        Args:
+            model: The model's name.
+            version: The number of the version.
+            signature: What was run.
+            api: `Predict`, `Classify`, `Regress` or `MultiInference`, over REST, too.
+            runtime: What ran it, as `runtime_of` names it: `TF1` for a TensorFlow session.
+            microseconds: From the call of the engine to its answer.
+        """
+        key = (model, version, signature, api, runtime)
+        cells = self._run_cells.get(key)
+        if cells is None:
+            cells = self._run_cells[key] = _RunCells(
+                self.run_duration.cell(*key),
+                self.runtime_latency.cell(model, api, runtime) if api in _RUNTIME_APIS else None,
+            )
+        bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
+        with self._lock:
+            cells.duration.counts[bucket] += 1
+            cells.duration.total += microseconds
+            latency = cells.runtime_latency
+            if latency is not None:
+                latency.counts[bucket] += 1
+                latency.total += microseconds
+
+    def count_queue(self, model: str, version: str, signature: str, microseconds: float) -> None:
+        """Counts how long a request waited before its run began; any thread may.
+
+        Args:
+            model: The model's name.
+            version: The number of the version.
+            signature: What was to be run.
+            microseconds: From its arrival at the queue to the call of the engine; 0 if it did not wait.
+        """
+        cell = self.queue_duration.cell(model, version, signature)
+        bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
+        with self._lock:
+            cell.counts[bucket] += 1
+            cell.total += microseconds
+
+    def count_graph_run(self, microseconds: float) -> None:
+        """Counts one run of an engine that went well, once, however many requests share it; any thread may.
+
+        Args:
+            microseconds: From the call of the engine to its answer.
+        """
+        self.graph_runs.add()
+        self.graph_run_time.add(amount=round(microseconds))
 
     def count_examples(self, model: str, examples: int) -> None:
         """Counts the examples of one MultiInference call; as in the original, those of no other call."""

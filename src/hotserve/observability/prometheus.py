@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from hotserve.observability.metrics import Counter, Histogram
+from hotserve.observability.instruments import Counter, Gauge, Histogram, Instrument
 
 CONTENT_TYPE = "text/plain"
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
@@ -17,13 +17,13 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
 _NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9]")
 
 
-def render(metrics: Iterable[Counter | Histogram]) -> bytes:
+def render(metrics: Iterable[Instrument]) -> bytes:
     """All metrics, sorted by internal name; a metric without cells prints its TYPE line only."""
     lines: list[str] = []
     for metric in sorted(metrics, key=lambda metric: metric.name):
         name = exported_name(metric.name)
         lines.append(f"# TYPE {name} {metric.kind}")
-        lines.extend(_histogram(name, metric) if isinstance(metric, Histogram) else _counter(name, metric))
+        lines.extend(_histogram(name, metric) if isinstance(metric, Histogram) else _scalar(name, metric))
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 
@@ -48,9 +48,11 @@ def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
     return ",".join(f'{label_name(name)}="{label_value(value)}"' for name, value in zip(names, values, strict=True))
 
 
-def _counter(name: str, metric: Counter) -> Iterator[str]:
+def _scalar(name: str, metric: Counter | Gauge) -> Iterator[str]:
     for values, number in metric.cells():
-        yield f"{name}{{{_labels(metric.labels, values)}}} {number}"
+        # Integers as they are; what is none, with all its digits: a time in seconds has ten before the point.
+        text = str(int(number)) if float(number).is_integer() else repr(number)
+        yield f"{name}{{{_labels(metric.labels, values)}}} {text}"
 
 
 def _histogram(name: str, metric: Histogram) -> Iterator[str]:

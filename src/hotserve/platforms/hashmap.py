@@ -56,6 +56,8 @@ class HashmapLoader:
 class HashmapServable:
     """A table in memory; its signatures `lookup` and `serving_default` are the same."""
 
+    runtime = "hashmap"
+
     def __init__(self, table: Mapping[bytes, bytes]) -> None:
         self._table = table
 

@@ -156,6 +156,8 @@ class OnnxLoader:
 class OnnxServable:
     """An ONNX model in a session; one signature, from the graph's inputs and outputs."""
 
+    runtime = "onnxruntime"
+
     def __init__(
         self,
         session: onnxruntime.InferenceSession,

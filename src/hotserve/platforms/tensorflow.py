@@ -60,6 +60,8 @@ class TensorFlowLoader:
 class TensorFlowServable:
     """A SavedModel in a session."""
 
+    runtime = "TF1"
+
     def __init__(self, session: SavedModelSession) -> None:
         """Takes the session over, to be closed by `unload`.
 
