@@ -23,6 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config"}),
     frozenset({"handlers"}),
     frozenset({"api"}),
+    frozenset({"wires"}),
     frozenset({"server"}),
     frozenset({"demo"}),  # a model and pictures, for the command line only
     frozenset({"cli"}),
@@ -43,6 +44,7 @@ STARTS_WORK: Mapping[str, str] = {
     "observability.request_log": "writes logged requests to files, so that no request waits for a disk",
     "server.lifespan": "serves, and starts and stops all of the others",
     "server.server": "`Server.start` serves on a thread of its own, for programs without an event loop",
+    "wires.eager": "a request that has to wait goes on in a task, ended by its answer or by the end of its connection",
     "api.asgi": "a gRPC call runs beside a watch on its client; both end with the request",
 }
 """The modules that start threads, processes or tasks -> for what."""

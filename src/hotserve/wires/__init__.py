@@ -1,0 +1,1 @@
+"""What carries the APIs: HTTP on sockets, without an application server in between."""
