@@ -30,8 +30,6 @@ PARTIAL = {
     "grpc.health.v1.Health",
     "tensorflow.MetaGraphDef",
     "tensorflow.MetaGraphDef.MetaInfoDef",
-    "tensorflow.GPUOptions",
-    "tensorflow.ConfigProto",
     "tensorflow.RunOptions",
     "tensorflow.RunMetadata",
 }
@@ -46,6 +44,8 @@ NOT_PUBLISHED = {
     "tensorflow.serving.SessionBundleConfig",
     "tensorflow.serving.SavedModelBundleSourceAdapterConfig",
     "tensorflow.serving.ThreadPoolFactoryConfig",
+    "tensorflow.serving.SessionOverrides",
+    "tensorflow.serving.SavedModelConfig",
 }
 
 

@@ -61,8 +61,25 @@ TensorInfo = message_class("tensorflow.TensorInfo")
 SignatureDef = message_class("tensorflow.SignatureDef")
 AssetFileDef = message_class("tensorflow.AssetFileDef")
 
+# Options of TensorFlow's optimizer of graphs: rewriter.proto
+AttrValue = message_class("tensorflow.AttrValue")
+NameAttrList = message_class("tensorflow.NameAttrList")
+VerifierConfig = message_class("tensorflow.VerifierConfig")
+AutoParallelOptions = message_class("tensorflow.AutoParallelOptions")
+ScopedAllocatorOptions = message_class("tensorflow.ScopedAllocatorOptions")
+RewriterConfig = message_class("tensorflow.RewriterConfig")
+
 # TensorFlow's own options: session.proto
 GPUOptions = message_class("tensorflow.GPUOptions")
+OptimizerOptions = message_class("tensorflow.OptimizerOptions")
+GraphOptions = message_class("tensorflow.GraphOptions")
+ThreadPoolOptionProto = message_class("tensorflow.ThreadPoolOptionProto")
+SessionMetadata = message_class("tensorflow.SessionMetadata")
+RPCOptions = message_class("tensorflow.RPCOptions")
+JobDef = message_class("tensorflow.JobDef")
+ClusterDef = message_class("tensorflow.ClusterDef")
+CoordinatedJob = message_class("tensorflow.CoordinatedJob")
+CoordinationServiceConfig = message_class("tensorflow.CoordinationServiceConfig")
 ConfigProto = message_class("tensorflow.ConfigProto")
 BatchingOptions = message_class("tensorflow.BatchingOptions")
 RunOptions = message_class("tensorflow.RunOptions")
@@ -127,6 +144,8 @@ SavedModelBundleSourceAdapterConfig = message_class("tensorflow.serving.SavedMod
 PlatformConfig = message_class("tensorflow.serving.PlatformConfig")
 PlatformConfigMap = message_class("tensorflow.serving.PlatformConfigMap")
 ThreadPoolFactoryConfig = message_class("tensorflow.serving.ThreadPoolFactoryConfig")
+SessionOverrides = message_class("tensorflow.serving.SessionOverrides")
+SavedModelConfig = message_class("tensorflow.serving.SavedModelConfig")
 
 # Recorded requests: prediction_log.proto
 LogMetadata = message_class("tensorflow.serving.LogMetadata")

@@ -668,39 +668,581 @@ class ReloadConfigResponse(Message):
     def __init__(self, *, status: StatusProto | None = ..., metric: Iterable[Metric] = ...) -> None: ...
 
 @final
+class AttrValue(Message):
+    @final
+    class ListValue(Message):
+        @property
+        def s(self) -> RepeatedScalarFieldContainer[bytes]: ...
+        @property
+        def i(self) -> RepeatedScalarFieldContainer[int]: ...
+        @property
+        def f(self) -> RepeatedScalarFieldContainer[float]: ...
+        @property
+        def b(self) -> RepeatedScalarFieldContainer[bool]: ...
+        @property
+        def type(self) -> RepeatedScalarFieldContainer[int]: ...
+        @property
+        def shape(self) -> RepeatedCompositeFieldContainer[TensorShapeProto]: ...
+        @property
+        def tensor(self) -> RepeatedCompositeFieldContainer[TensorProto]: ...
+        @property
+        def func(self) -> RepeatedCompositeFieldContainer[NameAttrList]: ...
+        def __init__(
+            self,
+            *,
+            s: Iterable[bytes] = ...,
+            i: Iterable[int] = ...,
+            f: Iterable[float] = ...,
+            b: Iterable[bool] = ...,
+            type: Iterable[int] = ...,
+            shape: Iterable[TensorShapeProto] = ...,
+            tensor: Iterable[TensorProto] = ...,
+            func: Iterable[NameAttrList] = ...,
+        ) -> None: ...
+
+    @property
+    def list(self) -> AttrValue.ListValue: ...
+    s: bytes
+    i: int
+    f: float
+    b: bool
+    type: int
+    @property
+    def shape(self) -> TensorShapeProto: ...
+    @property
+    def tensor(self) -> TensorProto: ...
+    placeholder: str
+    @property
+    def func(self) -> NameAttrList: ...
+    def __init__(
+        self,
+        *,
+        list: AttrValue.ListValue | None = ...,
+        s: bytes = ...,
+        i: int = ...,
+        f: float = ...,
+        b: bool = ...,
+        type: int = ...,
+        shape: TensorShapeProto | None = ...,
+        tensor: TensorProto | None = ...,
+        placeholder: str = ...,
+        func: NameAttrList | None = ...,
+    ) -> None: ...
+
+@final
+class NameAttrList(Message):
+    name: str
+    @property
+    def attr(self) -> MessageMap[str, AttrValue]: ...
+    def __init__(self, *, name: str = ..., attr: Mapping[str, AttrValue] = ...) -> None: ...
+
+@final
+class VerifierConfig(Message):
+    Toggle: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    ON: ClassVar[int]
+    OFF: ClassVar[int]
+    verification_timeout_in_ms: int
+    structure_verifier: int
+    def __init__(self, *, verification_timeout_in_ms: int = ..., structure_verifier: int = ...) -> None: ...
+
+@final
+class AutoParallelOptions(Message):
+    enable: bool
+    num_replicas: int
+    def __init__(self, *, enable: bool = ..., num_replicas: int = ...) -> None: ...
+
+@final
+class ScopedAllocatorOptions(Message):
+    @property
+    def enable_op(self) -> RepeatedScalarFieldContainer[str]: ...
+    def __init__(self, *, enable_op: Iterable[str] = ...) -> None: ...
+
+@final
+class RewriterConfig(Message):
+    @final
+    class CustomGraphOptimizer(Message):
+        name: str
+        @property
+        def parameter_map(self) -> MessageMap[str, AttrValue]: ...
+        def __init__(self, *, name: str = ..., parameter_map: Mapping[str, AttrValue] = ...) -> None: ...
+
+    Toggle: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    ON: ClassVar[int]
+    OFF: ClassVar[int]
+    AGGRESSIVE: ClassVar[int]
+    EXPERIMENTAL_MLIR: ClassVar[int]
+    EXPERIMENTAL_BOTH: ClassVar[int]
+    CpuLayout: ClassVar[EnumTypeWrapper]
+    NO_CONVERSION_ON_CPU: ClassVar[int]
+    NCHW_TO_NHWC: ClassVar[int]
+    NHWC_TO_NCHW: ClassVar[int]
+    NumIterationsType: ClassVar[EnumTypeWrapper]
+    DEFAULT_NUM_ITERS: ClassVar[int]
+    ONE: ClassVar[int]
+    TWO: ClassVar[int]
+    MemOptType: ClassVar[EnumTypeWrapper]
+    DEFAULT_MEM_OPT: ClassVar[int]
+    NO_MEM_OPT: ClassVar[int]
+    MANUAL: ClassVar[int]
+    SWAPPING_HEURISTICS: ClassVar[int]
+    RECOMPUTATION_HEURISTICS: ClassVar[int]
+    SCHEDULING_HEURISTICS: ClassVar[int]
+    HEURISTICS: ClassVar[int]
+    layout_optimizer: int
+    disable_model_pruning: bool
+    constant_folding: int
+    memory_optimization: int
+    @property
+    def auto_parallel(self) -> AutoParallelOptions: ...
+    memory_optimizer_target_node_name_scope: str
+    arithmetic_optimization: int
+    dependency_optimization: int
+    loop_optimization: int
+    function_optimization: int
+    debug_stripper: int
+    meta_optimizer_iterations: int
+    shape_optimization: int
+    remapping: int
+    scoped_allocator_optimization: int
+    @property
+    def scoped_allocator_opts(self) -> ScopedAllocatorOptions: ...
+    min_graph_nodes: int
+    pin_to_host_optimization: int
+    disable_meta_optimizer: bool
+    meta_optimizer_timeout_ms: int
+    fail_on_optimizer_errors: bool
+    implementation_selector: int
+    auto_mixed_precision: int
+    common_subgraph_elimination: int
+    auto_mixed_precision_mkl: int
+    experimental_disable_compressed_tensor_optimization: bool
+    experimental_disable_folding_quantization_emulation: bool
+    use_plugin_optimizers: int
+    auto_mixed_precision_cpu: int
+    experimental_conditional_code_motion: int
+    auto_mixed_precision_onednn_bfloat16: int
+    disable_tfg_optimizer: bool
+    cpu_layout_conversion: int
+    @property
+    def optimizers(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def custom_optimizers(self) -> RepeatedCompositeFieldContainer[RewriterConfig.CustomGraphOptimizer]: ...
+    @property
+    def inter_optimizer_verifier_config(self) -> VerifierConfig: ...
+    @property
+    def post_optimization_verifier_config(self) -> VerifierConfig: ...
+    def __init__(
+        self,
+        *,
+        layout_optimizer: int = ...,
+        disable_model_pruning: bool = ...,
+        constant_folding: int = ...,
+        memory_optimization: int = ...,
+        auto_parallel: AutoParallelOptions | None = ...,
+        memory_optimizer_target_node_name_scope: str = ...,
+        arithmetic_optimization: int = ...,
+        dependency_optimization: int = ...,
+        loop_optimization: int = ...,
+        function_optimization: int = ...,
+        debug_stripper: int = ...,
+        meta_optimizer_iterations: int = ...,
+        shape_optimization: int = ...,
+        remapping: int = ...,
+        scoped_allocator_optimization: int = ...,
+        scoped_allocator_opts: ScopedAllocatorOptions | None = ...,
+        min_graph_nodes: int = ...,
+        pin_to_host_optimization: int = ...,
+        disable_meta_optimizer: bool = ...,
+        meta_optimizer_timeout_ms: int = ...,
+        fail_on_optimizer_errors: bool = ...,
+        implementation_selector: int = ...,
+        auto_mixed_precision: int = ...,
+        common_subgraph_elimination: int = ...,
+        auto_mixed_precision_mkl: int = ...,
+        experimental_disable_compressed_tensor_optimization: bool = ...,
+        experimental_disable_folding_quantization_emulation: bool = ...,
+        use_plugin_optimizers: int = ...,
+        auto_mixed_precision_cpu: int = ...,
+        experimental_conditional_code_motion: int = ...,
+        auto_mixed_precision_onednn_bfloat16: int = ...,
+        disable_tfg_optimizer: bool = ...,
+        cpu_layout_conversion: int = ...,
+        optimizers: Iterable[str] = ...,
+        custom_optimizers: Iterable[RewriterConfig.CustomGraphOptimizer] = ...,
+        inter_optimizer_verifier_config: VerifierConfig | None = ...,
+        post_optimization_verifier_config: VerifierConfig | None = ...,
+    ) -> None: ...
+
+@final
 class GPUOptions(Message):
+    @final
+    class Experimental(Message):
+        @final
+        class VirtualDevices(Message):
+            @property
+            def memory_limit_mb(self) -> RepeatedScalarFieldContainer[float]: ...
+            @property
+            def priority(self) -> RepeatedScalarFieldContainer[int]: ...
+            @property
+            def device_ordinal(self) -> RepeatedScalarFieldContainer[int]: ...
+            def __init__(
+                self,
+                *,
+                memory_limit_mb: Iterable[float] = ...,
+                priority: Iterable[int] = ...,
+                device_ordinal: Iterable[int] = ...,
+            ) -> None: ...
+
+        @final
+        class StreamMergeOptions(Message):
+            merge_host_to_device_stream: bool
+            merge_device_to_host_stream: bool
+            merge_device_to_device_stream: bool
+            def __init__(
+                self,
+                *,
+                merge_host_to_device_stream: bool = ...,
+                merge_device_to_host_stream: bool = ...,
+                merge_device_to_device_stream: bool = ...,
+            ) -> None: ...
+
+        @property
+        def virtual_devices(self) -> RepeatedCompositeFieldContainer[GPUOptions.Experimental.VirtualDevices]: ...
+        use_unified_memory: bool
+        num_dev_to_dev_copy_streams: int
+        collective_ring_order: str
+        timestamped_allocator: bool
+        kernel_tracker_max_interval: int
+        kernel_tracker_max_bytes: int
+        kernel_tracker_max_pending: int
+        internal_fragmentation_fraction: float
+        use_cuda_malloc_async: bool
+        disallow_retry_on_allocation_failure: bool
+        gpu_host_mem_limit_in_mb: float
+        gpu_host_mem_disallow_growth: bool
+        num_virtual_devices_per_gpu: int
+        gpu_system_memory_size_in_mb: int
+        populate_pjrt_gpu_client_creation_info: bool
+        node_id: int
+        @property
+        def stream_merge_options(self) -> GPUOptions.Experimental.StreamMergeOptions: ...
+        def __init__(
+            self,
+            *,
+            virtual_devices: Iterable[GPUOptions.Experimental.VirtualDevices] = ...,
+            use_unified_memory: bool = ...,
+            num_dev_to_dev_copy_streams: int = ...,
+            collective_ring_order: str = ...,
+            timestamped_allocator: bool = ...,
+            kernel_tracker_max_interval: int = ...,
+            kernel_tracker_max_bytes: int = ...,
+            kernel_tracker_max_pending: int = ...,
+            internal_fragmentation_fraction: float = ...,
+            use_cuda_malloc_async: bool = ...,
+            disallow_retry_on_allocation_failure: bool = ...,
+            gpu_host_mem_limit_in_mb: float = ...,
+            gpu_host_mem_disallow_growth: bool = ...,
+            num_virtual_devices_per_gpu: int = ...,
+            gpu_system_memory_size_in_mb: int = ...,
+            populate_pjrt_gpu_client_creation_info: bool = ...,
+            node_id: int = ...,
+            stream_merge_options: GPUOptions.Experimental.StreamMergeOptions | None = ...,
+        ) -> None: ...
+
     per_process_gpu_memory_fraction: float
+    allocator_type: str
+    deferred_deletion_bytes: int
     allow_growth: bool
     visible_device_list: str
+    polling_active_delay_usecs: int
+    polling_inactive_delay_msecs: int
+    force_gpu_compatible: bool
+    @property
+    def experimental(self) -> GPUOptions.Experimental: ...
     def __init__(
         self,
         *,
         per_process_gpu_memory_fraction: float = ...,
+        allocator_type: str = ...,
+        deferred_deletion_bytes: int = ...,
         allow_growth: bool = ...,
         visible_device_list: str = ...,
+        polling_active_delay_usecs: int = ...,
+        polling_inactive_delay_msecs: int = ...,
+        force_gpu_compatible: bool = ...,
+        experimental: GPUOptions.Experimental | None = ...,
+    ) -> None: ...
+
+@final
+class OptimizerOptions(Message):
+    Level: ClassVar[EnumTypeWrapper]
+    L1: ClassVar[int]
+    L0: ClassVar[int]
+    GlobalJitLevel: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    OFF: ClassVar[int]
+    ON_1: ClassVar[int]
+    ON_2: ClassVar[int]
+    do_common_subexpression_elimination: bool
+    do_constant_folding: bool
+    opt_level: int
+    do_function_inlining: bool
+    global_jit_level: int
+    max_folded_constant_in_bytes: int
+    cpu_global_jit: bool
+    def __init__(
+        self,
+        *,
+        do_common_subexpression_elimination: bool = ...,
+        do_constant_folding: bool = ...,
+        opt_level: int = ...,
+        do_function_inlining: bool = ...,
+        global_jit_level: int = ...,
+        max_folded_constant_in_bytes: int = ...,
+        cpu_global_jit: bool = ...,
+    ) -> None: ...
+
+@final
+class GraphOptions(Message):
+    enable_recv_scheduling: bool
+    @property
+    def optimizer_options(self) -> OptimizerOptions: ...
+    build_cost_model: int
+    infer_shapes: bool
+    place_pruned_graph: bool
+    enable_bfloat16_sendrecv: bool
+    timeline_step: int
+    build_cost_model_after: int
+    @property
+    def rewrite_options(self) -> RewriterConfig: ...
+    def __init__(
+        self,
+        *,
+        enable_recv_scheduling: bool = ...,
+        optimizer_options: OptimizerOptions | None = ...,
+        build_cost_model: int = ...,
+        infer_shapes: bool = ...,
+        place_pruned_graph: bool = ...,
+        enable_bfloat16_sendrecv: bool = ...,
+        timeline_step: int = ...,
+        build_cost_model_after: int = ...,
+        rewrite_options: RewriterConfig | None = ...,
+    ) -> None: ...
+
+@final
+class ThreadPoolOptionProto(Message):
+    num_threads: int
+    global_name: str
+    def __init__(self, *, num_threads: int = ..., global_name: str = ...) -> None: ...
+
+@final
+class SessionMetadata(Message):
+    name: str
+    version: int
+    def __init__(self, *, name: str = ..., version: int = ...) -> None: ...
+
+@final
+class RPCOptions(Message):
+    use_rpc_for_inprocess_master: bool
+    compression_algorithm: str
+    compression_level: int
+    cache_rpc_response: bool
+    disable_session_connection_sharing: bool
+    num_channels_per_target: int
+    def __init__(
+        self,
+        *,
+        use_rpc_for_inprocess_master: bool = ...,
+        compression_algorithm: str = ...,
+        compression_level: int = ...,
+        cache_rpc_response: bool = ...,
+        disable_session_connection_sharing: bool = ...,
+        num_channels_per_target: int = ...,
+    ) -> None: ...
+
+@final
+class JobDef(Message):
+    name: str
+    @property
+    def tasks(self) -> ScalarMap[int, str]: ...
+    def __init__(self, *, name: str = ..., tasks: Mapping[int, str] = ...) -> None: ...
+
+@final
+class ClusterDef(Message):
+    @property
+    def job(self) -> RepeatedCompositeFieldContainer[JobDef]: ...
+    def __init__(self, *, job: Iterable[JobDef] = ...) -> None: ...
+
+@final
+class CoordinatedJob(Message):
+    name: str
+    num_tasks: int
+    def __init__(self, *, name: str = ..., num_tasks: int = ...) -> None: ...
+
+@final
+class CoordinationServiceConfig(Message):
+    service_type: str
+    service_leader: str
+    enable_health_check: bool
+    cluster_register_timeout_in_ms: int
+    heartbeat_timeout_in_ms: int
+    shutdown_barrier_timeout_in_ms: int
+    agent_destruction_without_shutdown: bool
+    @property
+    def recoverable_jobs(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def coordinated_job_list(self) -> RepeatedCompositeFieldContainer[CoordinatedJob]: ...
+    allow_new_incarnation_to_reconnect: bool
+    force_disable: bool
+    poll_for_error_from_service_at_startup: bool
+    cluster_register_with_barrier: bool
+    def __init__(
+        self,
+        *,
+        service_type: str = ...,
+        service_leader: str = ...,
+        enable_health_check: bool = ...,
+        cluster_register_timeout_in_ms: int = ...,
+        heartbeat_timeout_in_ms: int = ...,
+        shutdown_barrier_timeout_in_ms: int = ...,
+        agent_destruction_without_shutdown: bool = ...,
+        recoverable_jobs: Iterable[str] = ...,
+        coordinated_job_list: Iterable[CoordinatedJob] = ...,
+        allow_new_incarnation_to_reconnect: bool = ...,
+        force_disable: bool = ...,
+        poll_for_error_from_service_at_startup: bool = ...,
+        cluster_register_with_barrier: bool = ...,
     ) -> None: ...
 
 @final
 class ConfigProto(Message):
+    @final
+    class Experimental(Message):
+        MlirBridgeRollout: ClassVar[EnumTypeWrapper]
+        MLIR_BRIDGE_ROLLOUT_UNSPECIFIED: ClassVar[int]
+        MLIR_BRIDGE_ROLLOUT_ENABLED: ClassVar[int]
+        MLIR_BRIDGE_ROLLOUT_DISABLED: ClassVar[int]
+        collective_group_leader: str
+        executor_type: str
+        recv_buf_max_chunk: int
+        use_numa_affinity: bool
+        collective_deterministic_sequential_execution: bool
+        collective_nccl: bool
+        share_session_state_in_clusterspec_propagation: bool
+        disable_thread_spinning: bool
+        share_cluster_devices_in_session: bool
+        @property
+        def session_metadata(self) -> SessionMetadata: ...
+        optimize_for_static_graph: bool
+        enable_mlir_bridge: bool
+        disable_output_partition_graphs: bool
+        xla_fusion_autotuner_thresh: int
+        enable_mlir_graph_optimization: bool
+        mlir_bridge_rollout: int
+        use_tfrt: bool
+        disable_functional_ops_lowering: bool
+        xla_prefer_single_graph_cluster: bool
+        @property
+        def coordination_config(self) -> CoordinationServiceConfig: ...
+        disable_optimize_for_static_graph: bool
+        disable_eager_executor_streaming_enqueue: bool
+        enable_multi_host: bool
+        backend_server_port: int
+        target_tpu: bool
+        target_gpu: bool
+        stream_merge_threshold: int
+        tfrt_use_ifrt: bool
+        finalize_function_library_runtime: bool
+        finalize_resource_manager: bool
+        tf2xla_dump_dir: str
+        online_cost_analysis: bool
+        def __init__(
+            self,
+            *,
+            collective_group_leader: str = ...,
+            executor_type: str = ...,
+            recv_buf_max_chunk: int = ...,
+            use_numa_affinity: bool = ...,
+            collective_deterministic_sequential_execution: bool = ...,
+            collective_nccl: bool = ...,
+            share_session_state_in_clusterspec_propagation: bool = ...,
+            disable_thread_spinning: bool = ...,
+            share_cluster_devices_in_session: bool = ...,
+            session_metadata: SessionMetadata | None = ...,
+            optimize_for_static_graph: bool = ...,
+            enable_mlir_bridge: bool = ...,
+            disable_output_partition_graphs: bool = ...,
+            xla_fusion_autotuner_thresh: int = ...,
+            enable_mlir_graph_optimization: bool = ...,
+            mlir_bridge_rollout: int = ...,
+            use_tfrt: bool = ...,
+            disable_functional_ops_lowering: bool = ...,
+            xla_prefer_single_graph_cluster: bool = ...,
+            coordination_config: CoordinationServiceConfig | None = ...,
+            disable_optimize_for_static_graph: bool = ...,
+            disable_eager_executor_streaming_enqueue: bool = ...,
+            enable_multi_host: bool = ...,
+            backend_server_port: int = ...,
+            target_tpu: bool = ...,
+            target_gpu: bool = ...,
+            stream_merge_threshold: int = ...,
+            tfrt_use_ifrt: bool = ...,
+            finalize_function_library_runtime: bool = ...,
+            finalize_resource_manager: bool = ...,
+            tf2xla_dump_dir: str = ...,
+            online_cost_analysis: bool = ...,
+        ) -> None: ...
+
     @property
     def device_count(self) -> ScalarMap[str, int]: ...
     intra_op_parallelism_threads: int
+    placement_period: int
+    @property
+    def device_filters(self) -> RepeatedScalarFieldContainer[str]: ...
     inter_op_parallelism_threads: int
     @property
     def gpu_options(self) -> GPUOptions: ...
     allow_soft_placement: bool
     log_device_placement: bool
     use_per_session_threads: bool
+    @property
+    def graph_options(self) -> GraphOptions: ...
+    operation_timeout_in_ms: int
+    @property
+    def session_inter_op_thread_pool(self) -> RepeatedCompositeFieldContainer[ThreadPoolOptionProto]: ...
+    @property
+    def rpc_options(self) -> RPCOptions: ...
+    @property
+    def cluster_def(self) -> ClusterDef: ...
+    isolate_session_state: bool
+    @property
+    def experimental(self) -> ConfigProto.Experimental: ...
+    share_cluster_devices_in_session: bool
+    @property
+    def pluggable_device_options(self) -> GPUOptions: ...
     def __init__(
         self,
         *,
         device_count: Mapping[str, int] = ...,
         intra_op_parallelism_threads: int = ...,
+        placement_period: int = ...,
+        device_filters: Iterable[str] = ...,
         inter_op_parallelism_threads: int = ...,
         gpu_options: GPUOptions | None = ...,
         allow_soft_placement: bool = ...,
         log_device_placement: bool = ...,
         use_per_session_threads: bool = ...,
+        graph_options: GraphOptions | None = ...,
+        operation_timeout_in_ms: int = ...,
+        session_inter_op_thread_pool: Iterable[ThreadPoolOptionProto] = ...,
+        rpc_options: RPCOptions | None = ...,
+        cluster_def: ClusterDef | None = ...,
+        isolate_session_state: bool = ...,
+        experimental: ConfigProto.Experimental | None = ...,
+        share_cluster_devices_in_session: bool = ...,
+        pluggable_device_options: GPUOptions | None = ...,
     ) -> None: ...
 
 @final
@@ -1470,3 +2012,30 @@ class ThreadPoolFactoryConfig(Message):
     @property
     def thread_pool_factory_config(self) -> AnyMessage: ...
     def __init__(self, *, thread_pool_factory_config: AnyMessage | None = ...) -> None: ...
+
+@final
+class SessionOverrides(Message):
+    remote_op_remap_config: bytes
+    batch_op_rewriter_config: bytes
+    disable_meta_optimizer: bool
+    def __init__(
+        self,
+        *,
+        remote_op_remap_config: bytes = ...,
+        batch_op_rewriter_config: bytes = ...,
+        disable_meta_optimizer: bool = ...,
+    ) -> None: ...
+
+@final
+class SavedModelConfig(Message):
+    @property
+    def session_overrides(self) -> SessionOverrides: ...
+    tfrt_runtime_config: bytes
+    critical: bool
+    def __init__(
+        self,
+        *,
+        session_overrides: SessionOverrides | None = ...,
+        tfrt_runtime_config: bytes = ...,
+        critical: bool = ...,
+    ) -> None: ...
