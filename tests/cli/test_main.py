@@ -26,6 +26,15 @@ def run(*words: str, command: Sequence[str] = (COMMAND,), cwd: Path | None = Non
     return ended.returncode, ended.stdout
 
 
+def test_a_config_file_that_cannot_be_read_is_told_on_both_outputs_as_scripts_expect(tmp_path: Path) -> None:
+    (tmp_path / "models.config").write_text("improper")
+    words = [TFS_COMMAND, f"--model_config_file={tmp_path / 'models.config'}"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 255
+    assert ended.stdout.startswith(f"{FAILURE}INVALID_ARGUMENT: Invalid protobuf file: ")
+    assert ended.stderr.startswith("Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1: ")
+
+
 # Version and help.
 
 

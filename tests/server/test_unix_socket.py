@@ -68,11 +68,20 @@ def test_a_file_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
         assert state_over(str(tmp_path / "grpc.sock")) == AVAILABLE
 
 
-def test_the_socket_of_a_program_that_listens_is_left_alone(tmp_path: Path) -> None:
-    with server(tmp_path / "grpc.sock"):
-        with pytest.raises(ConfigError, match="a program listens there"):
-            server(tmp_path / "grpc.sock").start()
-        assert state_over(str(tmp_path / "grpc.sock")) == AVAILABLE
+def test_a_second_server_takes_the_path_over_once_it_answers_and_keeps_it_when_the_first_stops(tmp_path: Path) -> None:
+    path = tmp_path / "grpc.sock"
+    first, second = server(path), server(path)
+    first.start()
+    bound, file = bind_unix(path, FLAG)  # as a server does that has not loaded its models yet
+    try:
+        assert state_over(str(path)) == AVAILABLE
+    finally:
+        bound.close()
+        file.remove()
+    with second:
+        first.stop()
+        assert state_over(str(path)) == AVAILABLE
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

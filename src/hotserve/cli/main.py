@@ -103,6 +103,10 @@ def _run_tool(tool: Callable[[Sequence[str]], int], words: Sequence[str]) -> int
 def fail(message: str) -> int:
     """Says why the start failed, where TensorFlow Serving says it."""
     print(f"Failed to start server. Error: {message}", flush=True)
+    # There protobuf's parser has written to stderr by then, and scripts look for its words.
+    _, words, rest = message.partition("Error parsing text-format")
+    if words:
+        print(words + rest, file=sys.stderr, flush=True)
     return FAILED
 
 

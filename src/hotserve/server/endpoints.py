@@ -60,6 +60,7 @@ class Endpoint:
             listen(self.bound, self.flag)
         else:
             self.bound.listen(BACKLOG)
+            self.file.take_place()
 
     def close(self) -> None:
         """Takes no more connections; those that there are go on."""

@@ -1,9 +1,15 @@
-"""Unix sockets: bound before anything is loaded, as ports are; the file of a server that is gone is replaced."""
+"""Unix sockets: bound before anything is loaded, as ports are; the file of a server that is gone is replaced.
+
+Where another program listens, its file is replaced too, as gRPC's own servers do, but not before this server answers:
+the file changes hands in one step (rename), so that a client finds one server or the other, and a restart on the same
+path loses nobody.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -12,21 +18,46 @@ from pathlib import Path
 
 from hotserve.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SocketFile:
-    """The file of a bound socket: its path, and which file that was."""
+    """The file of a bound socket.
+
+    Attributes:
+        path: Where clients look for it.
+        bound_at: Where it has been bound; another path than that one where somebody listens there.
+        device: The device of the file.
+        inode: Its number there.
+    """
 
     path: Path
+    bound_at: Path
     device: int
     inode: int
 
+    def take_place(self) -> None:
+        """Moves it to where clients look for it, once it listens.
+
+        Raises:
+            ConfigError: The folder does not let it.
+        """
+        if self.bound_at == self.path:
+            return
+        logger.warning("Another program listened at UNIX socket %s; new connections come here now", self.path)
+        try:
+            self.bound_at.replace(self.path)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot replace the socket there: {error.strerror}.") from error
+
     def remove(self) -> None:
         """Removes it, unless somebody else's file is there by now."""
-        with contextlib.suppress(FileNotFoundError):
-            found = os.lstat(self.path)
-            if (found.st_dev, found.st_ino) == (self.device, self.inode):
-                self.path.unlink()
+        for path in {self.path, self.bound_at}:
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(path)
+                if (found.st_dev, found.st_ino) == (self.device, self.inode):
+                    path.unlink()
 
 
 def bind_unix(path: Path, flag: str) -> tuple[socket.socket, SocketFile]:
@@ -37,14 +68,15 @@ def bind_unix(path: Path, flag: str) -> tuple[socket.socket, SocketFile]:
         flag: The name of the flag that the path came from, for the error.
 
     Raises:
-        ConfigError: Somebody listens there, something that is no socket is there, or the path cannot be used.
+        ConfigError: Something that is no socket is there, or the path cannot be used.
     """
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _make_room(path, flag)
-        bound.bind(str(path))
+        bound_at = path.with_name(f"{path.name}.{os.getpid()}") if _is_taken(path, flag) else path
+        bound_at.unlink(missing_ok=True)  # left behind by a server that was killed
+        bound.bind(str(bound_at))
         bound.setblocking(False)
-        found = os.lstat(path)
+        found = os.lstat(bound_at)
     except OSError as error:  # of a path that is too long, Python says so without an errno
         bound.close()
         raise ConfigError(
@@ -54,14 +86,15 @@ def bind_unix(path: Path, flag: str) -> tuple[socket.socket, SocketFile]:
     except ConfigError:
         bound.close()
         raise
-    return bound, SocketFile(path.absolute(), found.st_dev, found.st_ino)
+    return bound, SocketFile(path.absolute(), bound_at.absolute(), found.st_dev, found.st_ino)
 
 
-def _make_room(path: Path, flag: str) -> None:
+def _is_taken(path: Path, flag: str) -> bool:
+    """Whether a program listens there."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(mode):
         raise ConfigError(
             f"--{flag}={path}: something that is no socket is there. Move it away, or choose another path."
@@ -72,8 +105,5 @@ def _make_room(path: Path, flag: str) -> None:
         except OSError as error:
             if error.errno != errno.ECONNREFUSED:
                 raise
-        else:
-            raise ConfigError(
-                f"--{flag}={path}: a program listens there. Stop it, or choose another path with --{flag}."
-            )
-    path.unlink()  # left behind by a server that was killed
+            return False
+    return True
