@@ -7,7 +7,7 @@ import pytest
 
 from hotserve.errors import Code, ServingError
 from hotserve.protos import messages
-from hotserve.tensors import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD
+from hotserve.tensors import CLASSIFY_METHOD, DEFAULT_SIGNATURE, PREDICT_METHOD, REGRESS_METHOD
 from support.in_process import GrpcAnswer, InProcess, adder
 from support.toy_examples import CLASSIFY, MULTI_INFERENCE, REGRESS, example, examples_input, likes
 
@@ -251,31 +251,36 @@ def test_several_signatures_without_examples_are_refused(apis: InProcess) -> Non
 @pytest.mark.parametrize(
     ("path", "model_spec", "cell"),
     [
-        (CLASSIFY, spec(), ("likes", "4", "Classify", "GRPC", "OK")),
-        (REGRESS, spec(signature="half", version=3), ("likes", "3", "Regress", "GRPC", "OK")),
-        (REGRESS, spec(), ("likes", "4", "Regress", "GRPC", "INVALID_ARGUMENT")),
-        (CLASSIFY, spec("nope"), ("nope", "", "Classify", "GRPC", "NOT_FOUND")),
-        (CLASSIFY, None, ("", "", "Classify", "GRPC", "INVALID_ARGUMENT")),
+        (CLASSIFY, spec(), ("likes", "4", DEFAULT_SIGNATURE, "Classify", "GRPC", "OK")),
+        (REGRESS, spec(signature="half", version=3), ("likes", "3", "half", "Regress", "GRPC", "OK")),
+        (REGRESS, spec(), ("likes", "4", DEFAULT_SIGNATURE, "Regress", "GRPC", "INVALID_ARGUMENT")),
+        (CLASSIFY, spec("nope"), ("nope", "", "", "Classify", "GRPC", "NOT_FOUND")),
+        (CLASSIFY, None, ("", "", "", "Classify", "GRPC", "INVALID_ARGUMENT")),
     ],
 )
 def test_classify_and_regress_are_counted_as_requests_and_their_examples_are_not(
-    apis: InProcess, path: str, model_spec: Any, cell: tuple[str, str, str, str, str]
+    apis: InProcess, path: str, model_spec: Any, cell: tuple[str, str, str, str, str, str]
 ) -> None:
     apis.call(path, request(path, model_spec))
     assert list(apis.metrics.requests.cells()) == [(cell, 1)]
-    assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[4]), 1)]
+    assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[5]), 1)]
     latencies = [labels for labels, _ in apis.metrics.request_latency.cells()]
-    assert latencies == ([(cell[0], cell[2], "GRPC")] if cell[4] == "OK" else [])
+    assert latencies == ([(cell[0], cell[3], "GRPC")] if cell[5] == "OK" else [])
     assert list(apis.metrics.request_example_count_total.cells()) == []
 
 
-def test_the_examples_of_multi_inference_are_counted_and_the_request_is_not(apis: InProcess) -> None:
+def test_the_examples_of_multi_inference_are_counted_and_the_request_is_where_the_original_counts_none(
+    apis: InProcess,
+) -> None:
     for number in (2, 1, 3):
         examples = examples_input(*[example(x=1.0)] * number)
         assert multi(apis, task("half", REGRESS_METHOD), task("", CLASSIFY_METHOD), examples=examples).error is None
     assert multi(apis, task("nope", REGRESS_METHOD)).error is not None
-    assert list(apis.metrics.requests.cells()) == []
     assert list(apis.metrics.request_count.cells()) == []
+    assert dict(apis.metrics.requests.cells()) == {
+        ("likes", "4", "", "MultiInference", "GRPC", "INVALID_ARGUMENT"): 1,
+        ("likes", "4", "", "MultiInference", "GRPC", "OK"): 3,
+    }
     assert list(apis.metrics.request_example_count_total.cells()) == [(("likes",), 6)]
     ((labels, cell),) = apis.metrics.request_example_counts.cells()
     assert labels == ("likes",)

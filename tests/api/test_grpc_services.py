@@ -557,20 +557,20 @@ def test_bytes_that_are_no_watch_request_are_internal() -> None:
 @pytest.mark.parametrize(
     ("request_", "cell"),
     [
-        (predict_request(), ("m", "1", "Predict", "GRPC", "OK")),
-        (predict_request(inputs={}), ("m", "1", "Predict", "GRPC", "INVALID_ARGUMENT")),
-        (predict_request(spec("nope")), ("nope", "", "Predict", "GRPC", "NOT_FOUND")),
-        (predict_request(None), ("", "", "Predict", "GRPC", "INVALID_ARGUMENT")),
-        (predict_request(spec("crashes")), ("crashes", "1", "Predict", "GRPC", "INTERNAL")),
+        (predict_request(), ("m", "1", "serving_default", "Predict", "GRPC", "OK")),
+        (predict_request(inputs={}), ("m", "1", "serving_default", "Predict", "GRPC", "INVALID_ARGUMENT")),
+        (predict_request(spec("nope")), ("nope", "", "", "Predict", "GRPC", "NOT_FOUND")),
+        (predict_request(None), ("", "", "", "Predict", "GRPC", "INVALID_ARGUMENT")),
+        (predict_request(spec("crashes")), ("crashes", "1", "serving_default", "Predict", "GRPC", "INTERNAL")),
     ],
 )
-def test_every_predict_call_is_counted_once(request_: Any, cell: tuple[str, str, str, str, str]) -> None:
+def test_every_predict_call_is_counted_once(request_: Any, cell: tuple[str, str, str, str, str, str]) -> None:
     with InProcess({"m": {1: adder(1)}, "crashes": {1: failing(KeyError("oops"))}}) as apis:
         apis.call(PREDICT, request_)
         assert list(apis.metrics.requests.cells()) == [(cell, 1)]
-        assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[4]), 1)]
+        assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[5]), 1)]
         latencies = list(apis.metrics.request_latency.cells())
-    assert [labels for labels, _ in latencies] == ([("m", "Predict", "GRPC")] if cell[4] == "OK" else [])
+    assert [labels for labels, _ in latencies] == ([("m", "Predict", "GRPC")] if cell[5] == "OK" else [])
 
 
 @pytest.mark.parametrize(("timeout_seconds", "status"), [(None, "CANCELLED"), (0.0, "DEADLINE_EXCEEDED")])
@@ -592,7 +592,8 @@ def test_a_call_that_is_given_up_is_not_counted_as_a_success(timeout_seconds: fl
 
 
 @pytest.mark.parametrize("path", [METADATA, STATUS, CHECK])
-def test_other_calls_are_not_counted(path: str) -> None:
+def test_other_calls_are_not_counted_where_the_original_counts_none(path: str) -> None:
     with InProcess({"m": {1: adder(1)}}) as apis:
         apis.call(path, b"")
-        assert list(apis.metrics.requests.cells()) == []
+        assert apis.metrics.request_count.cells() == []
+        assert apis.metrics.request_latency.cells() == []

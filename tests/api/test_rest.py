@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hotserve.api.exchange import RestRequest
 from hotserve.errors import ServingError
 from hotserve.observability.prometheus import DEFAULT_PATH
 from hotserve.tensors import DEFAULT_SIGNATURE, REGRESS_METHOD, Array, DType, Signature, TensorSpec
@@ -713,38 +715,104 @@ def test_the_metrics_page_takes_no_query(apis: InProcess) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "cell"),
     [
-        ("POST", "/v1/models/m:predict", ROW, ("m", "1", "predict", "REST", "OK")),
-        ("POST", "/v1/models/m/versions/1:predict", b"", ("m", "", "predict", "REST", "INVALID_ARGUMENT")),
-        ("POST", "/v1/models/m:predict", {"instances": ["x"]}, ("m", "1", "predict", "REST", "INVALID_ARGUMENT")),
-        ("POST", "/v1/models/nope:predict", ROW, ("nope", "", "predict", "REST", "NOT_FOUND")),
-        ("POST", "/v1/models/m:PREDICT", ROW, ("m", "", "", "REST", "INVALID_ARGUMENT")),
-        ("POST", "/v1/models/m:regress", ROW, ("m", "", "regress", "REST", "INVALID_ARGUMENT")),
-        ("POST", "/v1/models/m:classify", EXAMPLES, ("m", "1", "classify", "REST", "INVALID_ARGUMENT")),
-        ("POST", "/v1/models/likes:classify", EXAMPLES, ("likes", "1", "classify", "REST", "OK")),
+        ("POST", "/v1/models/m:predict", ROW, ("m", "1", DEFAULT_SIGNATURE, "predict", "REST", "OK")),
+        ("POST", "/v1/models/m/versions/1:predict", b"", ("m", "", "", "predict", "REST", "INVALID_ARGUMENT")),
+        (
+            "POST",
+            "/v1/models/m:predict",
+            {"instances": ["x"]},
+            ("m", "1", DEFAULT_SIGNATURE, "predict", "REST", "INVALID_ARGUMENT"),
+        ),
+        ("POST", "/v1/models/nope:predict", ROW, ("nope", "", "", "predict", "REST", "NOT_FOUND")),
+        ("POST", "/v1/models/m:PREDICT", ROW, ("m", "", "", "", "REST", "INVALID_ARGUMENT")),
+        ("POST", "/v1/models/m:regress", ROW, ("m", "", "", "regress", "REST", "INVALID_ARGUMENT")),
+        (
+            "POST",
+            "/v1/models/m:classify",
+            EXAMPLES,
+            ("m", "1", DEFAULT_SIGNATURE, "classify", "REST", "INVALID_ARGUMENT"),
+        ),
+        ("POST", "/v1/models/likes:classify", EXAMPLES, ("likes", "1", DEFAULT_SIGNATURE, "classify", "REST", "OK")),
         (
             "POST",
             "/v1/models/likes:regress",
             {"signature_name": "half", **EXAMPLES},
-            ("likes", "1", "regress", "REST", "OK"),
+            ("likes", "1", "half", "regress", "REST", "OK"),
         ),
-        ("POST", "/v1/models/likes:classify", {"examples": []}, ("likes", "", "classify", "REST", "INVALID_ARGUMENT")),
-        ("GET", "/v1/models/m", b"", ("m", "", "", "REST", "OK")),
-        ("GET", "/v1/models/m/metadata", b"", ("m", "1", "", "REST", "OK")),
-        ("GET", "/v1/foo", b"", ("", "", "", "REST", "INVALID_ARGUMENT")),
-        ("OPTIONS", "/v1/models/m", b"", ("", "", "", "REST", "INVALID_ARGUMENT")),
-        ("POST", "/v1/models/crashes:predict", ROW, ("crashes", "1", "predict", "REST", "INTERNAL")),
+        (
+            "POST",
+            "/v1/models/likes:classify",
+            {"examples": []},
+            ("likes", "", "", "classify", "REST", "INVALID_ARGUMENT"),
+        ),
+        ("GET", "/v1/models/m", b"", ("m", "", "", "", "REST", "OK")),
+        ("GET", "/v1/models/m/metadata", b"", ("m", "1", "", "", "REST", "OK")),
+        ("GET", "/v1/foo", b"", ("", "", "", "", "REST", "INVALID_ARGUMENT")),
+        (
+            "POST",
+            "/v1/models/likes:classify",
+            {"signature_name": "made up", **EXAMPLES},
+            ("likes", "1", "", "classify", "REST", "INVALID_ARGUMENT"),
+        ),
+        ("OPTIONS", "/v1/models/m", b"", ("", "", "", "", "REST", "INVALID_ARGUMENT")),
+        ("POST", "/v1/models/crashes:predict", ROW, ("crashes", "1", DEFAULT_SIGNATURE, "predict", "REST", "INTERNAL")),
     ],
 )
 def test_every_request_under_v1_is_counted_once(
-    method: str, path: str, body: Any, cell: tuple[str, str, str, str, str]
+    method: str, path: str, body: Any, cell: tuple[str, str, str, str, str, str]
 ) -> None:
     models = {"m": {1: adder(1)}, "likes": {1: likes()}, "crashes": {1: failing(KeyError("oops"))}}
     with InProcess(models) as apis:
         apis.rest(method, path, body)
         assert list(apis.metrics.requests.cells()) == [(cell, 1)]
-        assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[4]), 1)]
+        assert list(apis.metrics.request_count.cells()) == [((cell[0], cell[5]), 1)]
         latencies = list(apis.metrics.request_latency.cells())
-    assert [labels for labels, _ in latencies] == ([(cell[0], cell[2], "REST")] if cell[4] == "OK" else [])
+    assert [labels for labels, _ in latencies] == ([(cell[0], cell[3], "REST")] if cell[5] == "OK" else [])
+
+
+def test_a_body_that_was_cut_off_is_counted_where_it_would_have_been() -> None:
+    with InProcess({"m": {1: adder(1)}}) as apis:
+        for path in ("/v1/models/m:predict", "/v1/models/m", "/v2/models/m/infer"):
+            assert apis.rest_api.refuse_body(RestRequest("POST", path, {})).status == 413
+        assert apis.metrics.request_count.cells() == [
+            (("", "RESOURCE_EXHAUSTED"), 1),
+            (("m", "RESOURCE_EXHAUSTED"), 1),
+        ]
+        assert apis.metrics.request_latency.cells() == []
+        assert dict(apis.metrics.requests_in_flight.cells())[("REST",)] == 0
+
+
+def test_a_request_whose_client_leaves_is_counted_as_cancelled_and_is_no_longer_in_flight() -> None:
+    gate = Gate()
+    with InProcess({"m": {1: gate.servable}}) as apis:
+        in_flight = []
+
+        async def leave() -> None:
+            body = json.dumps(ROW).encode()
+            call = asyncio.ensure_future(apis.rest_api.handle(RestRequest("POST", "/v1/models/m:predict", {}, body)))
+            await asyncio.to_thread(gate.wait_entered)
+            in_flight.append(dict(apis.metrics.requests_in_flight.cells())[("REST",)])
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+        asyncio.run(leave())
+        in_flight.append(dict(apis.metrics.requests_in_flight.cells())[("REST",)])
+        assert in_flight == [1, 0]
+        assert apis.metrics.request_count.cells() == [(("m", "CANCELLED"), 1)]
+        gate.open()
+
+
+def test_what_a_request_took_is_split_and_its_bytes_are_counted() -> None:
+    with InProcess({"m": {1: adder(1)}}) as apis:
+        body = json.dumps(ROW).encode()
+        answer = apis.rest("POST", "/v1/models/m:predict", ROW)
+        stages = {labels[-1]: cell for labels, cell in apis.metrics.codec_duration.cells()}
+        ((_, whole),) = apis.metrics.request_duration.cells()
+        assert apis.metrics.received_bytes.cells() == [(("m", "REST"), len(body))]
+        assert apis.metrics.sent_bytes.cells() == [(("m", "REST"), len(answer.body))]
+    assert {stage: sum(cell.counts) for stage, cell in stages.items()} == {"decode": 1, "encode": 1}
+    assert 0 < stages["decode"].total + stages["encode"].total < whole.total
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", DEFAULT_PATH, "/favicon.ico"])

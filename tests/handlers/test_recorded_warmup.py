@@ -71,7 +71,7 @@ class Bench:
         def otherwise(servable: Servable, path: Path) -> None:
             self.made_up.append(path)
 
-        RecordedWarmUp(RecordedRequests(), self.metrics, iterations=iterations, otherwise=otherwise)(
+        RecordedWarmUp(RecordedRequests(self.metrics), self.metrics, iterations=iterations, otherwise=otherwise)(
             self.servable, self.path
         )
 

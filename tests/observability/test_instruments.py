@@ -44,9 +44,8 @@ def test_a_gauge_is_what_it_was_set_to_last() -> None:
     gauge = Gauge("g", ("a",))
     gauge.set(3, "x")
     gauge.set(0.5, "x")
-    gauge.add(2, "w")
-    gauge.add(-1, "w")
-    assert list(gauge.cells()) == [(("w",), 1), (("x",), 0.5)]
+    gauge.set(-2, "w")
+    assert gauge.cells() == [(("w",), -2), (("x",), 0.5)]
 
 
 def test_a_kept_cell_is_the_one_that_is_read() -> None:
@@ -60,12 +59,21 @@ def test_a_kept_cell_is_the_one_that_is_read() -> None:
     assert (cell.counts, cell.total) == ([2, 0], 2.5)
 
 
-@pytest.mark.parametrize("instrument", [Counter("c", ("a",)), Gauge("g", ("a",)), Histogram("h", ("a",), (2,))])
-def test_cells_can_be_dropped(instrument: Counter | Gauge | Histogram) -> None:
-    for value in ("x", "y"):
-        if isinstance(instrument, Histogram):
-            instrument.observe(1, value)
-        else:
-            instrument.add(1, value) if isinstance(instrument, Gauge) else instrument.add(value)
-    instrument.drop(lambda values: values == ("x",))
-    assert [values for values, _ in instrument.cells()] == [("y",)]
+def test_the_cells_of_some_label_values_can_be_dropped() -> None:
+    counter = Counter("c", ("model", "version", "status"))
+    for values in (("m", "1", "OK"), ("m", "1", "INTERNAL"), ("m", "2", "OK"), ("n", "1", "OK")):
+        counter.add(*values)
+    counter.drop({"model": "m", "version": "1"})
+    assert [values for values, _ in counter.cells()] == [("m", "2", "OK"), ("n", "1", "OK")]
+    counter.drop({"model": "m", "no such label": "1"})
+    assert len(counter.cells()) == 2
+
+
+def test_a_dropped_cell_that_is_still_written_to_is_not_read_and_the_next_one_begins_anew() -> None:
+    counter = Counter("c", ("model",))
+    kept = counter.cell("m")
+    counter.drop({"model": "m"})
+    kept.number += 1
+    assert counter.cells() == []
+    counter.add("m")
+    assert counter.cells() == [(("m",), 1)]

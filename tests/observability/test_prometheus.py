@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hotserve.observability.instruments import Counter, Histogram
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.prometheus import exported_name, label_name, label_value, render
+from hotserve.observability.request_record import RequestRecord
 
 
 def counter(name: str = "/tensorflow/serving/x", *labels: str) -> Counter:
@@ -122,9 +123,15 @@ def parsed(page: bytes) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
 
 def test_the_page_of_a_server_is_read_by_a_prometheus_parser() -> None:
     metrics = Metrics()
-    metrics.count_request("m", "1", "predict", "REST", "OK", 100.0)
-    metrics.count_request("m", "1", "Predict", "GRPC", "OK", 50_000.0)
-    metrics.count_request('we"ird\\ \n', "", "", "REST", "NOT_FOUND", 1.0)
+    for model, version, api, entrypoint, status, seconds in (
+        ("m", "1", "predict", "REST", "OK", 100e-6),
+        ("m", "1", "Predict", "GRPC", "OK", 0.05),
+        ('we"ird\\ \n', "", "", "REST", "NOT_FOUND", 1e-6),
+    ):
+        record = RequestRecord(entrypoint, received_bytes=1, start=0.0)
+        record.model, record.version, record.api = model, version, api
+        metrics.begin_request(record)
+        metrics.count_request(record, status, end=seconds)
     samples = parsed(render(metrics.all()))
     assert samples[":tensorflow:serving:request_count_total"] == {
         (("model_name", "m"), ("status", "OK")): 2,

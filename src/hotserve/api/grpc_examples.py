@@ -12,6 +12,7 @@ from hotserve.codecs.tf_example import examples_of
 from hotserve.core.handle import Lease
 from hotserve.core.manager import Manager
 from hotserve.errors import InvalidArgument
+from hotserve.handlers.checks import known_signature
 from hotserve.handlers.classify import CLASSIFY
 from hotserve.handlers.examples import OnExamples
 from hotserve.handlers.multi_inference import InferenceTask, MultiInference
@@ -43,15 +44,19 @@ class GrpcExamples:
         message = parse(messages.ClassificationRequest, request.message)
         signature_name = message.model_spec.signature_name
         with (
-            counted(self._metrics, message.model_spec.name, "Classify", start, request.timeout_seconds) as call,
+            counted(self._metrics, message.model_spec.name, "Classify", start, request) as call,
             self._manager.lease(model_spec_of(message)) as lease,
         ):
             call.version = str(lease.id.version)
+            call.signature = known_signature(lease, signature_name)
             examples = examples_of(message.input)
+            call.mark_decoded()
             result = await self._run_classify(lease, signature_name, examples, request.timeout_seconds)
+            call.mark_ran()
             answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
             response = messages.ClassificationResponse(result=classification_result(result), model_spec=answered)
             data = response.SerializeToString()
+            call.sent_bytes = len(data)
             self._request_log.offer(
                 lease.id, GrpcCall(LogKind.CLASSIFY, answered.signature_name, request.message, data)
             )
@@ -63,15 +68,19 @@ class GrpcExamples:
         message = parse(messages.RegressionRequest, request.message)
         signature_name = message.model_spec.signature_name
         with (
-            counted(self._metrics, message.model_spec.name, "Regress", start, request.timeout_seconds) as call,
+            counted(self._metrics, message.model_spec.name, "Regress", start, request) as call,
             self._manager.lease(model_spec_of(message)) as lease,
         ):
             call.version = str(lease.id.version)
+            call.signature = known_signature(lease, signature_name)
             examples = examples_of(message.input)
+            call.mark_decoded()
             result = await self._run_regress(lease, signature_name, examples, request.timeout_seconds)
+            call.mark_ran()
             answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
             response = messages.RegressionResponse(result=regression_result(result), model_spec=answered)
             data = response.SerializeToString()
+            call.sent_bytes = len(data)
             self._request_log.offer(lease.id, GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data))
             return data
 
@@ -81,12 +90,17 @@ class GrpcExamples:
         As in the original, the first task names the version for all of them, and the call is not among the counted
         requests; its examples are counted instead.
         """
+        start = time.perf_counter()
         message = parse(messages.MultiInferenceRequest, request.message)
         if not message.tasks:
             raise InvalidArgument(
                 "ModelSpec has no name specified. Expected at least one task, and it names the model."
             )
-        with self._manager.lease(read_model_spec(message.tasks[0].model_spec)) as lease:
+        with (
+            counted(self._metrics, message.tasks[0].model_spec.name, "MultiInference", start, request) as call,
+            self._manager.lease(read_model_spec(message.tasks[0].model_spec)) as lease,
+        ):
+            call.version = str(lease.id.version)
             tasks = [
                 InferenceTask(task.model_spec.name, task.model_spec.signature_name, task.method_name)
                 for task in message.tasks
@@ -97,6 +111,7 @@ class GrpcExamples:
             data = messages.MultiInferenceResponse(
                 results=[_task_result(lease, task, result) for task, result in zip(tasks, results, strict=True)]
             ).SerializeToString()
+            call.sent_bytes = len(data)
             self._request_log.offer(lease.id, GrpcCall(LogKind.MULTI_INFERENCE, "", request.message, data))
             return data
 

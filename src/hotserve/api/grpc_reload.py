@@ -5,11 +5,12 @@ Source: ModelServiceImpl::HandleReloadConfigRequest in tensorflow_serving/model_
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.grpc_calls import parse
+from hotserve.api.grpc_calls import counted, parse
 from hotserve.config.model_config import model_configs_from_proto
 from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.handlers.reload_config import ConfigReloader, ModelOutcome, Outcome
@@ -39,7 +40,14 @@ class GrpcReload:
             FailedPrecondition: A label would move to a version that does not answer.
             ServingError: UNKNOWN; the list was applied, and new models have failed to load.
         """
+        start = time.perf_counter()
         message = parse(messages.ReloadConfigRequest, request.message)
+        with counted(self._metrics, "", "HandleReloadConfigRequest", start, request) as call:
+            data = await self._reload(message, request.timeout_seconds)
+            call.sent_bytes = len(data)
+            return data
+
+    async def _reload(self, message: messages.ReloadConfigRequest, timeout_seconds: float | None) -> bytes:
         if message.config.WhichOneof("config") != "model_config_list":
             raise InvalidArgument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
@@ -49,7 +57,7 @@ class GrpcReload:
         change = self._reloader.apply(model_configs_from_proto(message.config, Path.cwd()))
         added = {model.name for model in change.added}
         names = [*sorted(added), *(pair.new.name for pair in change.changed)]
-        outcomes = await self._reloader.outcomes(names, _wait_seconds(request.timeout_seconds))
+        outcomes = await self._reloader.outcomes(names, _wait_seconds(timeout_seconds))
         failed = [outcome for outcome in outcomes if outcome.outcome is Outcome.FAILED and outcome.name in added]
         if failed:
             raise ServingError(_failure_text(failed), Code.UNKNOWN)

@@ -110,11 +110,12 @@ class GrpcServices:
         start = time.perf_counter()
         message = parse(messages.PredictRequest, request.message)
         with (
-            counted(self._metrics, message.model_spec.name, "Predict", start, request.timeout_seconds) as call,
+            counted(self._metrics, message.model_spec.name, "Predict", start, request) as call,
             self._manager.lease(model_spec_of(message)) as lease,
         ):
             call.version = str(lease.id.version)
             name, signature = find_signature(lease, message.model_spec.signature_name)
+            call.signature = name
             inputs: dict[str, Array] = {}
             try:
                 check_input_names(signature, message.inputs)
@@ -123,32 +124,44 @@ class GrpcServices:
                 outputs = select_outputs(signature, message.output_filter)
             except InvalidArgument as error:
                 raise explain(error, name, signature, inputs) from error
+            call.mark_decoded()
             answer = await self._run_predict(lease, name, signature, inputs, outputs, request.timeout_seconds)
+            call.mark_ran()
             response = messages.PredictResponse(model_spec=answering_spec(lease, name))
             for alias in outputs:
                 serialized = serialize_tensor(answer[alias], signature.outputs[alias].dtype, self._as_content)
                 response.outputs[alias].MergeFromString(serialized)
             data = response.SerializeToString()
+            call.sent_bytes = len(data)
             self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data))
             return data
 
     async def _get_model_metadata(self, request: GrpcRequest) -> bytes:
+        start = time.perf_counter()
         message = parse(messages.GetModelMetadataRequest, request.message)
-        if not message.HasField("model_spec"):
-            raise InvalidArgument("Missing ModelSpec")
-        check_metadata_fields(message.metadata_field)
-        with self._manager.lease(model_spec_of(message)) as lease:
-            response = messages.GetModelMetadataResponse(model_spec=answering_spec(lease, signature_name=""))
-            response.metadata[SIGNATURE_DEF_FIELD].Pack(signature_def_map(lease))
-            return response.SerializeToString()
+        with counted(self._metrics, message.model_spec.name, "GetModelMetadata", start, request) as call:
+            if not message.HasField("model_spec"):
+                raise InvalidArgument("Missing ModelSpec")
+            check_metadata_fields(message.metadata_field)
+            with self._manager.lease(model_spec_of(message)) as lease:
+                call.version = str(lease.id.version)
+                response = messages.GetModelMetadataResponse(model_spec=answering_spec(lease, signature_name=""))
+                response.metadata[SIGNATURE_DEF_FIELD].Pack(signature_def_map(lease))
+                data = response.SerializeToString()
+                call.sent_bytes = len(data)
+                return data
 
     async def _get_model_status(self, request: GrpcRequest) -> bytes:
+        start = time.perf_counter()
         message = parse(messages.GetModelStatusRequest, request.message)
-        if not message.HasField("model_spec"):
-            raise InvalidArgument("Missing ModelSpec")
-        spec = message.model_spec
-        version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
-        return bytes(model_status(self._manager, spec.name, version).SerializeToString())
+        with counted(self._metrics, message.model_spec.name, "GetModelStatus", start, request) as call:
+            if not message.HasField("model_spec"):
+                raise InvalidArgument("Missing ModelSpec")
+            spec = message.model_spec
+            version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+            data = bytes(model_status(self._manager, spec.name, version).SerializeToString())
+            call.sent_bytes = len(data)
+            return data
 
 
 def _decode(alias: str, proto: Any) -> Array:

@@ -5,11 +5,12 @@ Source of the routes: tensorflow_serving/model_servers/http_rest_api_util.cc and
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import unquote
 
@@ -28,7 +29,7 @@ from hotserve.codecs.status_json import encode_metadata, encode_status
 from hotserve.core.handle import Lease
 from hotserve.core.manager import Manager, ModelSpec
 from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
-from hotserve.handlers.checks import explain, other_signatures, select_outputs
+from hotserve.handlers.checks import explain, known_signature, other_signatures, select_outputs
 from hotserve.handlers.classify import CLASSIFY
 from hotserve.handlers.examples import ExamplesRefused, OnExamples
 from hotserve.handlers.health import Health
@@ -40,6 +41,7 @@ from hotserve.observability import prometheus
 from hotserve.observability.logged_call import RestOnExamples, RestPredict
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
+from hotserve.observability.request_record import RequestRecord
 from hotserve.tensors import DEFAULT_SIGNATURE, Signature
 
 logger = logging.getLogger(__name__)
@@ -54,14 +56,8 @@ _GET_ROUTE = re.compile(
 )
 _MAX_VERSION = 2**63 - 1
 
-
-@dataclass(slots=True)
-class _Call:
-    """What is known of a request so far, for the metrics."""
-
-    model: str = ""
-    version: str = ""
-    api: str = ""
+_PAGE_SLICE_SECONDS = 0.001
+"""How long the page with the metrics is written at a stretch: with a thousand models it takes a tenth of a second."""
 
 
 class RestApi:
@@ -116,7 +112,7 @@ class RestApi:
         """Answers one request; never raises anything but cancellation."""
         page = self._pages.get(request.path.partition("?")[0])
         if page is not None:
-            return page(request)
+            return await page(request)
         if request.path[:4].lower() != "/v1/":
             *others, last = self._pages
             return _error(
@@ -125,8 +121,8 @@ class RestApi:
                     f" {', '.join(others)} and {last}."
                 )
             )
-        start = time.perf_counter()
-        call = _Call()
+        call = RequestRecord("REST", len(request.body))
+        self._metrics.begin_request(call)
         code = Code.OK
         try:
             response = await self._route(request, call)
@@ -139,17 +135,26 @@ class RestApi:
             logger.exception("%s %s failed", request.method, request.path)
             code = Code.INTERNAL
             response = _error(Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log."))
-        self._metrics.count_request(
-            call.model, call.version, call.api, "REST", code.name, 1e6 * (time.perf_counter() - start)
-        )
+        except BaseException:
+            self._metrics.count_request(call, Code.CANCELLED.name)
+            raise
+        call.sent_bytes = len(response.body)
+        self._metrics.count_request(call, code.name)
         return replace(response, headers=self._cors(request.headers))
 
     def refuse_body(self, request: RestRequest) -> RestResponse:
         """Answers a request whose body has been cut off, because it is over the limit."""
+        if request.path[:4].lower() == "/v1/":
+            call = RequestRecord("REST", 0)
+            match_ = _POST_ROUTE.fullmatch(request.path)
+            if match_ is not None and match_[4].islower():
+                call.model, call.api = unquote(match_[1]), match_[4]
+            self._metrics.begin_request(call)
+            self._metrics.count_request(call, Code.RESOURCE_EXHAUSTED.name)
         text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
         return RestResponse(CONTENT_TOO_LARGE, encode_error(text), headers=self._cors(request.headers))
 
-    async def _route(self, request: RestRequest, call: _Call) -> RestResponse:
+    async def _route(self, request: RestRequest, call: RequestRecord) -> RestResponse:
         match request.method:
             case "POST":
                 return await self._post(request, call)
@@ -163,7 +168,7 @@ class RestApi:
             case _:
                 raise _malformed(request)
 
-    async def _post(self, request: RestRequest, call: _Call) -> RestResponse:
+    async def _post(self, request: RestRequest, call: RequestRecord) -> RestResponse:
         match_ = _POST_ROUTE.fullmatch(request.path)
         if match_ is None:
             raise _malformed(request)
@@ -178,7 +183,7 @@ class RestApi:
             return await self._predict_answer(request, spec, call)
         return await self._examples_answer(request, spec, call)
 
-    def _get(self, request: RestRequest, call: _Call) -> RestResponse:
+    def _get(self, request: RestRequest, call: RequestRecord) -> RestResponse:
         match_ = _GET_ROUTE.fullmatch(request.path)
         if match_ is None:
             raise _malformed(request)
@@ -194,34 +199,41 @@ class RestApi:
         # As in the original, a label is not looked at: the status shows all versions.
         return RestResponse(200, encode_status(model_status(self._manager, spec.name, spec.version)))
 
-    async def _predict_answer(self, request: RestRequest, spec: ModelSpec, call: _Call) -> RestResponse:
+    async def _predict_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
         asked = read_predict_body(self._plain_body(request))
         with self._lease(spec, call) as lease:
             name, signature = _find_signature(lease, asked.signature_name)
+            call.signature = name
             try:
                 decoded = asked.decode(signature, name)
             except ServingError as error:
                 raise explain(error, name, signature, {}) from error
             outputs = select_outputs(signature, ())
+            call.mark_decoded()
             answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
+            call.mark_ran()
             body = encode_predictions(answer, decoded.row_format)
             size = len(request.body) + len(body)
             self._request_log.offer(lease.id, RestPredict(name, signature, decoded.inputs, answer, size))
             return RestResponse(200, body)
 
-    async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: _Call) -> RestResponse:
+    async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
         document = parse_document(self._plain_body(request))
         wanted = signature_name(document)
         # Unlike the tensors of a predict request, examples are read before the model is looked up.
         examples = decode_examples(document)
         result: Classified | Regressed
         with self._lease(spec, call) as lease:
+            call.signature = known_signature(lease, wanted)
+            call.mark_decoded()
             try:
                 if call.api == "classify":
                     classified = await self._classify(lease, wanted, examples, self._timeout_seconds)
+                    call.mark_ran()
                     result, body = classified, encode_classifications(classified)
                 else:
                     regressed = await self._regress(lease, wanted, examples, self._timeout_seconds)
+                    call.mark_ran()
                     result, body = regressed, encode_regressions(regressed)
             except ExamplesRefused as error:
                 raise ExamplesRefused(f"{error.message} {KINDS_IN_JSON}", error.code) from error
@@ -240,25 +252,33 @@ class RestApi:
                 f"JSON Parse error: The document is empty. The body has the content encoding gzip. {error.message}"
             ) from error
 
-    def _lease(self, spec: ModelSpec, call: _Call) -> Lease:
+    def _lease(self, spec: ModelSpec, call: RequestRecord) -> Lease:
         lease = self._manager.lease(spec)
         call.version = str(lease.id.version)
         return lease
 
-    def _healthz(self, request: RestRequest) -> RestResponse:
+    async def _healthz(self, request: RestRequest) -> RestResponse:
         return RestResponse(200, b'{"status": "alive"}\n')
 
-    def _readyz(self, request: RestRequest) -> RestResponse:
+    async def _readyz(self, request: RestRequest) -> RestResponse:
         readiness = self._health.readiness()
         status = "ready" if readiness.ready else "stopping" if readiness.stopping else "not ready"
         body = json.dumps({"status": status, "models": dict(readiness.models)}, indent=1) + "\n"
         return RestResponse(200 if readiness.ready else 503, body.encode())
 
-    def _metrics_page(self, request: RestRequest) -> RestResponse:
+    async def _metrics_page(self, request: RestRequest) -> RestResponse:
         if request.path != self._metrics_path:
             text = f"Unexpected path: {request.path}. Should be {self._metrics_path}"
             return RestResponse(HTTP_STATUS[Code.INVALID_ARGUMENT], text.encode(), prometheus.CONTENT_TYPE)
-        return RestResponse(200, prometheus.render(self._metrics.all()), prometheus.CONTENT_TYPE)
+        self._metrics.refresh()
+        parts: list[str] = []
+        started = time.perf_counter()
+        for part in prometheus.parts(self._metrics.all()):
+            parts.append(part)
+            if time.perf_counter() - started > _PAGE_SLICE_SECONDS:
+                await asyncio.sleep(0)  # requests have their turn
+                started = time.perf_counter()
+        return RestResponse(200, prometheus.page(parts), prometheus.CONTENT_TYPE)
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> ModelSpec:

@@ -33,6 +33,12 @@ def find_signature(lease: Lease, name: str) -> tuple[str, Signature]:
     return name, signature
 
 
+def known_signature(lease: Lease, name: str) -> str:
+    """The name of the signature that a request names, for metrics; empty if the version has none of that name."""
+    name = name or DEFAULT_SIGNATURE
+    return name if name in lease.servable.signatures else ""
+
+
 def other_signatures(lease: Lease) -> str:
     """What to name instead, for a user who has named a signature that is not there."""
     names = ", ".join(callable_signatures(lease.servable.signatures)) or "none"

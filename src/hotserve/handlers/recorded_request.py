@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor
 from hotserve.codecs.tf_example import examples_of
 from hotserve.core.handle import Lease
+from hotserve.core.servable import runtime_of
 from hotserve.errors import InvalidArgument, Unimplemented
 from hotserve.handlers.checks import check_input_names, explain, find_signature, select_outputs
 from hotserve.handlers.classify import CLASSIFY
-from hotserve.handlers.examples import OnExamples
+from hotserve.handlers.examples import ExampleMethod, OnExamples
 from hotserve.handlers.multi_inference import InferenceTask, MultiInference
 from hotserve.handlers.predict import Predict
 from hotserve.handlers.regress import REGRESS
-from hotserve.protos.messages import MultiInferenceRequest, PredictionLog, PredictRequest
+from hotserve.observability.metrics import Metrics
+from hotserve.protos.messages import (
+    ClassificationRequest,
+    ModelSpec,
+    MultiInferenceRequest,
+    PredictionLog,
+    PredictRequest,
+    RegressionRequest,
+)
 from hotserve.tensors import Array
 
 
 class RecordedRequests:
     """Runs recorded requests in the calling thread."""
 
-    def __init__(self, *, check_method_name: bool = False) -> None:
+    def __init__(self, metrics: Metrics, *, check_method_name: bool = False) -> None:
         """Makes a runner.
 
         Args:
+            metrics: Where the runs are counted, under the names of the models that the records name.
             check_method_name: Whether a signature must have the method's name, for classify and regress; see
                 `OnExamples`.
         """
-        self._predict = Predict(_CallingThread())
-        self._classify = OnExamples(CLASSIFY, self._predict, check_method_name=check_method_name)
-        self._regress = OnExamples(REGRESS, self._predict, check_method_name=check_method_name)
-        self._multi_inference = MultiInference(self._predict, check_method_name=check_method_name)
+        self._metrics = metrics
+        self._check_method_name = check_method_name
 
     async def run(self, lease: Lease, record: PredictionLog) -> None:
         """Runs the request of a record, and blocks meanwhile. A record without one is passed over.
@@ -55,11 +64,9 @@ class RecordedRequests:
             case "predict_log":
                 await self._run_predict(lease, record.predict_log.request)
             case "classify_log":
-                classify = record.classify_log.request
-                await self._classify(lease, classify.model_spec.signature_name, examples_of(classify.input), None)
+                await self._run_on_examples(CLASSIFY, lease, record.classify_log.request)
             case "regress_log":
-                regress = record.regress_log.request
-                await self._regress(lease, regress.model_spec.signature_name, examples_of(regress.input), None)
+                await self._run_on_examples(REGRESS, lease, record.regress_log.request)
             case "multi_inference_log":
                 await self._run_multi_inference(lease, record.multi_inference_log.request)
             case _:
@@ -82,18 +89,35 @@ class RecordedRequests:
             outputs = select_outputs(signature, request.output_filter)
         except InvalidArgument as error:
             raise explain(error, name, signature, inputs) from error
-        await self._predict(lease, name, signature, inputs, outputs, None)
+        await self._counted(request.model_spec, "Predict")(lease, name, signature, inputs, outputs, None)
+
+    async def _run_on_examples(
+        self, method: ExampleMethod[object], lease: Lease, request: ClassificationRequest | RegressionRequest
+    ) -> None:
+        predict = self._counted(request.model_spec, method.verb)
+        on_examples = OnExamples(method, predict, check_method_name=self._check_method_name)
+        await on_examples(lease, request.model_spec.signature_name, examples_of(request.input), None)
 
     async def _run_multi_inference(self, lease: Lease, request: MultiInferenceRequest) -> None:
         tasks = [
             InferenceTask(task.model_spec.name, task.model_spec.signature_name, task.method_name)
             for task in request.tasks
         ]
-        await self._multi_inference(lease, tasks, examples_of(request.input), None)
+        predict = self._counted(request.tasks[0].model_spec if request.tasks else ModelSpec(), "MultiInference")
+        multi_inference = MultiInference(predict, check_method_name=self._check_method_name)
+        await multi_inference(lease, tasks, examples_of(request.input), None)
+
+    def _counted(self, spec: ModelSpec, api: str) -> Predict:
+        return Predict(_CallingThread(self._metrics, spec.name, api))
 
 
 class _CallingThread:
-    """An engine without threads: there is nobody to keep waiting."""
+    """An engine without threads: there is nobody to keep waiting. It runs the requests of one record."""
+
+    def __init__(self, metrics: Metrics, model: str, api: str) -> None:
+        self._metrics = metrics
+        self._model = model
+        self._api = api
 
     async def run(
         self,
@@ -103,4 +127,11 @@ class _CallingThread:
         outputs: Sequence[str],
         timeout_seconds: float | None = None,
     ) -> dict[str, Array]:
-        return lease.servable.run(signature_name, inputs, outputs)
+        start = time.perf_counter()
+        answer = lease.servable.run(signature_name, inputs, outputs)
+        microseconds = 1e6 * (time.perf_counter() - start)
+        model = self._metrics.bounded_name(self._model or lease.id.name)
+        runtime = runtime_of(lease.servable)
+        self._metrics.count_run(model, str(lease.id.version), signature_name, self._api, runtime, microseconds)
+        self._metrics.count_graph_run(microseconds)
+        return answer

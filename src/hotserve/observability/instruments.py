@@ -1,81 +1,30 @@
 """What metrics are made of: counters, gauges and histograms, each with a cell for every set of label values.
 
-Every write takes the instrument's lock, so that any thread may count. Whoever counts on a request's path takes a cell
-with `cell` once, keeps it, and writes to it under a lock of his own.
+Any thread may count. Adding to a cell takes no lock, which would cost more than all the rest: in `x.number += n` there
+is no call and no loop, and only there does CPython let another thread go on. Cells are made and dropped under a lock.
+Whoever counts on a request's path asks for a cell once and keeps it.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 Labels = tuple[str, ...]
 """The values of an instrument's labels, in the order of their names."""
 
-
-class Counter:
-    """A number that only grows, per set of label values."""
-
-    kind = "counter"
-
-    def __init__(self, name: str, labels: Sequence[str]) -> None:
-        """Declares a counter.
-
-        Args:
-            name: The internal name; see `prometheus.render` for how it is exported.
-            labels: The names of its labels.
-        """
-        self.name = name
-        self.labels = tuple(labels)
-        self._cells: dict[Labels, int] = {}
-        self._lock = threading.Lock()
-
-    def add(self, *values: str, amount: int = 1) -> None:
-        """Adds to the cell of these label values."""
-        with self._lock:
-            self._cells[values] = self._cells.get(values, 0) + amount
-
-    def cells(self) -> Iterable[tuple[Labels, int]]:
-        """Label values -> number, as of now."""
-        return sorted(self._cells.copy().items())
-
-    def drop(self, is_over: Callable[[Labels], bool]) -> None:
-        """Removes the cells whose label values `is_over` is true of."""
-        with self._lock:
-            self._cells = {values: number for values, number in self._cells.items() if not is_over(values)}
+Cell = TypeVar("Cell")
 
 
-class Gauge:
-    """A number that is what it is just now, per set of label values."""
+class NumberCell:
+    """The number of one set of label values."""
 
-    kind = "gauge"
+    __slots__ = ("number",)
 
-    def __init__(self, name: str, labels: Sequence[str]) -> None:
-        """Declares a gauge; for the arguments see `Counter`."""
-        self.name = name
-        self.labels = tuple(labels)
-        self._cells: dict[Labels, float] = {}
-        self._lock = threading.Lock()
-
-    def set(self, number: float, *values: str) -> None:
-        """Sets the cell of these label values."""
-        with self._lock:
-            self._cells[values] = number
-
-    def add(self, number: float, *values: str) -> None:
-        """Adds to the cell of these label values; `number` may be negative."""
-        with self._lock:
-            self._cells[values] = self._cells.get(values, 0) + number
-
-    def cells(self) -> Iterable[tuple[Labels, float]]:
-        """Label values -> number, as of now."""
-        return sorted(self._cells.copy().items())
-
-    def drop(self, is_over: Callable[[Labels], bool]) -> None:
-        """Removes the cells whose label values `is_over` is true of."""
-        with self._lock:
-            self._cells = {values: number for values, number in self._cells.items() if not is_over(values)}
+    def __init__(self) -> None:
+        self.number: float = 0
 
 
 class HistogramCell:
@@ -93,7 +42,95 @@ class HistogramCell:
         self.total = 0.0
 
 
-class Histogram:
+class _Cells(Generic[Cell]):
+    """Label values -> cell."""
+
+    def __init__(self, name: str, labels: Sequence[str], new_cell: Callable[[], Cell]) -> None:
+        self.name = name
+        self.labels = tuple(labels)
+        self._new_cell = new_cell
+        self._cells: dict[Labels, Cell] = {}
+        self._lock = threading.Lock()
+
+    def cell(self, *values: str) -> Cell:
+        """The cell of these label values, made where there is none.
+
+        A cell that has been dropped may still be written to; nobody reads it any more.
+        """
+        cell = self._cells.get(values)
+        if cell is None:
+            with self._lock:
+                cell = self._cells.setdefault(values, self._new_cell())
+        return cell
+
+    def drop(self, values_of: Mapping[str, str]) -> None:
+        """Removes the cells that have these values; none where the instrument lacks one of the labels.
+
+        Args:
+            values_of: Label -> value.
+        """
+        if not all(label in self.labels for label in values_of):
+            return
+        wanted = [(self.labels.index(label), value) for label, value in values_of.items()]
+        with self._lock:
+            self._cells = {
+                values: cell
+                for values, cell in self._cells.items()
+                if any(values[place] != value for place, value in wanted)
+            }
+
+    def _sorted(self) -> list[tuple[Labels, Cell]]:
+        return sorted(self._cells.copy().items(), key=lambda item: item[0])
+
+
+class Counter(_Cells[NumberCell]):
+    """A number that only grows, per set of label values."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, labels: Sequence[str]) -> None:
+        """Declares a counter.
+
+        Args:
+            name: The internal name; see `prometheus.render` for how it is exported.
+            labels: The names of its labels.
+        """
+        super().__init__(name, labels, NumberCell)
+
+    def add(self, *values: str, amount: int = 1) -> None:
+        """Adds to the cell of these label values."""
+        self.cell(*values).number += amount
+
+    def cells(self) -> list[tuple[Labels, int]]:
+        """Label values -> number, as of now."""
+        return [(values, int(cell.number)) for values, cell in self._sorted()]
+
+
+class Gauge(_Cells[NumberCell]):
+    """A number that is what it is just now, per set of label values."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, labels: Sequence[str]) -> None:
+        """Declares a gauge; for the arguments see `Counter`."""
+        super().__init__(name, labels, NumberCell)
+
+    def set(self, number: float, *values: str) -> None:
+        """Sets the cell of these label values."""
+        self.cell(*values).number = number
+
+    def cells(self) -> list[tuple[Labels, float]]:
+        """Label values -> number, as of now."""
+        return [(values, cell.number) for values, cell in self._sorted()]
+
+
+class ReadCounter(Gauge):
+    """A number that only grows and is kept by somebody else, such as processor time: it is set to what they say."""
+
+    kind = "counter"
+
+
+class Histogram(_Cells[HistogramCell]):
     """How values are distributed, per set of label values. Limits are exclusive, as in TensorFlow's monitoring."""
 
     kind = "histogram"
@@ -106,39 +143,19 @@ class Histogram:
             labels: The names of its labels.
             limits: The upper limits of the buckets, ascending; a value equal to a limit counts in the next one.
         """
-        self.name = name
-        self.labels = tuple(labels)
+        super().__init__(name, labels, lambda: HistogramCell(len(self.limits) + 1))
         self.limits = tuple(limits)
-        self._cells: dict[Labels, HistogramCell] = {}
-        self._lock = threading.Lock()
 
     def observe(self, value: float, *values: str) -> None:
         """Counts a value in the cell of these label values."""
         cell = self.cell(*values)
         bucket = bisect_right(self.limits, value)
-        with self._lock:
-            cell.counts[bucket] += 1
-            cell.total += value
+        cell.counts[bucket] += 1
+        cell.total += value
 
-    def cell(self, *values: str) -> HistogramCell:
-        """The cell of these label values, made where there is none; to keep, and to write to under the writer's lock.
-
-        A cell that `drop` has removed may still be written to; nobody reads it any more.
-        """
-        cell = self._cells.get(values)
-        if cell is None:
-            with self._lock:
-                cell = self._cells.setdefault(values, HistogramCell(len(self.limits) + 1))
-        return cell
-
-    def cells(self) -> Iterable[tuple[Labels, HistogramCell]]:
+    def cells(self) -> list[tuple[Labels, HistogramCell]]:
         """Label values -> counts, as of now."""
-        return sorted(self._cells.copy().items(), key=lambda item: item[0])
-
-    def drop(self, is_over: Callable[[Labels], bool]) -> None:
-        """Removes the cells whose label values `is_over` is true of."""
-        with self._lock:
-            self._cells = {values: cell for values, cell in self._cells.items() if not is_over(values)}
+        return self._sorted()
 
 
 Instrument = Counter | Gauge | Histogram

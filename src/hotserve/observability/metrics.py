@@ -2,14 +2,19 @@
 
 The names, labels and buckets under `/tensorflow/serving/` are TensorFlow Serving's, so that dashboards keep working;
 those under `hotserve_` tell what the originals do not. Any thread may count; whoever scrapes reads without a lock.
+
+Labels are looked up once: what happens on a request's path is counted in cells that are kept, by one look-up of one
+key. `forget_version` and `forget_model` drop them again, so that versions and models may come and go for years.
 """
 
 from __future__ import annotations
 
-import threading
+import time
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
-from hotserve.observability.instruments import Counter, Histogram, HistogramCell, Instrument
+from hotserve.observability.instruments import Counter, Gauge, Histogram, HistogramCell, Instrument, NumberCell
+from hotserve.observability.request_record import RequestRecord
 
 # 10 * 1.8^i microseconds, as the *_latency metrics of tensorflow_serving/servables/tensorflow/util.cc.
 LATENCY_LIMITS_US = tuple(10 * 1.8**i for i in range(33))
@@ -17,8 +22,11 @@ LATENCY_LIMITS_US = tuple(10 * 1.8**i for i in range(33))
 # 2^i, as request_example_counts in the same file.
 EXAMPLE_COUNT_LIMITS = tuple(float(2**i) for i in range(15))
 
-_RUNTIME_APIS = frozenset({"Predict", "Classify", "Regress"})
-"""The calls whose runs the original counts; MultiInference is not among them."""
+# 1000 * 2^i, as graph_run_time_usecs_histogram in tensorflow/core/framework/metrics.cc.
+GRAPH_RUN_LIMITS_US = tuple(float(1000 * 2**i) for i in range(20))
+
+_COUNTED_CALLS = frozenset({"Predict", "Classify", "Regress"})
+"""The gRPC calls that the original counts, as requests and as runs; MultiInference is not among them."""
 
 MAX_UNKNOWN_MODELS = 1000
 """How many names of models that do not exist get cells of their own."""
@@ -28,6 +36,34 @@ MAX_NAME_CHARACTERS = 256
 
 OTHER_MODELS = "(other)"
 """The name under which all further ones are counted: a client cannot fill the memory with made-up names."""
+
+
+class _RequestCells:
+    """The cells of the requests to one signature that ended in one way; None where there is none to count in."""
+
+    __slots__ = ("decode", "duration", "encode", "in_flight", "in_original", "latency", "received", "requests", "sent")
+
+    def __init__(
+        self,
+        in_flight: NumberCell,
+        requests: NumberCell,
+        received: NumberCell,
+        sent: NumberCell,
+        in_original: NumberCell | None,
+        latency: HistogramCell | None,
+        duration: HistogramCell | None,
+        decode: HistogramCell | None,
+        encode: HistogramCell | None,
+    ) -> None:
+        self.in_flight = in_flight
+        self.requests = requests
+        self.received = received
+        self.sent = sent
+        self.in_original = in_original
+        self.latency = latency
+        self.duration = duration
+        self.decode = decode
+        self.encode = encode
 
 
 class _RunCells:
@@ -48,12 +84,22 @@ class Metrics:
         self.request_latency = Histogram(
             "/tensorflow/serving/request_latency", ("model_name", "API", "entrypoint"), LATENCY_LIMITS_US
         )
-        self.requests = Counter("hotserve_requests_total", ("model_name", "version", "API", "entrypoint", "status"))
+        self.requests = Counter(
+            "hotserve_requests_total", ("model_name", "version", "signature", "API", "entrypoint", "status")
+        )
         self.request_duration = Histogram(
             "hotserve_request_duration_microseconds",
-            ("model_name", "version", "API", "entrypoint"),
+            ("model_name", "version", "signature", "API", "entrypoint"),
             LATENCY_LIMITS_US,
         )
+        self.codec_duration = Histogram(
+            "hotserve_codec_duration_microseconds",
+            ("model_name", "version", "signature", "entrypoint", "stage"),
+            LATENCY_LIMITS_US,
+        )
+        self.requests_in_flight = Gauge("hotserve_requests_in_flight", ("entrypoint",))
+        self.received_bytes = Counter("hotserve_received_bytes_total", ("model_name", "entrypoint"))
+        self.sent_bytes = Counter("hotserve_sent_bytes_total", ("model_name", "entrypoint"))
         self.model_warmup_latency = Histogram(
             "/tensorflow/serving/model_warmup_latency", ("model_path", "status"), LATENCY_LIMITS_US
         )
@@ -79,30 +125,33 @@ class Metrics:
         )
         self.graph_runs = Counter("/tensorflow/core/graph_runs", ())
         self.graph_run_time = Counter("/tensorflow/core/graph_run_time_usecs", ())
-        self._lock = threading.Lock()  # guards what is written to kept cells
+        self.graph_run_times = Histogram("/tensorflow/core/graph_run_time_usecs_histogram", (), GRAPH_RUN_LIMITS_US)
+        self._groups: list[tuple[Sequence[Instrument], Callable[[], None]]] = []
+        self._in_flight = {entrypoint: self.requests_in_flight.cell(entrypoint) for entrypoint in ("REST", "GRPC")}
+        self._graph_cells = (self.graph_runs.cell(), self.graph_run_time.cell(), self.graph_run_times.cell())
+        self._request_cells: dict[tuple[str, str, str, str, str, str], _RequestCells] = {}
         self._run_cells: dict[tuple[str, str, str, str, str], _RunCells] = {}
         self._answering_models: set[str] = set()
         self._unknown_models: set[str] = set()
 
     def all(self) -> tuple[Instrument, ...]:
         """Every metric."""
-        return (
-            self.request_count,
-            self.request_latency,
-            self.requests,
-            self.request_duration,
-            self.model_warmup_latency,
-            self.model_warmup_records_read,
-            self.request_log_count,
-            self.request_log_dropped,
-            self.request_example_counts,
-            self.request_example_count_total,
-            self.runtime_latency,
-            self.run_duration,
-            self.queue_duration,
-            self.graph_runs,
-            self.graph_run_time,
-        )
+        own = [instrument for instrument in vars(self).values() if isinstance(instrument, Instrument)]
+        return (*own, *(instrument for instruments, _ in self._groups for instrument in instruments))
+
+    def add_group(self, instruments: Sequence[Instrument], refresh: Callable[[], None]) -> None:
+        """Adds metrics that somebody else keeps.
+
+        Args:
+            instruments: The metrics.
+            refresh: Called before they are read, to set those that are looked up only then; must be quick.
+        """
+        self._groups.append((instruments, refresh))
+
+    def refresh(self) -> None:
+        """Brings up to date what is not counted as it happens; for whoever reads `all` next."""
+        for _, refresh in self._groups:
+            refresh()
 
     def count_warmup(self, model_path: str, status: str, records: int, microseconds: float) -> None:
         """Counts one warm-up of a version with recorded requests.
@@ -117,28 +166,75 @@ class Metrics:
         self.model_warmup_latency.observe(microseconds, model_path, status)
         self.model_warmup_records_read.add(model_path, status, amount=records)
 
-    def count_request(
-        self, model: str, version: str, api: str, entrypoint: str, status: str, microseconds: float
-    ) -> None:
-        """Counts one request that has been answered.
+    def begin_request(self, record: RequestRecord) -> None:
+        """Counts a request as one in flight; `count_request` has to follow, whatever comes of it."""
+        self._in_flight[record.entrypoint].number += 1
+
+    def count_request(self, record: RequestRecord, status: str, end: float | None = None) -> None:
+        """Counts a request that has been answered.
 
         Args:
-            model: The client's name for the model, also of one that does not exist; empty if it named none.
-            version: The number of the version that answered; empty if none did.
-            api: `predict` over REST and `Predict` over gRPC, as in the original; empty for REST's GET and OPTIONS.
-            entrypoint: `REST` or `GRPC`.
+            record: What is known of it.
             status: The name of the canonical code.
-            microseconds: From the request's last byte to the answer.
+            end: When its answer was there, as `time.perf_counter` tells it; now if it is not given.
         """
+        if end is None:
+            end = time.perf_counter()
+        model, version = record.model, record.version
+        if not version:
+            model = self.bounded_name(model)
+        key = (model, version, record.signature, record.api, record.entrypoint, status)
+        cells = self._request_cells.get(key)
+        if cells is None:
+            cells = self._request_cells[key] = self._new_request_cells(*key)
+        cells.in_flight.number -= 1
+        cells.requests.number += 1
+        cells.received.number += record.received_bytes
+        cells.sent.number += record.sent_bytes
+        if cells.in_original is not None:
+            cells.in_original.number += 1
+        duration = cells.duration
+        if duration is None:
+            return
+        start = record.start
+        microseconds = 1e6 * (end - start)
+        bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
+        duration.counts[bucket] += 1
+        duration.total += microseconds
+        latency = cells.latency
+        if latency is not None:
+            latency.counts[bucket] += 1
+            latency.total += microseconds
+        decode, encode = cells.decode, cells.encode
+        if record.ran and decode is not None and encode is not None:
+            microseconds = 1e6 * (record.decoded - start)
+            bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
+            decode.counts[bucket] += 1
+            decode.total += microseconds
+            microseconds = 1e6 * (end - record.ran)
+            bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
+            encode.counts[bucket] += 1
+            encode.total += microseconds
+
+    def _new_request_cells(
+        self, model: str, version: str, signature: str, api: str, entrypoint: str, status: str
+    ) -> _RequestCells:
         if version:
             self._answering_models.add(model)
-        else:
-            model = self._bounded(model)
-        self.request_count.add(model, status)
-        self.requests.add(model, version, api, entrypoint, status)
-        if status == "OK":
-            self.request_latency.observe(microseconds, model, api, entrypoint)
-            self.request_duration.observe(microseconds, model, version, api, entrypoint)
+        in_original = entrypoint == "REST" or api in _COUNTED_CALLS
+        ok = status == "OK"
+        codec = (model, version, signature, entrypoint)
+        return _RequestCells(
+            in_flight=self._in_flight[entrypoint],
+            requests=self.requests.cell(model, version, signature, api, entrypoint, status),
+            received=self.received_bytes.cell(model, entrypoint),
+            sent=self.sent_bytes.cell(model, entrypoint),
+            in_original=self.request_count.cell(model, status) if in_original else None,
+            latency=self.request_latency.cell(model, api, entrypoint) if ok and in_original else None,
+            duration=self.request_duration.cell(model, version, signature, api, entrypoint) if ok else None,
+            decode=self.codec_duration.cell(*codec, "decode") if ok and signature else None,
+            encode=self.codec_duration.cell(*codec, "encode") if ok and signature else None,
+        )
 
     def count_run(self, model: str, version: str, signature: str, api: str, runtime: str, microseconds: float) -> None:
         """Counts a run of the engine that went well, on behalf of one request; any thread may.
@@ -159,16 +255,15 @@ class Metrics:
         if cells is None:
             cells = self._run_cells[key] = _RunCells(
                 self.run_duration.cell(*key),
-                self.runtime_latency.cell(model, api, runtime) if api in _RUNTIME_APIS else None,
+                self.runtime_latency.cell(model, api, runtime) if api in _COUNTED_CALLS else None,
             )
         bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
-        with self._lock:
-            cells.duration.counts[bucket] += 1
-            cells.duration.total += microseconds
-            latency = cells.runtime_latency
-            if latency is not None:
-                latency.counts[bucket] += 1
-                latency.total += microseconds
+        duration, latency = cells.duration, cells.runtime_latency
+        duration.counts[bucket] += 1
+        duration.total += microseconds
+        if latency is not None:
+            latency.counts[bucket] += 1
+            latency.total += microseconds
 
     def count_queue(self, model: str, version: str, signature: str, microseconds: float) -> None:
         """Counts how long a request waited before its run began; any thread may.
@@ -181,9 +276,8 @@ class Metrics:
         """
         cell = self.queue_duration.cell(model, version, signature)
         bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
-        with self._lock:
-            cell.counts[bucket] += 1
-            cell.total += microseconds
+        cell.counts[bucket] += 1
+        cell.total += microseconds
 
     def count_graph_run(self, microseconds: float) -> None:
         """Counts one run of an engine that went well, once, however many requests share it; any thread may.
@@ -191,15 +285,44 @@ class Metrics:
         Args:
             microseconds: From the call of the engine to its answer.
         """
-        self.graph_runs.add()
-        self.graph_run_time.add(amount=round(microseconds))
+        runs, time_, times = self._graph_cells
+        bucket = bisect_right(GRAPH_RUN_LIMITS_US, microseconds)
+        runs.number += 1
+        time_.number += microseconds
+        times.counts[bucket] += 1
+        times.total += microseconds
 
     def count_examples(self, model: str, examples: int) -> None:
         """Counts the examples of one MultiInference call; as in the original, those of no other call."""
         self.request_example_counts.observe(examples, model)
         self.request_example_count_total.add(model, amount=examples)
 
-    def _bounded(self, model: str) -> str:
+    def forget_version(self, model: str, version: str, model_path: str) -> None:
+        """Drops the cells of a version that is no more, of all metrics.
+
+        Args:
+            model: The model's name.
+            version: The number of the version.
+            model_path: The folder that it was loaded from; empty if it never was.
+        """
+        for instrument in self.all():
+            instrument.drop({"model_name": model, "version": version})
+            if model_path:
+                instrument.drop({"model_path": model_path})
+        self._request_cells = {key: c for key, c in self._request_cells.copy().items() if key[:2] != (model, version)}
+        self._run_cells = {key: c for key, c in self._run_cells.copy().items() if key[:2] != (model, version)}
+
+    def forget_model(self, model: str) -> None:
+        """Drops the cells of a model that is no longer configured, and of which no version is left."""
+        for instrument in self.all():
+            instrument.drop({"model_name": model})
+            instrument.drop({"model": model})
+        self._request_cells = {key: c for key, c in self._request_cells.copy().items() if key[0] != model}
+        self._run_cells = {key: c for key, c in self._run_cells.copy().items() if key[0] != model}
+        self._answering_models.discard(model)
+
+    def bounded_name(self, model: str) -> str:
+        """The name to count a model under that may not exist: its own, or `OTHER_MODELS` if there are too many."""
         if model in self._answering_models or model in self._unknown_models:
             return model
         if len(self._unknown_models) >= MAX_UNKNOWN_MODELS or len(model) > MAX_NAME_CHARACTERS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from hotserve.observability.instruments import Counter, Gauge, Histogram, Instrument
 
@@ -19,12 +20,20 @@ _NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9]")
 
 def render(metrics: Iterable[Instrument]) -> bytes:
     """All metrics, sorted by internal name; a metric without cells prints its TYPE line only."""
-    lines: list[str] = []
+    return page(parts(metrics))
+
+
+def parts(metrics: Iterable[Instrument]) -> Iterator[str]:
+    """What `render` gives, in pieces of a few lines, for whoever has something else to do in between."""
     for metric in sorted(metrics, key=lambda metric: metric.name):
         name = exported_name(metric.name)
-        lines.append(f"# TYPE {name} {metric.kind}")
-        lines.extend(_histogram(name, metric) if isinstance(metric, Histogram) else _scalar(name, metric))
-    return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+        yield f"# TYPE {name} {metric.kind}"
+        yield from _histogram(name, metric) if isinstance(metric, Histogram) else _scalar(name, metric)
+
+
+def page(pieces: Iterable[str]) -> bytes:
+    """The page that these pieces make."""
+    return ("\n".join(pieces) + "\n").encode("utf-8", "replace")
 
 
 def exported_name(internal: str) -> str:
@@ -56,13 +65,12 @@ def _scalar(name: str, metric: Counter | Gauge) -> Iterator[str]:
 
 
 def _histogram(name: str, metric: Histogram) -> Iterator[str]:
-    limits = [f"{limit:g}" for limit in metric.limits] + ["+Inf"]
+    limits = [f'le="{limit:g}"}} ' for limit in metric.limits] + ['le="+Inf"} ']
     for values, cell in metric.cells():
         labels = _labels(metric.labels, values)
-        before = f"{labels}," if labels else ""
-        cumulative = 0
-        for limit, count in zip(limits, cell.counts, strict=True):
-            cumulative += count
-            yield f'{name}_bucket{{{before}le="{limit}"}} {cumulative}'
-        yield f"{name}_sum{{{labels}}} {cell.total:g}"
-        yield f"{name}_count{{{labels}}} {cumulative}"
+        start = f"{name}_bucket{{{labels}{',' if labels else ''}"
+        counts = list(accumulate(cell.counts))
+        lines = [f"{start}{limit}{count}" for limit, count in zip(limits, counts, strict=True)]
+        lines.append(f"{name}_sum{{{labels}}} {cell.total:g}")
+        lines.append(f"{name}_count{{{labels}}} {counts[-1]}")
+        yield "\n".join(lines)

@@ -134,7 +134,7 @@ def configured_warm_up(options: ServerOptions, metrics: Metrics) -> WarmUp:
     if not options.enable_model_warmup:
         return no_warm_up
     return RecordedWarmUp(
-        RecordedRequests(),
+        RecordedRequests(metrics),
         metrics,
         iterations=options.num_request_iterations_for_warmup,
         otherwise=warm_up_with_made_up_inputs,
