@@ -62,8 +62,9 @@ def test_help_lists_commands_and_flags(words: list[str]) -> None:
     assert all(f"--{flag.name}=" in output for flag in FLAGS)
 
 
-def test_help_of_the_original_command_has_its_exit_code_and_its_default_of_no_rest_port() -> None:
-    code, output = run("--help", command=[TFS_COMMAND])
+@pytest.mark.parametrize("words", [["--help"], ["--port=1", "--help"]])
+def test_help_of_the_original_command_has_its_exit_code_and_its_default_of_no_rest_port(words: list[str]) -> None:
+    code, output = run(*words, command=[TFS_COMMAND])
     assert code == 255
     assert output.startswith("usage: tensorflow_model_server [--flag=value ...]\n")
     assert "TCP port for REST; 0 turns it off (default: 0)" in output
@@ -108,6 +109,10 @@ def test_the_package_runs_as_a_module() -> None:
         (
             ["--port=0", "--rest_api_port=0", "--model_base_path=m"],
             "INVALID_ARGUMENT: At least one of server_options.grpc_port or server_options.grpc_socket_path must be set",
+        ),
+        (
+            ["--model_name=m", "--model_base_path=s3://bucket/m"],
+            "INVALID_ARGUMENT: Expected model m to have a local base_path; got base_path()=s3://bucket/m.",
         ),
         (["--use_alts_credentials", "--model_base_path=m"], "INVALID_ARGUMENT: --use_alts_credentials: ALTS is not"),
         (["--host=no.such.host.invalid", "--model_base_path=m"], "INVALID_ARGUMENT: --host=no.such.host.invalid: no"),
@@ -216,6 +221,22 @@ def test_the_original_command_serves_grpc_only_unless_told_otherwise(tmp_path: P
         assert process.wait(60) == 0
         process.stderr.close()
     assert not any("HTTP/REST" in line for line in lines)
+
+
+def test_the_original_command_starts_in_spite_of_what_is_no_flag(tmp_path: Path) -> None:
+    write_table(tmp_path / "1", one="eins")
+    flags = [f"--model_base_path={tmp_path}", "--model_version_policy=all", "stray"]
+    with ServerProcess(*flags, command=[TFS_COMMAND]) as server:
+        log = server.log()
+    for word in ("--model_version_policy=all", "stray"):
+        words = f"Passed over, as TensorFlow Serving does (hotserve serve refuses it): unknown argument: {word}. "
+        assert words in log
+
+
+def test_the_original_command_ends_where_a_value_cannot_be_read() -> None:
+    code, output = run("--model_base_path=m", "--port=eight", command=[TFS_COMMAND])
+    assert code == 255
+    assert output.startswith(f"{FAILURE}INVALID_ARGUMENT: Couldn't interpret value eight for flag port.")
 
 
 def listening_ports(pid: int) -> set[int]:

@@ -209,6 +209,23 @@ def test_a_flag_without_its_value_is_refused(words: list[str], expected: str) ->
     assert refusal(*words) == expected
 
 
+def test_what_is_no_flag_can_be_passed_over_and_told() -> None:
+    line = parse_flags(["--zzz=1", "--port=9000", "stray", "-port=1", "--model_name"], pass_over_unknown=True)
+    assert line.options == ServerOptions(port=9000)
+    assert line.passed_over == (
+        "unknown argument: --zzz=1. There is no flag --zzz. See --help for all flags.",
+        "unknown argument: stray. Expected flags such as --model_base_path=PATH.",
+        "unknown argument: -port=1. Expected flags such as --model_base_path=PATH.",
+        "Flag --model_name needs a value: --model_name=STR",
+    )
+
+
+@pytest.mark.parametrize("words", [["--port=eight"], ["--use_alts_credentials"]])
+def test_what_is_a_flag_is_refused_all_the_same(words: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        parse_flags(words, pass_over_unknown=True)
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", "8.5", "8500 ", " 8500", "8_500", "0x10", "1e3", "٨", "8500x", "--1", "nan", "9" * 5000]
 )

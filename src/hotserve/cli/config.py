@@ -6,18 +6,16 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
+from hotserve.cli.found_versions import found_versions, warnings_handled_by
 from hotserve.config.model_config import ModelConfig, read_model_config
 from hotserve.config.reload import ModelChange, plan_reload, read_reloaded_config
 from hotserve.core.source import AspiredVersion
 from hotserve.core.version_policy import All, Specific, VersionPolicy
 from hotserve.errors import ServingError
 from hotserve.platforms.by_content import ANY_PLATFORM, check_platform
-from hotserve.platforms.registry import missing_parts, recognise
-from hotserve.sources.folder import ModelFolder, WatchedModel
-from hotserve.sources.local import LocalStorage
+from hotserve.platforms.registry import recognise
 
 FAILED = 1
 """The exit code of a file that is wrong, and of a reload that would be refused."""
@@ -27,7 +25,7 @@ def config(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     words = _parser().parse_args(arguments)
     try:
-        with _warnings_on_stdout():
+        with warnings_handled_by(_on_stdout()):
             return _check(words.file) if words.action == "check" else _diff(words.old, words.new)
     except ServingError as error:
         print(f"hotserve config: {error.message}", file=sys.stderr)
@@ -64,7 +62,7 @@ def _show(model: ModelConfig) -> Iterator[str]:
     _line("base_path", str(model.base_path))
     _line("platform", "by content" if model.platform in ANY_PLATFORM else model.platform)
     _line("policy", _policy_text(model.version_policy))
-    versions = _versions(model)
+    versions = found_versions(model)
     for version in reversed(versions):
         yield from _show_version(model, version)
     served = {version.id.version for version in versions}
@@ -75,14 +73,6 @@ def _show(model: ModelConfig) -> Iterator[str]:
         check_platform(model.name, model.platform)
     except ServingError as error:
         yield error.message
-
-
-def _versions(model: ModelConfig) -> list[AspiredVersion]:
-    """The versions that a server would serve or wait for, ascending; what it would warn of is logged."""
-    watched = WatchedModel(model.name, model.base_path, model.version_policy)
-    # With a clock at the end of time nothing counts as still being copied.
-    folder = ModelFolder(watched, LocalStorage(), missing_parts, clock=lambda: float("inf"))
-    return folder.aspired() if folder.find() else []
 
 
 def _show_version(model: ModelConfig, version: AspiredVersion) -> Iterator[str]:
@@ -141,14 +131,8 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-@contextmanager
-def _warnings_on_stdout() -> Iterator[None]:
+def _on_stdout() -> logging.Handler:
     """Shows what a server would log of the folders among the rest of the output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter(f"  {'warning':<14}%(message)s"))
-    logger = logging.getLogger("hotserve")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
+    return handler

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from hotserve.cli.config import config
 from hotserve.cli.demo import demo
+from hotserve.cli.doctor import doctor
 from hotserve.cli.replay import replay
 from hotserve.cli.serve import serve
 from hotserve.cli.warmup import warmup
@@ -19,10 +20,10 @@ from hotserve.errors import ServingError
 from hotserve.version import __version__
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
-    {"serve": serve, "demo": demo, "warmup": warmup, "replay": replay, "config": config}
+    {"serve": serve, "demo": demo, "warmup": warmup, "replay": replay, "config": config, "doctor": doctor}
 )
 
-TOOLS = frozenset({"warmup", "replay", "config"})
+TOOLS = frozenset({"warmup", "replay", "config", "doctor"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
 FAILED = 255
@@ -36,6 +37,7 @@ commands:
   warmup  write the file of requests that a version runs before it serves (warmup write --help)
   replay  send logged requests to a server again, and compare the answers (replay --help)
   config  show what a model config file means, or what a reload would change (config --help)
+  doctor  look at this installation, or at a command line of TensorFlow Serving (doctor --help)
 
 options:
   --version, --help
@@ -64,16 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def tensorflow_model_server() -> int:
-    """`tensorflow_model_server`: TensorFlow Serving's command line, with its default of no REST port."""
+    """`tensorflow_model_server`: TensorFlow Serving's command line, with its default of no REST port.
+
+    What is no flag does not keep it from starting: command lines with remains of old guides have always started.
+    """
     words = sys.argv[1:]
     if _asks_for_version(words):
         print(f"TensorFlow ModelServer: hotserve {__version__}")
         print(f"TensorFlow Library: {_tensorflow_version()}")
         return 0
-    if words[:1] == ["--help"]:
+    if "--help" in words:
         print(f"usage: tensorflow_model_server [--flag=value ...]\n\n{help_text(ServerOptions(rest_api_port=0))}")
         return FAILED
-    return run(lambda flags: serve(flags, ServerOptions(rest_api_port=0)), words)
+    return run(lambda flags: serve(flags, ServerOptions(rest_api_port=0), pass_over_unknown=True), words)
 
 
 def run(command: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:

@@ -23,12 +23,13 @@ _THREAD_END_SECONDS = 1.0
 """How long threads that have nothing left to do may take to end."""
 
 
-def serve(arguments: Sequence[str], defaults: ServerOptions | None = None) -> int:
+def serve(arguments: Sequence[str], defaults: ServerOptions | None = None, *, pass_over_unknown: bool = False) -> int:
     """The command.
 
     Args:
         arguments: The flags.
         defaults: The options where no flag says otherwise.
+        pass_over_unknown: What is no flag is named in the log and passed over, and not refused.
 
     Returns:
         The exit code.
@@ -36,8 +37,10 @@ def serve(arguments: Sequence[str], defaults: ServerOptions | None = None) -> in
     Raises:
         ConfigError: The flags, a config file or a port are wrong.
     """
-    command_line = parse_flags(arguments, defaults)
+    command_line = parse_flags(arguments, defaults, pass_over_unknown=pass_over_unknown)
     configure_logging()
+    for reason in command_line.passed_over:
+        logger.warning("Passed over, as TensorFlow Serving does (hotserve serve refuses it): %s", reason)
     for flag in command_line.without_effect:
         logger.warning("--%s has no effect here: %s", flag, WITHOUT_EFFECT[flag].why)
     return run_until_signal(Server(command_line.options))

@@ -130,49 +130,67 @@ class CommandLine:
     Attributes:
         options: The options.
         without_effect: Flags that were given and have no effect here, in order.
+        passed_over: What is wrong with each word that was passed over, in order.
     """
 
     options: ServerOptions
     without_effect: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
 
 
-def parse_flags(arguments: Sequence[str], defaults: ServerOptions | None = None) -> CommandLine:
+def parse_flags(
+    arguments: Sequence[str], defaults: ServerOptions | None = None, *, pass_over_unknown: bool = False
+) -> CommandLine:
     """Reads a command line.
 
     Args:
         arguments: The words after the command.
         defaults: The options where no flag says otherwise.
+        pass_over_unknown: What is no flag is passed over, as TensorFlow Serving does, and not refused.
 
     Raises:
         ConfigError: A flag that there is not, one that is refused, a value that does not fit, or a word that is no
             flag.
+
+    Source: Flags::Parse in tensorflow/core/util/command_line_flags.cc, and main.cc of tensorflow_serving/model_servers,
+        which starts in spite of what the former did not know.
     """
     known = {flag.name: flag.kind for flag in FLAGS}
     values: dict[str, FlagValue] = {}
     ignored: dict[str, FlagValue] = {}
+    passed_over: list[str] = []
+
+    def refuse(reason: str) -> None:
+        if not pass_over_unknown:
+            raise ConfigError(reason)
+        passed_over.append(reason)
+
     words = list(arguments)
     while words:
         word = words.pop(0)
         name, equals, text = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not name:
-            raise ConfigError(f"unknown argument: {word}. Expected flags such as --model_base_path=PATH.")
+            refuse(f"unknown argument: {word}. Expected flags such as --model_base_path=PATH.")
+            continue
         kind = known.get(name) or _kind_without_effect(name)
         if kind is None:
-            raise ConfigError(f"unknown argument: {word}. There is no flag --{name}.{_similar(name)}")
+            refuse(f"unknown argument: {word}. There is no flag --{name}.{_similar(name)}")
+            continue
         if not equals:
             if kind is bool and not (words and words[0].lower() in _BOOLEANS):
                 text = "true"
             elif words and not words[0].startswith("--"):
                 text = words.pop(0)
             else:
-                raise ConfigError(f"Flag --{name} needs a value: --{name}={kind.__name__.upper()}")
+                refuse(f"Flag --{name} needs a value: --{name}={kind.__name__.upper()}")
+                continue
         target = values if name in known else ignored
-        target[name] = _value(name, kind, text)
+        target[name] = flag_value(name, kind, text)
     for name, reason in REFUSED.items():
         if ignored.get(name):
             raise ConfigError(f"--{name}: {reason}.")
     options = replace(defaults or ServerOptions(), **values)  # type: ignore[arg-type]  # kinds are those of the fields
-    return CommandLine(options, tuple(ignored))
+    return CommandLine(options, tuple(ignored), tuple(passed_over))
 
 
 def help_text(defaults: ServerOptions | None = None) -> str:
@@ -192,7 +210,17 @@ _NUMBERS = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 _BOOLEANS = MappingProxyType({"true": True, "1": True, "false": False, "0": False})
 
 
-def _value(name: str, kind: type[bool] | type[int] | type[float] | type[str], text: str) -> FlagValue:
+def flag_value(name: str, kind: type[bool] | type[int] | type[float] | type[str], text: str) -> FlagValue:
+    """What stands after the equals sign of a flag.
+
+    Args:
+        name: The flag, for the error.
+        kind: What its value is.
+        text: The value as it is written.
+
+    Raises:
+        ConfigError: The text is no value of that kind.
+    """
     if kind is str:
         return text
     if kind is bool:

@@ -109,7 +109,7 @@ def check_model_names(names: Iterable[str]) -> None:
 
 
 def _model_config(model: messages.ModelConfig, relative_to: Path) -> ModelConfig:
-    base_path = relative_to / _local_path(model.name, model.base_path)
+    base_path = relative_to / local_path(model.name, model.base_path)
     return ModelConfig(
         name=model.name,
         base_path=base_path,
@@ -126,7 +126,16 @@ def _request_log(model: messages.ModelConfig, relative_to: Path) -> RequestLogCo
     return request_log_config(model.name, model.logging_config, relative_to)
 
 
-def _local_path(name: str, base_path: str) -> Path:
+def local_path(name: str, base_path: str) -> Path:
+    """Where a base path is on this machine.
+
+    Args:
+        name: The model, for the errors.
+        base_path: A path, relative or absolute, or a URI.
+
+    Raises:
+        ConfigError: It is empty, or a URI of another kind than `file://`.
+    """
     if not base_path:
         raise ConfigError(
             f"Expected model {name} to have an absolute path or URI; got base_path()=. Set base_path to the folder "

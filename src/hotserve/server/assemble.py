@@ -14,7 +14,7 @@ from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
 from hotserve.batching.scheduler import EngineThreads
 from hotserve.config.cors_origins import parse_origins
-from hotserve.config.model_config import ModelConfig, read_model_config
+from hotserve.config.model_config import ModelConfig, local_path, read_model_config
 from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.reload import read_reloaded_config
@@ -102,7 +102,8 @@ def configured_models(options: ServerOptions) -> tuple[ModelConfig, ...]:
         )
     if not options.model_name:
         raise ConfigError("--model_name is empty. Expected the name under which clients reach the model.")
-    return (ModelConfig(name=options.model_name, base_path=Path(options.model_base_path).absolute()),)
+    base_path = local_path(options.model_name, options.model_base_path)
+    return (ModelConfig(name=options.model_name, base_path=base_path.absolute()),)
 
 
 def polled_folders(options: ServerOptions) -> SourceFactory:

@@ -73,12 +73,11 @@ class Endpoint:
             self.file.remove()
 
 
-def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
-    """Binds what the options ask for.
+def check_endpoints(options: ServerOptions) -> None:
+    """Refuses what cannot be, before any file is read or any port is bound.
 
     Raises:
-        ConfigError: There is nothing to listen on, a port or path is in use or cannot be used, or a TLS file or the
-            arguments for gRPC are wrong.
+        ConfigError: There is nothing to listen on, or two of the options exclude each other.
     """
     if not (options.port or options.rest_api_port or options.grpc_socket_path):
         raise ConfigError(
@@ -87,14 +86,24 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
         )
     if options.port and options.port == options.rest_api_port:
         raise ConfigError(f"--port and --rest_api_port are both {options.port}. Give each a port of its own.")
-    grpc_tls = _tls(options.ssl_config_file, "ssl_config_file")
-    rest_tls = _tls(options.rest_ssl_config_file, "rest_ssl_config_file")
-    if grpc_tls and options.grpc_socket_path:
+    if options.ssl_config_file and options.grpc_socket_path:
         # The original secures the Unix socket as well. A plain one would break its clients, and surprise its operator.
         raise ConfigError(
             "--ssl_config_file and --grpc_socket_path together: TLS over a Unix socket is not available, and serving"
             " without it where it was asked for would be unsafe. Leave one of the two away."
         )
+
+
+def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
+    """Binds what the options ask for.
+
+    Raises:
+        ConfigError: As `check_endpoints`, or a port or path is in use or cannot be used, or a TLS file or the
+            arguments for gRPC are wrong.
+    """
+    check_endpoints(options)
+    grpc_tls = _tls(options.ssl_config_file, "ssl_config_file")
+    rest_tls = _tls(options.rest_ssl_config_file, "rest_ssl_config_file")
     arguments = read_channel_arguments(options.grpc_channel_arguments)
     for name in arguments.without_effect:
         logger.warning("--grpc_channel_arguments: %s has no effect here", name)

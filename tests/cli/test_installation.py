@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import platform
+import socket
+
+from hotserve.cli.findings import Finding, Grade
+from hotserve.cli.installation import examine_installation
+from hotserve.config.options import ServerOptions
+from support.server_process import free_port
+
+
+def findings(**options: int) -> dict[str, Finding]:
+    options = {"port": free_port(), "rest_api_port": free_port(), **options}
+    return {finding.subject: finding for finding in examine_installation(ServerOptions(**options))}  # type: ignore[arg-type]
+
+
+def test_python_packages_and_processors_are_told() -> None:
+    found = findings()
+    assert found[f"CPython {platform.python_version()}"].grade is Grade.OK
+    for package in ("onnxruntime", "numpy", "protobuf", "h2corn", "tensorflow"):
+        assert [subject for subject in found if subject.startswith(f"{package} ")]
+    assert any(finding.section == "Processors" for finding in found.values())
+
+
+def test_free_ports_are_told() -> None:
+    port = free_port()
+    assert findings(port=port)[f"--port={port}"] == Finding("Ports", Grade.OK, f"--port={port}", "is free")
+
+
+def test_a_port_in_use_needs_attention() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = findings(rest_api_port=port)[f"--rest_api_port={port}"]
+    assert found.grade is Grade.ATTENTION
+    assert found.text.startswith(f"Port {port} is in use.")
+
+
+def test_a_port_that_is_off_is_not_looked_at() -> None:
+    assert not any(subject.startswith("--port") for subject in findings(port=0))
