@@ -1,0 +1,102 @@
+"""Answers as HTTP/1.1 writes them: what is the same in each is prepared once a second.
+
+Source: RFC 9112, section 4; RFC 9110, section 6.6.1 for Date. The reason phrases, and the page that answers a request
+which never reaches the API, are those of libevent 2.1 (http.c), which TensorFlow Serving uses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from enum import Enum
+from http import HTTPStatus
+from types import MappingProxyType
+
+from hotserve.api.exchange import RestResponse
+from hotserve.codecs.json_response import encode_error
+from hotserve.wires.http1_head import Refused
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_REASONS: Mapping[int, str] = MappingProxyType(
+    {
+        **{status.value: status.phrase for status in HTTPStatus},
+        413: "Request Entity Too Large",
+        414: "Request-URI Too Long",
+        429: "Client Error",
+        499: "Client Error",
+        504: "Gateway Time-out",
+    }
+)
+
+_MAX_PREPARED = 256
+
+
+class Connection(Enum):
+    """What an answer says about its connection."""
+
+    STAYS = b""
+    """Nothing: HTTP/1.1 implies it."""
+
+    KEPT = b"Connection: keep-alive\r\n"
+    """What an HTTP/1.0 client has asked for."""
+
+    ENDS = b"Connection: close\r\n"
+
+
+class Answers:
+    """Writes answers."""
+
+    def __init__(self) -> None:
+        self._date = b""
+        self._prepared: dict[tuple[int, str, Connection], bytes] = {}
+        self.turn_second()
+
+    def turn_second(self) -> None:
+        """Sets the date to the present second; called about once in each."""
+        self._date = formatdate(time.time(), usegmt=True).encode("ascii")
+        self._prepared.clear()
+
+    def head(self, response: RestResponse, connection: Connection) -> bytes:
+        """The bytes up to the empty line, which is included.
+
+        Raises:
+            ValueError: A header cannot be written.
+        """
+        key = (response.status, response.content_type, connection)
+        prepared = self._prepared.get(key) or self._prepare(key)
+        if not response.headers:
+            return b"%b%d\r\n\r\n" % (prepared, len(response.body))
+        lines = "".join(f"\r\n{_line(name, value)}" for name, value in response.headers.items())
+        return b"%b%d%b\r\n\r\n" % (prepared, len(response.body), lines.encode("latin-1"))
+
+    def _prepare(self, key: tuple[int, str, Connection]) -> bytes:
+        status, content_type, connection = key
+        reason = _REASONS.get(status, "Unknown")
+        first = f"HTTP/1.1 {status} {reason}\r\n{_line('content-type', content_type)}\r\n".encode("latin-1")
+        prepared = b"%bDate: %b\r\n%bContent-Length: " % (first, self._date, connection.value)
+        if len(self._prepared) >= _MAX_PREPARED:
+            self._prepared.clear()
+        self._prepared[key] = prepared
+        return prepared
+
+
+def refusal(refused: Refused) -> RestResponse:
+    """The answer to a request that does not reach the API."""
+    if refused.explanation is not None:
+        return RestResponse(refused.status, encode_error(refused.explanation))
+    return page(refused.status)
+
+
+def page(status: int) -> RestResponse:
+    """The page that libevent has for a status."""
+    reason = _REASONS[status]
+    text = f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD><BODY>\n<H1>{reason}</H1>\n</BODY></HTML>\n"
+    return RestResponse(status, text.encode("ascii"), "text/html")
+
+
+def _line(name: str, value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise ValueError(f"the header {name} cannot have a line break: {value!r}")
+    return f"{name.title()}: {value}"
