@@ -6,19 +6,18 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
 from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.health_service import HealthService
+from hotserve.api.predict_messages import decode_inputs, encode_response
 from hotserve.api.reflection_service import REFLECTION_SERVICES, ReflectionService
 from hotserve.codecs.prediction_log import LogKind
-from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, serialize_tensor
 from hotserve.core.manager import Manager
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
-from hotserve.handlers.checks import check_input_names, explain, find_signature, select_outputs
+from hotserve.handlers.checks import explain, find_signature, select_outputs
 from hotserve.handlers.metadata import SIGNATURE_DEF_FIELD, check_metadata_fields, signature_def_map
 from hotserve.handlers.predict import Predict
 from hotserve.handlers.reload_config import ConfigReloader
@@ -118,20 +117,14 @@ class GrpcServices:
             call.signature = name
             inputs: dict[str, Array] = {}
             try:
-                check_input_names(signature, message.inputs)
-                for alias in message.inputs:
-                    inputs[alias] = _decode(alias, message.inputs[alias])
+                decode_inputs(message, signature, inputs)
                 outputs = select_outputs(signature, message.output_filter)
             except InvalidArgument as error:
                 raise explain(error, name, signature, inputs) from error
             call.mark_decoded()
             answer = await self._run_predict(lease, name, signature, inputs, outputs, request.timeout_seconds)
             call.mark_ran()
-            response = messages.PredictResponse(model_spec=answering_spec(lease, name))
-            for alias in outputs:
-                serialized = serialize_tensor(answer[alias], signature.outputs[alias].dtype, self._as_content)
-                response.outputs[alias].MergeFromString(serialized)
-            data = response.SerializeToString()
+            data = encode_response(lease, name, signature, answer, outputs, self._as_content)
             call.sent_bytes = len(data)
             self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data))
             return data
@@ -162,10 +155,3 @@ class GrpcServices:
             data = bytes(model_status(self._manager, spec.name, version).SerializeToString())
             call.sent_bytes = len(data)
             return data
-
-
-def _decode(alias: str, proto: Any) -> Array:
-    try:
-        return decode_tensor(proto)
-    except TensorDecodeError as error:
-        raise InvalidArgument(f"tensor parsing error: {alias}: {error.message}") from error

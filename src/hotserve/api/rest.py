@@ -17,13 +17,13 @@ from urllib.parse import unquote
 from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.cors import CorsPolicy, no_cors
 from hotserve.api.exchange import RestRequest, RestResponse
+from hotserve.api.predict_formats import PredictAnswer, PredictFormats
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
-from hotserve.codecs.json_predict import read_predict_body
 from hotserve.codecs.json_request import signature_name
-from hotserve.codecs.json_response import encode_error, encode_predictions
+from hotserve.codecs.json_response import encode_error
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_metadata, encode_status
 from hotserve.core.handle import Lease
@@ -75,6 +75,7 @@ class RestApi:
         request_log: RequestLog = NO_REQUEST_LOG,
         cors: CorsPolicy = no_cors,
         metrics_path: str = prometheus.DEFAULT_PATH,
+        as_content: bool = False,
     ) -> None:
         """Makes the API.
 
@@ -88,6 +89,7 @@ class RestApi:
             request_log: Where requests go that have been answered.
             cors: What browsers are told about pages of other origins.
             metrics_path: Where the page with the metrics is; empty for none.
+            as_content: Whether the tensors of an answer in protobuf are raw bytes, in `tensor_content`.
         """
         self._manager = manager
         self._predict = predict
@@ -100,6 +102,7 @@ class RestApi:
         self._request_log = request_log
         self._cors = cors
         self._metrics_path = metrics_path
+        self._formats = PredictFormats(max_message_bytes=max_message_bytes, as_content=as_content)
         self._pages = MappingProxyType(
             {
                 "/healthz": self._healthz,
@@ -200,22 +203,24 @@ class RestApi:
         return RestResponse(200, encode_status(model_status(self._manager, spec.name, spec.version)))
 
     async def _predict_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
-        asked = read_predict_body(self._plain_body(request))
-        with self._lease(spec, call) as lease:
-            name, signature = _find_signature(lease, asked.signature_name)
+        form = self._formats.of_request(request.headers)
+        asked = form.read(self._plain_body(request), request.headers)
+        with self._lease(asked.refine(spec), call) as lease:
+            name, signature = _find_signature(lease, asked.signature_name, asked.takes_no_inputs)
             call.signature = name
             try:
                 decoded = asked.decode(signature, name)
+                outputs = select_outputs(signature, asked.output_filter)
             except ServingError as error:
                 raise explain(error, name, signature, {}) from error
-            outputs = select_outputs(signature, ())
             call.mark_decoded()
             answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
             call.mark_ran()
-            body = encode_predictions(answer, decoded.row_format)
+            form = self._formats.of_answer(request.headers, form)
+            body, content_type = form.write(PredictAnswer(lease, name, signature, answer, decoded.row_format))
             size = len(request.body) + len(body)
             self._request_log.offer(lease.id, RestPredict(name, signature, decoded.inputs, answer, size))
-            return RestResponse(200, body)
+            return RestResponse(200, body, content_type)
 
     async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
         document = parse_document(self._plain_body(request))
@@ -295,16 +300,16 @@ def _version_number(digits: str) -> int:
     raise InvalidArgument(f"Failed to convert version: {digits} to numeric. The largest is {_MAX_VERSION}.")
 
 
-def _find_signature(lease: Lease, wanted: str) -> tuple[str, Signature]:
+def _find_signature(lease: Lease, wanted: str, takes_no_inputs: bool) -> tuple[str, Signature]:
     """As `checks.find_signature`, in the words that the contract has for REST."""
     name = wanted or DEFAULT_SIGNATURE
     signature = lease.servable.signatures.get(name)
     if signature is None:
         raise InvalidArgument(f'Serving signature name: "{name}" not found in signature def. {other_signatures(lease)}')
-    if not signature.inputs:
+    if not signature.inputs and not takes_no_inputs:
         raise InvalidArgument(
             f"Failed to get input map for signature: {wanted or 'DEFAULT'}. A signature without inputs can be called"
-            " over gRPC only."
+            " over gRPC, or with a PredictRequest as the body (Content-Type: application/x-protobuf)."
         )
     return name, signature
 

@@ -206,6 +206,7 @@ def assemble(
         request_log=request_log,
         cors=configured_cors(options),
         metrics_path=metrics_path(options.monitoring_config_file),
+        as_content=options.enable_serialization_as_tensor_content,
     )
 
     def on_reloaded(models: Sequence[ModelConfig]) -> None:
