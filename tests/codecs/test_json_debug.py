@@ -67,6 +67,10 @@ def test_a_printed_double_reads_back(value: float) -> None:
     assert repr(read_document(debug_string(value).encode())) == repr(value)
 
 
+def test_an_object_shows_repeated_names_too() -> None:
+    assert debug_string(read_document(b'{"a": 1, "a": 2}')) == '{\n    "a": 1,\n    "a": 2\n}'
+
+
 def test_printing_stops_before_the_first_token_past_256_bytes() -> None:
     assert debug_string([1] * 1000) == "[" + ", ".join(["1"] * 86)
     assert debug_string(["x" * 300, 1]) == f'["{"x" * 300}"'

@@ -99,6 +99,12 @@ def test_a_body_is_a_list_of_examples_and_perhaps_a_context(body: str, examples:
     assert decode(body) == examples
 
 
+# The standard library's parser reads the first; Inf is left to the exact one.
+@pytest.mark.parametrize("body", ['{"examples": [{"x": 1.0, "x": 2.0}]}', '{"examples": [{"x": Inf, "x": 2.0}]}'])
+def test_of_a_feature_that_is_given_twice_the_last_value_counts(body: str) -> None:
+    assert decode(body) == [{"x": ("float_list", [2.0])}]
+
+
 def test_the_examples_are_a_vector_of_serialized_messages() -> None:
     vector = decode_examples({"examples": [{"x": 1.0}, {}]})
     assert (vector.dtype, vector.shape) == (np.dtype(object), (2,))

@@ -31,7 +31,30 @@ def strings(*values: bytes | str) -> Array:
             '{\n    "predictions": [\n        {\n            "a": [1.5, 2.5],\n            "b": 3.0\n        },\n'
             '        {\n            "a": [1.5, 2.5],\n            "b": 3.0\n        }\n    ]\n}',
         ),
-        ({"y_bytes": strings(b"i", b"")}, '{\n    "predictions": [{"b64": "aQ=="}, {"b64": ""}\n    ]\n}'),
+        (
+            {"y_bytes": strings(b"i", b"")},
+            """{
+    "predictions": [{
+            "b64": "aQ=="
+        }, {
+            "b64": ""
+        }
+    ]
+}""",
+        ),
+        (
+            {"n": np.int64([1]), "y_bytes": strings(b"i")},
+            """{
+    "predictions": [
+        {
+            "n": 1,
+            "y_bytes": {
+                "b64": "aQ=="
+            }
+        }
+    ]
+}""",
+        ),
         ({"y": np.float32([])}, '{\n    "predictions": []\n}'),
         ({"y": np.zeros((0, 3)), "z": np.zeros(0)}, '{\n    "predictions": []\n}'),
         ({"y": np.zeros((2, 0, 3))}, '{\n    "predictions": [[], []\n    ]\n}'),

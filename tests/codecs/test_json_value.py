@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotserve.codecs.json_value import JsonValue, is_integer, printable, text_bytes, type_name
+from hotserve.codecs.json_value import JsonValue, is_integer, members_of, object_of, printable, text_bytes, type_name
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,17 @@ def test_only_whole_tokens_of_64_bits_are_integers(value: JsonValue, integer: bo
 )
 def test_types_have_the_names_of_error_texts(value: JsonValue, name: str) -> None:
     assert type_name(value) == name
+
+
+def test_an_object_has_the_first_value_of_each_name_and_keeps_the_others_aside() -> None:
+    members = [("a", 1), ("b", 2), ("a", 3)]
+    assert object_of(members) == {"a": 1, "b": 2}
+    assert list(members_of(object_of(members))) == members
+
+
+def test_an_object_without_repeated_names_is_an_ordinary_dict() -> None:
+    assert type(object_of([("a", 1), ("b", 2)])) is dict
+    assert list(members_of({"a": 1, "b": 2})) == [("a", 1), ("b", 2)]
 
 
 def test_bytes_that_are_no_utf8_come_back_and_print_as_replacements() -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from hotserve.codecs.json_text import quoted
-from hotserve.codecs.json_value import JsonValue, is_integer, printable
+from hotserve.codecs.json_value import JsonObject, JsonValue, is_integer, members_of, printable
 
 _MAX_BYTES: Final = 256
 _INDENT: Final = 4
@@ -68,10 +68,10 @@ def _elements(values: list[JsonValue]) -> Iterator[tuple[str, JsonValue]]:
         yield ", " if i else "", value
 
 
-def _members(members: dict[str, JsonValue], level: int) -> Iterator[tuple[str, JsonValue]]:
-    for i, (name, value) in enumerate(members.items()):
+def _members(value: JsonObject, level: int) -> Iterator[tuple[str, JsonValue]]:
+    for i, (name, member) in enumerate(members_of(value)):
         yield (",\n" if i else "\n") + _indent(level), name
-        yield ": ", value
+        yield ": ", member
 
 
 def _indent(level: int) -> str:

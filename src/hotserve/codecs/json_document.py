@@ -13,7 +13,7 @@ from typing import Final
 
 from hotserve.codecs.json_debug import debug_string
 from hotserve.codecs.json_reader import read_document
-from hotserve.codecs.json_value import JsonObject, JsonValue
+from hotserve.codecs.json_value import JsonObject, JsonValue, object_of
 from hotserve.errors import InvalidArgument
 
 
@@ -25,7 +25,7 @@ def parse_document(body: bytes) -> JsonObject:
             ignored; strings may hold bytes that are no UTF-8.
 
     Returns:
-        The body's object, as `json_value` describes it. Of members with the same name the first is kept.
+        The body's object, as `json_value` describes it.
 
     Raises:
         InvalidArgument: The body is empty, not JSON (with the reason and its byte offset), or not an object.
@@ -74,15 +74,6 @@ _DOUBTFUL_ESCAPE = re.compile(
 )
 
 
-def _first_of_each_name(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        # `dict` keeps the last of each name, and the dialect the first.
-        members = dict(reversed(pairs))
-        return {name: members[name] for name, _ in pairs}
-    return members
-
-
 # Numbers that overflow a double are refused or become infinite by rules of their own (`json_reader`), which differ from
 # the standard library's only for an exponent beyond 308 or for that many digits before the point.
 _LARGE_EXPONENT: Final = r"\+?0*(?:309|3[1-9]\d|[4-9]\d\d|[1-9]\d{3})"
@@ -121,5 +112,5 @@ def _careful_int(token: str) -> int:
     return int(token)
 
 
-_PLAIN = json.JSONDecoder(object_pairs_hook=_first_of_each_name)
-_CAREFUL = json.JSONDecoder(object_pairs_hook=_first_of_each_name, parse_float=_careful_float, parse_int=_careful_int)
+_PLAIN = json.JSONDecoder(object_pairs_hook=object_of)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=object_of, parse_float=_careful_float, parse_int=_careful_int)

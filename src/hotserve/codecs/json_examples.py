@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from hotserve.codecs.json_base64 import base64_text, decode_base64
 from hotserve.codecs.json_debug import debug_string
-from hotserve.codecs.json_value import JsonObject, JsonValue, is_integer, printable, text_bytes, type_name
+from hotserve.codecs.json_value import JsonObject, JsonValue, is_integer, members_of, printable, text_bytes, type_name
 from hotserve.codecs.tf_example import example_vector
 from hotserve.errors import InvalidArgument
 from hotserve.protos.messages import Example, Feature
@@ -80,8 +80,8 @@ def _serialized(value: JsonValue) -> bytes:
             f"Example must be JSON object but got JSON {type_name(value)}. Expected features by name, such as"
             ' {"x": 1.0}.'
         )
-    # The original reads names as C strings; of those that are the same then, the last one counts.
-    members = {printable(name.partition("\0")[0]): content for name, content in value.items()}
+    # The original reads names as C strings; of those that are the same then, the last one counts, here alone.
+    members = {printable(name.partition("\0")[0]): content for name, content in members_of(value)}
     example = Example()
     features = example.features.feature
     for name, content in members.items():

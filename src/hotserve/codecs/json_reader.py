@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from hotserve.codecs.json_value import JsonValue
+from hotserve.codecs.json_value import JsonValue, object_of
 from hotserve.errors import InvalidArgument
 
 _EMPTY: Final = "The document is empty."
@@ -66,7 +66,7 @@ def read_document(body: bytes) -> JsonValue:
         body: The request body, not empty; UTF-8 with or without a byte order mark. Strings may hold any bytes.
 
     Returns:
-        The value, as `json_value` describes it. Of members with the same name the first is kept.
+        The value, as `json_value` describes it.
 
     Raises:
         InvalidArgument: The body is not in the dialect: `JSON Parse error: ‹what› at offset: ‹bytes›`.
@@ -86,8 +86,8 @@ class _Reader:
         self._skip(_BYTE_ORDER_MARK)
         if self._next_byte() in _NO_VALUE_STARTS_SO:
             self._fail(_EMPTY)
-        containers: list[list[JsonValue] | dict[str, JsonValue]] = []
-        names: list[str] = []
+        containers: list[list[Any]] = []  # values of a list, members of an object
+        names: list[str | None] = []  # of the member whose value is due, for each container; None in a list
         while True:
             # Here a value is due.
             byte = self._next_byte()
@@ -96,13 +96,14 @@ class _Reader:
                 self._position += 1
                 if self._next_byte() != _CLOSE_LIST:
                     containers.append([])
+                    names.append(None)
                     continue
                 self._position += 1
                 value = []
             elif byte == _OPEN_OBJECT:
                 self._position += 1
                 if self._next_byte() != _CLOSE_OBJECT:
-                    containers.append({})
+                    containers.append([])
                     names.append(self._name())
                     continue
                 self._position += 1
@@ -111,17 +112,19 @@ class _Reader:
                 value = self._scalar(byte)
             # Here a value is complete, and with it perhaps the containers it ends.
             while containers:
-                container = containers[-1]
-                if isinstance(container, list):
-                    container.append(value)
+                name = names[-1]
+                if name is None:
+                    containers[-1].append(value)
                     if self._goes_on(_CLOSE_LIST, _NO_COMMA_IN_ARRAY):
                         break
+                    value = containers.pop()
                 else:
-                    container.setdefault(names.pop(), value)
+                    containers[-1].append((name, value))
                     if self._goes_on(_CLOSE_OBJECT, _NO_COMMA_IN_OBJECT):
-                        names.append(self._name())
+                        names[-1] = self._name()
                         break
-                value = containers.pop()
+                    value = object_of(containers.pop())
+                names.pop()
             else:
                 return value
 

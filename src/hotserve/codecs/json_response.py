@@ -71,7 +71,9 @@ def _predictions(outputs: Mapping[str, Array]) -> str:
         if rows is not None and len(array) != rows:
             raise InvalidArgument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
-    columns = {name: _texts(name, array, keep=1) for name, array in outputs.items()}
+    # An element stands in the answer's object, the list of rows, perhaps the row's object, and its own lists.
+    around = 2 if len(outputs) == 1 else 3
+    columns = {name: _texts(name, array, keep=1, around=around) for name, array in outputs.items()}
     if not rows:
         return '{\n    "predictions": []\n}'
     if len(columns) == 1:
@@ -95,9 +97,16 @@ def _outputs(outputs: Mapping[str, Array]) -> str:
     return f'{{\n    "outputs": {{\n{members}\n    }}\n}}'
 
 
-def _texts(name: str, array: Array, keep: int) -> list[str]:
-    """The text of each value along the first `keep` dimensions, lists and all."""
-    texts = _element_texts(name, array)
+def _texts(name: str, array: Array, keep: int, around: int | None = None) -> list[str]:
+    """The text of each value along the first `keep` dimensions, lists and all.
+
+    Args:
+        name: The output.
+        array: Its values.
+        keep: As said.
+        around: How many objects and lists stand around each of these texts; None for no line breaks.
+    """
+    texts = _element_texts(name, array, None if around is None else around + array.ndim - keep)
     for axis in range(array.ndim - 1, keep - 1, -1):
         size = array.shape[axis]
         lists = range(math.prod(array.shape[:axis]))
@@ -105,7 +114,7 @@ def _texts(name: str, array: Array, keep: int) -> list[str]:
     return texts
 
 
-def _element_texts(name: str, array: Array) -> list[str]:
+def _element_texts(name: str, array: Array, level: int | None) -> list[str]:
     try:
         dtype = dtype_of_array(array)
     except KeyError as error:
@@ -119,8 +128,8 @@ def _element_texts(name: str, array: Array) -> list[str]:
         return ["true" if element else "false" for element in elements]
     if dtype is DType.STRING:
         if name.endswith(_BYTES_SUFFIX):
-            return [base64_object(_bytes(element)) for element in elements]
-        return [_string(_bytes(element)) for element in elements]
+            return [_base64(_bytes(element), level) for element in elements]
+        return [_string(_bytes(element), level) for element in elements]
     raise InvalidArgument(f"Failed to write JSON value for tensor type: {dtype.label}")
 
 
@@ -135,8 +144,16 @@ def _bytes(element: object) -> bytes:
     )
 
 
-def _string(data: bytes) -> str:
+def _string(data: bytes, level: int | None) -> str:
     try:
         return quoted(data.decode())
     except UnicodeDecodeError:
-        return base64_object(data)
+        return _base64(data, level)
+
+
+def _base64(data: bytes, level: int | None) -> str:
+    text = base64_object(data)
+    if level is None:
+        return text
+    indent = "    " * level
+    return f"{{\n{indent}    {text[1:-1]}\n{indent}}}"

@@ -20,6 +20,8 @@ def signature_from_proto(proto: SignatureDef | bytes) -> Signature:
     A reference type of an old graph is read as the type itself, and a sparse or composite tensor as a tensor without a
     name; what is lost by that stays in `Signature.declared`.
 
+    Inputs and outputs are in the order of their names: a protobuf map has none of its own.
+
     Args:
         proto: The message, or its bytes: a SignatureDef of another protobuf pool can be handed over in that form.
 
@@ -30,8 +32,8 @@ def signature_from_proto(proto: SignatureDef | bytes) -> Signature:
     """
     message = SignatureDef.FromString(proto) if isinstance(proto, bytes) else proto
     signature = Signature(
-        inputs={alias: _spec(info) for alias, info in message.inputs.items()},
-        outputs={alias: _spec(info) for alias, info in message.outputs.items()},
+        inputs={alias: _spec(info) for alias, info in sorted(message.inputs.items())},
+        outputs={alias: _spec(info) for alias, info in sorted(message.outputs.items())},
         method_name=message.method_name,
         defaults={alias: _default(alias, message) for alias in message.defaults},
     )
