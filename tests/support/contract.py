@@ -1,0 +1,200 @@
+"""What the conformance suite asks with: tables of lines of the contract, REST as bytes, and gRPC without TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from hotserve.protos import messages
+from support.server_process import TFS_COMMAND, ServerProcess
+
+PATIENCE_SECONDS = 60.0
+
+
+def lines(names: str, table: Mapping[str, Sequence[Any]]) -> pytest.MarkDecorator:
+    """Makes a table of one test: what a line of the contract says -> the values of `names` that show it."""
+    return pytest.mark.parametrize(names, [pytest.param(*row, id=line) for line, row in table.items()])
+
+
+def later(reason: str) -> pytest.MarkDecorator:
+    """Marks a line of the contract that the HTTP server in front cannot do: it does not ..."""
+    return pytest.mark.xfail(strict=True, reason=f"the HTTP server in front does not {reason}")
+
+
+def tfs(*flags: str, **more: Any) -> ServerProcess:
+    """A server process under the name of the one whose place it takes."""
+    return ServerProcess(*flags, command=[TFS_COMMAND], **more)
+
+
+# REST.
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer over REST.
+
+    Attributes:
+        status: Its number.
+        reason: The words after the number.
+        headers: By name in lower case.
+        body: As it came.
+    """
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> str:
+        """The text of an error, whose body has exactly the form that the contract fixes."""
+        assert self.body.startswith(b'{\n    "error": "'), self.body
+        assert self.body.endswith(b'"\n}'), self.body
+        document = json.loads(self.body)
+        assert list(document) == ["error"]
+        return str(document["error"])
+
+
+def ask(
+    server: ServerProcess,
+    method: str,
+    path: str,
+    body: bytes | str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Sends one request on a connection of its own; nothing is added to the path, the body or the headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=PATIENCE_SECONDS)
+    with contextlib.closing(connection):
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        if body is not None:
+            body = body.encode() if isinstance(body, str) else body
+            connection.putheader("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        named = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, answer.reason, named, answer.read())
+
+
+def post(server: ServerProcess, path: str, body: bytes | str) -> Answer:
+    """Sends a request for an inference: `post(server, "half:predict", ...)`."""
+    return ask(server, "POST", f"/v1/models/{path}", body)
+
+
+def predict(server: ServerProcess, model: str, signature: str, body: str) -> Answer:
+    """Sends a predict request with the members of `body`, which lacks its opening brace, to a signature."""
+    return post(server, f"{model}:predict", f'{{"signature_name": "{signature}", {body}}}')
+
+
+def raw(server: ServerProcess, sent: bytes) -> bytes:
+    """What comes back for these very bytes until the server closes the connection or has nothing more to say."""
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+# gRPC. The messages are the server's own, which have been compared with those of tensorflow-serving-api.
+
+SERVICES: Mapping[str, tuple[str, type[Message]]] = {
+    "Predict": ("PredictionService", messages.PredictResponse),
+    "Classify": ("PredictionService", messages.ClassificationResponse),
+    "Regress": ("PredictionService", messages.RegressionResponse),
+    "MultiInference": ("PredictionService", messages.MultiInferenceResponse),
+    "GetModelMetadata": ("PredictionService", messages.GetModelMetadataResponse),
+    "GetModelStatus": ("ModelService", messages.GetModelStatusResponse),
+    "HandleReloadConfigRequest": ("ModelService", messages.ReloadConfigResponse),
+}
+
+
+class Client:
+    """Calls the services of one server."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+
+    def call(self, method: str, request: Message, timeout: float = PATIENCE_SECONDS) -> Any:
+        """Calls a method by its short name.
+
+        Raises:
+            grpc.RpcError: The answer is an error.
+        """
+        service, answer = SERVICES[method]
+        name = f"/tensorflow.serving.{service}/{method}"
+        return self.channel.unary_unary(name, _serialized, answer.FromString)(request, timeout=timeout)
+
+    def refusal(self, method: str, request: Message, timeout: float = PATIENCE_SECONDS) -> tuple[str, str]:
+        """The code and the text of an error."""
+        with pytest.raises(grpc.RpcError) as caught:
+            self.call(method, request, timeout)
+        return caught.value.code().name, caught.value.details()
+
+
+def _serialized(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+@contextlib.contextmanager
+def client_of(server: ServerProcess) -> Iterator[Client]:
+    """A client for as long as the block lasts."""
+    with grpc.insecure_channel(server.grpc_target, [("grpc.max_receive_message_length", -1)]) as channel:
+        yield Client(channel)
+
+
+def model_spec(
+    name: str = "", *, version: int | None = None, label: str | None = None, signature: str = ""
+) -> messages.ModelSpec:
+    """Which model is meant."""
+    spec = messages.ModelSpec(name=name, signature_name=signature)
+    if version is not None:
+        # Present also where it is 0.
+        spec.version.value = version
+        spec.version.SetInParent()
+    if label is not None:
+        spec.version_label = label
+    return spec
+
+
+def tensor(dtype: str, shape: Sequence[int] = (), **fields: Any) -> messages.TensorProto:
+    """A tensor with the fields given, which need not make sense: `tensor("DT_FLOAT", [2], float_val=[1.5])`."""
+    message = messages.TensorProto(dtype=messages.DataType.Value(dtype), **fields)
+    for size in shape:
+        message.tensor_shape.dim.add(size=size)
+    return message
+
+
+def floats(*values: float) -> messages.TensorProto:
+    """A vector."""
+    return tensor("DT_FLOAT", [len(values)], float_val=values)
+
+
+def predict_request(
+    model: str = "half", signature: str = "", output_filter: Sequence[str] = (), **inputs: messages.TensorProto
+) -> messages.PredictRequest:
+    """A request for a prediction."""
+    request = messages.PredictRequest(model_spec=model_spec(model, signature=signature), output_filter=output_filter)
+    for alias, value in inputs.items():
+        request.inputs[alias].CopyFrom(value)
+    return request
+
+
+def config(*models: str) -> str:
+    """The text of a model config file with these entries."""
+    return "model_config_list {\n" + "".join(f"  config {{ {model} }}\n" for model in models) + "}\n"
+
+
+def config_flag(folder: Path, *models: str) -> str:
+    """Writes a model config file, and returns the flag that names it."""
+    file = folder / "models.config"
+    file.write_text(config(*models))
+    return f"--model_config_file={file}"
