@@ -46,7 +46,7 @@ def test_what_cannot_be_decompressed_counts_as_empty(server: ServerProcess, body
 def test_the_limit_on_decompressed_bodies_is_the_one_on_bodies_which_is_better_than_100_mib_taken_for_empty(
     server: ServerProcess,
 ) -> None:
-    # 110 MiB of spaces before the object: within the limit of 512 MiB that --max_message_bytes has by default.
+    # 110 MiB of spaces before the object.
     packed = gzip.compress(b" " * (110 << 20) + BODY, compresslevel=1)
     assert ask(server, "POST", PREDICT, packed, {"Content-Encoding": "gzip"}).body == ANSWER
 
