@@ -1,10 +1,14 @@
-"""Who listens to the life of versions: logs, metrics, health."""
+"""Who listens to the life of versions, and who watches the work on them: logs, metrics, health."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Protocol
 
+from hotserve.core.ids import ServableId
 from hotserve.core.states import VersionStatus
 
 logger = logging.getLogger(__name__)
@@ -38,3 +42,30 @@ class EventBus:
                 listener(status)
             except Exception:  # a listener's fault must not leave a version half-way between two states
                 logger.exception("A listener failed on %s %s", status.id, status.state.name)
+
+
+class WorkObserver(Protocol):
+    """Watches loads and unloads, on the threads that do them: the work is done within what its methods return.
+
+    It sees the errors of the work, and must neither hide them nor raise any of its own.
+    """
+
+    def loading(self, id: ServableId, path: Path) -> AbstractContextManager[None]:
+        """Watches one attempt to load a version, warm-up included."""
+        ...
+
+    def unloading(self, id: ServableId) -> AbstractContextManager[None]:
+        """Watches a version give back what it holds."""
+        ...
+
+
+class Unobserved:
+    """A `WorkObserver` that does not look."""
+
+    def loading(self, id: ServableId, path: Path) -> AbstractContextManager[None]:
+        """See `WorkObserver.loading`."""
+        return nullcontext()
+
+    def unloading(self, id: ServableId) -> AbstractContextManager[None]:
+        """See `WorkObserver.unloading`."""
+        return nullcontext()

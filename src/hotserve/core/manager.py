@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotserve.core.events import EventBus
+from hotserve.core.events import EventBus, Unobserved, WorkObserver
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
@@ -85,6 +85,7 @@ class Manager:
         max_load_retries: int = 0,
         load_retry_seconds: float = 60.0,
         policy: TransitionPolicy = preserve_availability,
+        observer: WorkObserver | None = None,
     ) -> None:
         """Makes a manager without models.
 
@@ -97,9 +98,11 @@ class Manager:
             max_load_retries: How often a load that has failed is tried again with the same files.
             load_retry_seconds: The pause before each of these.
             policy: When the versions of a model change over.
+            observer: Watches loads and unloads.
         """
         self.events = events or EventBus()
         self.labels = labels or Labels()
+        self._observer = observer or Unobserved()
         self._loader_for = loader_for
         self._load_retry_seconds = load_retry_seconds
         self._timers: dict[ServableId, threading.Timer] = {}
@@ -263,7 +266,8 @@ class Manager:
         logger.info("Loading servable version %s from %s", id, path)
         start = time.perf_counter()
         try:
-            servable = self._loader_for(id.name).load(path)
+            with self._observer.loading(id, path):
+                servable = self._loader_for(id.name).load(path)
         except ServingError as error:
             logger.error("Loading servable: %s failed: %s", id, error)
             self._feed(LoadFailed(id, error))
@@ -278,7 +282,8 @@ class Manager:
 
     def _unload(self, id: ServableId, servable: Servable) -> None:
         try:
-            servable.unload()
+            with self._observer.unloading(id):
+                servable.unload()
         except BaseException as error:  # as in `_load`
             logger.exception("Unloading servable %s failed", id)
             self._feed(Unloaded(id, Internal(f"Unloading failed: {type(error).__name__}: {error}")))

@@ -53,16 +53,22 @@ class Health:
         self._model_names = tuple(model_names)
         self._problems = problems
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The configured models."""
+        return self._model_names
+
     def set_models(self, model_names: Sequence[str]) -> None:
         """Replaces the list of configured models."""
         self._model_names = tuple(model_names)
 
     def readiness(self) -> Readiness:
         """Readiness now."""
-        model_names = self._model_names
-        models = {name: self.describe(name) for name in model_names}
-        ready = not self.stopping and all(self._manager.is_available(name) for name in model_names)
-        return Readiness(ready, models, self.stopping)
+        return Readiness(self.is_ready(), {name: self.describe(name) for name in self._model_names}, self.stopping)
+
+    def is_ready(self) -> bool:
+        """Whether every configured model answers, and the server is not stopping."""
+        return not self.stopping and all(self._manager.is_available(name) for name in self._model_names)
 
     def is_serving(self, service: str) -> bool | None:
         """Whether a service of the gRPC health protocol serves: all of the server, or one model by its name.
@@ -71,7 +77,7 @@ class Health:
             None for a service that there is not.
         """
         if service in SERVICES:
-            return not self.stopping and all(self._manager.is_available(name) for name in self._model_names)
+            return self.is_ready()
         if service in self._model_names:
             return not self.stopping and self._manager.is_available(service)
         return None

@@ -123,6 +123,15 @@ class Gauge(_Cells[NumberCell]):
         """Label values -> number, as of now."""
         return [(values, cell.number) for values, cell in self._sorted()]
 
+    def replace(self, numbers: Mapping[Labels, float]) -> None:
+        """Sets these cells, and removes all others."""
+        cells = {}
+        for values, number in numbers.items():
+            cells[values] = NumberCell()
+            cells[values].number = number
+        with self._lock:
+            self._cells = cells
+
 
 class ReadCounter(Gauge):
     """A number that only grows and is kept by somebody else, such as processor time: it is set to what they say."""

@@ -38,6 +38,10 @@ OTHER_MODELS = "(other)"
 """The name under which all further ones are counted: a client cannot fill the memory with made-up names."""
 
 
+def _nothing() -> None:
+    """What metrics that are counted as it happens need to be up to date."""
+
+
 class _RequestCells:
     """The cells of the requests to one signature that ended in one way; None where there is none to count in."""
 
@@ -126,6 +130,7 @@ class Metrics:
         self.graph_runs = Counter("/tensorflow/core/graph_runs", ())
         self.graph_run_time = Counter("/tensorflow/core/graph_run_time_usecs", ())
         self.graph_run_times = Histogram("/tensorflow/core/graph_run_time_usecs_histogram", (), GRAPH_RUN_LIMITS_US)
+        self.loop_lag = Histogram("hotserve_event_loop_lag_microseconds", (), LATENCY_LIMITS_US)
         self._groups: list[tuple[Sequence[Instrument], Callable[[], None]]] = []
         self._in_flight = {entrypoint: self.requests_in_flight.cell(entrypoint) for entrypoint in ("REST", "GRPC")}
         self._graph_cells = (self.graph_runs.cell(), self.graph_run_time.cell(), self.graph_run_times.cell())
@@ -139,7 +144,7 @@ class Metrics:
         own = [instrument for instrument in vars(self).values() if isinstance(instrument, Instrument)]
         return (*own, *(instrument for instruments, _ in self._groups for instrument in instruments))
 
-    def add_group(self, instruments: Sequence[Instrument], refresh: Callable[[], None]) -> None:
+    def add_group(self, instruments: Sequence[Instrument], refresh: Callable[[], None] = _nothing) -> None:
         """Adds metrics that somebody else keeps.
 
         Args:

@@ -30,7 +30,10 @@ from hotserve.handlers.predict import Predict
 from hotserve.handlers.recorded_request import RecordedRequests
 from hotserve.handlers.recorded_warmup import RecordedWarmUp
 from hotserve.handlers.reload_config import ConfigReloader
+from hotserve.observability.life_metrics import LifeMetrics
 from hotserve.observability.metrics import Metrics
+from hotserve.observability.model_gauges import ModelGauges
+from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
 from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform
 from hotserve.platforms.registry import missing_parts
@@ -48,6 +51,11 @@ class SourceThread(Protocol):
     @property
     def problems(self) -> Mapping[str, str]:
         """Model name -> why its storage cannot be used just now."""
+        ...
+
+    @property
+    def last_looks(self) -> Mapping[str, float]:
+        """Model name -> when its storage was last read, in seconds since the epoch; not of those that never were."""
         ...
 
     def start(self) -> None:
@@ -176,7 +184,9 @@ def assemble(
         ConfigError: A model asks for a platform that there is not, or what `loader` raises.
     """
     metrics = Metrics()
-    make_loader = loader or loader_by_content(configured_warm_up(options, metrics))
+    life = LifeMetrics(metrics)
+    ProcessMetrics(metrics)
+    make_loader = loader or loader_by_content(life.timed(configured_warm_up(options, metrics)))
     loaders = {model.name: make_loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:
@@ -189,9 +199,19 @@ def assemble(
         max_load_retries=max(0, options.max_num_load_retries),
         load_retry_seconds=max(0.0, options.load_retry_interval_micros / 1e6),
         policy=TRANSITION_POLICIES[options.aspired_version_policy],
+        observer=life,
     )
+    manager.events.subscribe(life.on_status)
     running_source = source(manager, models)
     health = Health(manager, [model.name for model in models], lambda: running_source.problems)
+    ModelGauges(
+        metrics,
+        manager,
+        is_ready=health.is_ready,
+        names=lambda: health.model_names,
+        problems=lambda: running_source.problems,
+        last_looks=lambda: running_source.last_looks,
+    )
     engine = EngineThreads()
     predict = Predict(engine)
     health_service = HealthService(health, manager.events)

@@ -23,6 +23,7 @@ import h2corn
 from hotserve.api.asgi import CallsOnly
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ConfigError
+from hotserve.observability.loop_lag import LoopLag
 from hotserve.server.assemble import Parts
 from hotserve.server.endpoints import Api, Endpoint, answer_both_apis, open_endpoints
 from hotserve.server.front import front_config
@@ -79,7 +80,9 @@ class Lifespan:
         """
         endpoints = open_endpoints(self._options)
         parts = self._parts
+        loop_lag = LoopLag(parts.metrics.loop_lag)
         try:
+            loop_lag.start()
             parts.request_log.start()
             parts.source.start()
             await self._load_models()
@@ -87,6 +90,7 @@ class Lifespan:
                 parts.config_watch.start()
                 await self._serve(endpoints, on_ready)
         finally:
+            loop_lag.stop()
             for endpoint in endpoints:
                 endpoint.close()
             await asyncio.to_thread(self._close)

@@ -37,6 +37,7 @@ class ModelFolder:
 
     Attributes:
         problem: Why the base path cannot be used just now, in words for the user; empty when it can.
+        last_look: When the base path was last read, in seconds since the epoch; 0 if it never was.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ModelFolder:
     ) -> None:
         self.model = model
         self.problem = ""
+        self.last_look = 0.0
         self._storage = storage
         self._missing_parts = missing_parts
         self._clock = clock
@@ -75,6 +77,7 @@ class ModelFolder:
                 f" {error.strerror or error}. It is served when it appears."
             )
             return False
+        self.last_look = self._clock()
         self._found = versions_among(names)
         for number, twins in twins_among(names).items():
             self._report_once(

@@ -2,7 +2,7 @@
 
 Threads: one, owned by `Poller`, ended by `stop`. All file access happens on it, so that a storage that hangs delays
 nothing but the next look. `_wake` ends its sleep; `_lock` guards the list of models that it is to take up next, and
-`_first_look_done` with it. `set_models`, `problems` and `wait_first_look` are for other threads.
+`_first_look_done` with it. `set_models`, `problems`, `last_looks` and `wait_first_look` are for other threads.
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ class Poller:
     def problems(self) -> Mapping[str, str]:
         """Model name -> why its base path cannot be used just now."""
         return {folder.model.name: problem for folder in self._folders if (problem := folder.problem)}
+
+    @property
+    def last_looks(self) -> Mapping[str, float]:
+        """Model name -> when its base path was last read, in seconds since the epoch; not of those that never were."""
+        return {folder.model.name: folder.last_look for folder in self._folders if folder.last_look}
 
     def look(self) -> None:
         """One look at every model; a model whose storage fails holds back nothing but itself."""

@@ -34,6 +34,11 @@ class StaticSource:
         known = ", ".join(sorted(self._versions)) or "none"
         return dict.fromkeys(self._unknown, f"Its versions are not known here. Models with versions: {known}.")
 
+    @property
+    def last_looks(self) -> Mapping[str, float]:
+        """None: there is no storage to look at."""
+        return {}
+
     def wait_first_look(self, timeout_seconds: float) -> bool:
         """True: `start` has said all there is."""
         return True
