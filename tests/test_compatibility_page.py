@@ -1,0 +1,181 @@
+"""docs/compatibility.md, compared with the program."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotserve.api.reflection_service import REFLECTION_SERVICES
+from hotserve.config.compatibility import FlagState, flag_compatibility
+from hotserve.observability.metrics import Metrics
+from hotserve.observability.prometheus import exported_name
+from hotserve.protos.pool import POOL
+from support.in_process import InProcess, adder
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+
+STATES = {"works", "works better", "differs", "no effect", "refused", "absent"}
+SERVED = {"works", "works better", "differs"}
+
+MESSAGES = (
+    "ModelServerConfig",
+    "ModelConfigList",
+    "ModelConfig",
+    "FileSystemStoragePathSourceConfig",
+    "FileSystemStoragePathSourceConfig.ServableVersionPolicy",
+    "FileSystemStoragePathSourceConfig.ServableVersionPolicy.Latest",
+    "FileSystemStoragePathSourceConfig.ServableVersionPolicy.Specific",
+    "FileSystemStoragePathSourceConfig.ServableToMonitor",
+    "LoggingConfig",
+    "LogCollectorConfig",
+    "SamplingConfig",
+    "PerTaskSamplingConfig",
+    "MonitoringConfig",
+    "PrometheusConfig",
+    "SSLConfig",
+    "BatchingParameters",
+    "PlatformConfigMap",
+    "PlatformConfig",
+    "SavedModelBundleSourceAdapterConfig",
+    "SessionBundleConfig",
+    "ModelWarmupOptions",
+    "SavedModelConfig",
+    "SessionOverrides",
+    "ThreadPoolFactoryConfig",
+    "BatchingOptions",
+)
+"""The messages that config files are made of."""
+
+FLAG_OF = {
+    "BatchingParameters": "batching_parameters_file",
+    "PlatformConfigMap": "platform_config_file",
+    "PlatformConfig": "platform_config_file",
+    "SavedModelBundleSourceAdapterConfig": "platform_config_file",
+    "ThreadPoolFactoryConfig": "thread_pool_factory_config_file",
+    "SSLConfig": "ssl_config_file",
+    "MonitoringConfig": "monitoring_config_file",
+}
+"""Messages all of whose fields are without an effect, if and only if the flag is that leads to them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, by the titles of its columns; the last column has none, and what it says is under ``why``."""
+
+    cells: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """What stands in backticks in the first column."""
+        return re.findall(r"`([^`]+)`", next(iter(self.cells.values())))
+
+
+@cache
+def tables() -> Mapping[str, Sequence[Row]]:
+    """Heading -> the rows of the table under it; headings without a table are left out."""
+    found: dict[str, list[Row]] = {}
+    heading, columns = "", None
+    for line in PAGE.splitlines():
+        if line.startswith("#"):
+            heading, columns = line.lstrip("#").strip().strip("`"), None
+        elif line.startswith("|"):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if columns is None:
+                columns = [cell or "why" for cell in cells]
+            elif not set(line) <= set("|-"):
+                found.setdefault(heading, []).append(Row(dict(zip(columns, cells, strict=True))))
+        elif line:
+            columns = None
+    return found
+
+
+def rows_with_a_state() -> Iterator[tuple[str, Row]]:
+    for heading, rows in tables().items():
+        yield from ((heading, row) for row in rows if "state" in row.cells and len(row.cells) > 2)
+
+
+def test_every_state_is_one_of_those_that_the_page_explains() -> None:
+    explained = {row.cells["state"] for row in tables()["Compatibility with TensorFlow Serving"]}
+    assert explained == STATES
+    assert {row.cells["state"] for _, row in rows_with_a_state()} <= STATES
+
+
+def test_the_table_of_flags_is_what_the_program_says() -> None:
+    # To write it anew: python scripts/render_compatibility.py
+    script = runpy.run_path(str(ROOT / "scripts" / "render_compatibility.py"))
+    assert script["rendered"](PAGE) == PAGE
+    assert len(tables()["Flags"]) == 48
+
+
+def test_the_calls_that_are_served_are_those_of_the_program() -> None:
+    with InProcess({}) as server:
+        services = server.grpc_services
+        paths = {*services.unary, *services.streaming, *services.bidirectional}
+    listed = {f"/{name}" for row in tables()["Calls"] for name in row.names if row.cells["state"] in SERVED}
+    assert listed == paths
+    assert {f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES} <= listed
+
+
+@pytest.mark.parametrize("row", tables()["Routes"], ids=lambda row: row.names[0])
+def test_every_route_is_answered_with_the_status_that_the_page_says(row: Row) -> None:
+    method, path = row.names[0].split(" ")
+    with InProcess({"m": {1: adder(0.5)}}, labels={"m": {"stable": 1}}) as server:
+        response = server.rest(method, path, {"instances": [1.0]} if method == "POST" else b"")
+    assert response.status == int(row.cells["here"])
+    if row.cells["state"] == "works" and "monitoring" not in path:
+        assert row.cells["here"] == row.cells["there"]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_field_of_a_config_message_has_its_row(message: str) -> None:
+    package = "tensorflow" if message == "BatchingOptions" else "tensorflow.serving"
+    fields = POOL.FindMessageTypeByName(f"{package}.{message}").fields
+    assert sorted(name for row in tables()[message] for name in row.names) == sorted(field.name for field in fields)
+
+
+def test_every_config_message_that_the_program_knows_is_on_the_page() -> None:
+    files = ("hotserve/protos/model_config.proto", "hotserve/protos/server_config.proto")
+
+    def all_of(messages: Any) -> Iterator[Any]:
+        for message in messages:
+            yield message
+            yield from all_of(message.nested_types)
+
+    known = {
+        message.full_name.removeprefix("tensorflow.serving.")
+        for file in files
+        for message in all_of(POOL.FindFileByName(file).message_types_by_name.values())
+        if message.fields and not message.GetOptions().map_entry
+    }
+    assert known <= set(MESSAGES)
+
+
+@pytest.mark.parametrize(("message", "flag"), FLAG_OF.items())
+def test_the_fields_of_a_file_have_an_effect_if_its_flag_has(message: str, flag: str) -> None:
+    states = {row.cells["state"] for row in tables()[message]}
+    if flag_compatibility(flag).state is FlagState.WITHOUT_EFFECT:
+        assert states == {"no effect"}
+    else:
+        assert states != {"no effect"}
+
+
+def test_the_metrics_of_the_original_are_those_of_the_program() -> None:
+    program = {
+        exported_name(metric.name): set(metric.labels)
+        for metric in Metrics().all()
+        if metric.name.startswith("/tensorflow/")
+    }
+    page = {
+        row.names[0]: set(re.findall(r"`([^`]+)`", row.cells["labels"]))
+        for row in tables()["Metrics"]
+        if row.cells["state"] in SERVED
+    }
+    assert page == program
