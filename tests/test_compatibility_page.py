@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +15,10 @@ import pytest
 
 from hotserve.api.reflection_service import REFLECTION_SERVICES
 from hotserve.config.compatibility import FlagState, flag_compatibility
-from hotserve.observability.metrics import Metrics
-from hotserve.observability.prometheus import exported_name
 from hotserve.protos.pool import POOL
-from support.in_process import InProcess, adder
+from support.embedded import write_table
+from support.in_process import InProcess
+from support.server_process import ServerProcess
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
@@ -124,14 +125,49 @@ def test_the_calls_that_are_served_are_those_of_the_program() -> None:
     assert {f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES} <= listed
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server of the model `m` with version 1, which is labelled `stable`."""
+    folder = tmp_path_factory.mktemp("models")
+    write_table(folder / "m" / "1", a="b")
+    config = folder / "models.config"
+    config.write_text(
+        'model_config_list { config { name: "m" base_path: "m" version_labels { key: "stable" value: 1 } } }'
+    )
+    with ServerProcess(f"--model_config_file={config}") as running:
+        yield running
+
+
 @pytest.mark.parametrize("row", tables()["Routes"], ids=lambda row: row.names[0])
-def test_every_route_is_answered_with_the_status_that_the_page_says(row: Row) -> None:
+def test_every_route_is_answered_with_the_status_that_the_page_says(server: ServerProcess, row: Row) -> None:
     method, path = row.names[0].split(" ")
-    with InProcess({"m": {1: adder(0.5)}}, labels={"m": {"stable": 1}}) as server:
-        response = server.rest(method, path, {"instances": [1.0]} if method == "POST" else b"")
-    assert response.status == int(row.cells["here"])
+    status, _ = server.request(method, path, b'{"instances": ["a"]}' if method == "POST" else None)
+    assert status == int(row.cells["here"])
     if row.cells["state"] == "works" and "monitoring" not in path:
         assert row.cells["here"] == row.cells["there"]
+
+
+@pytest.mark.parametrize(
+    ("what", "request_", "answer"),
+    [
+        ("HTTP/1.0", b"GET /v1/models/m HTTP/1.0\r\n\r\n", rb"HTTP/1\.[01] 200 "),
+        ("methods that there are not", b"BREW /v1/models/m HTTP/1.1\r\nHost: m\r\n\r\n", rb"HTTP/1\.1 501 "),
+        ("pages that are not there", b"GET / HTTP/1.1\r\nHost: m\r\n\r\n", rb"(?is).*content-type: text/html"),
+        (
+            "the path as it came",
+            b"POST /v1/models/m:predict? HTTP/1.1\r\nHost: m\r\nContent-Length: 20\r\n\r\n" + b'{"instances": ["a"]}',
+            rb"HTTP/1\.1 400 ",
+        ),
+    ],
+)
+def test_the_page_says_where_http_itself_is_otherwise(
+    server: ServerProcess, what: str, request_: bytes, answer: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=30) as connection:
+        connection.sendall(request_)
+        head = b"".join(iter(connection.makefile("rb").readline, b"\r\n"))
+    (row,) = [row for row in tables()["REST"] if row.cells["what"] == what]
+    assert (row.cells["state"] in {"works", "works better"}) == bool(re.match(answer, head))
 
 
 @pytest.mark.parametrize("message", MESSAGES)
@@ -167,15 +203,20 @@ def test_the_fields_of_a_file_have_an_effect_if_its_flag_has(message: str, flag:
         assert states != {"no effect"}
 
 
-def test_the_metrics_of_the_original_are_those_of_the_program() -> None:
-    program = {
-        exported_name(metric.name): set(metric.labels)
-        for metric in Metrics().all()
-        if metric.name.startswith("/tensorflow/")
-    }
-    page = {
-        row.names[0]: set(re.findall(r"`([^`]+)`", row.cells["labels"]))
-        for row in tables()["Metrics"]
-        if row.cells["state"] in SERVED
-    }
-    assert page == program
+def test_the_metrics_of_the_original_are_those_of_the_program(server: ServerProcess) -> None:
+    page = server.get("/monitoring/prometheus/metrics")[1].decode()
+    program = set(re.findall(r"^# TYPE (:tensorflow:\S+) ", page, re.MULTILINE))
+    listed = {row.names[0] for row in tables()["Metrics"] if row.cells["state"] in SERVED}
+    assert listed == program
+
+
+def test_metrics_have_the_labels_that_the_page_says(server: ServerProcess) -> None:
+    assert server.post("/v1/models/m:predict", {"instances": ["a"]})[0] == 200
+    page = server.get("/monitoring/prometheus/metrics")[1].decode()
+    labels = {row.names[0]: set(re.findall(r"`([^`]+)`", row.cells["labels"])) for row in tables()["Metrics"]}
+    seen = 0
+    for name, cell in re.findall(r"^(:tensorflow:[\w:]+?)(?:_bucket|_sum|_count)?\{(.*)\} ", page, re.MULTILINE):
+        metric = name if name in labels else f"{name}_count"
+        assert set(re.findall(r'(\w+)="', cell)) - {"le"} == labels[metric]
+        seen += 1
+    assert seen
