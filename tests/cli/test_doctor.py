@@ -12,6 +12,7 @@ import pytest
 
 import hotserve
 from hotserve.cli.main import main
+from hotserve.config.flags import WITHOUT_EFFECT
 from support.certificates import Authority, ssl_config
 from support.embedded import write_table
 
@@ -140,11 +141,12 @@ def test_what_the_original_passes_over_is_told_and_left_out_of_the_command(
 def test_a_flag_whose_lack_of_effect_clients_could_notice_needs_attention(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--grpc_max_threads=4", "--xla_cpu_compilation_enabled", "--xla_gpu_compilation_enabled=false"]
+    flags = ["--grpc_max_threads=4", "--skip_initialize_tpu=false", "--thread_pool_factory_config_file=f"]
     report = examine(capsys, f"--model_base_path={folder / 'm'}", *flags)
     assert report.of("--grpc_max_threads=4")[0] == "note"
-    assert report.of("--xla_cpu_compilation_enabled=true") == ("attention", "no effect: models are not compiled by XLA")
-    assert report.of("--xla_gpu_compilation_enabled=false")[0] == "ok"
+    assert report.of("--skip_initialize_tpu=false")[0] == "ok"
+    why = WITHOUT_EFFECT["thread_pool_factory_config_file"].why
+    assert report.of("--thread_pool_factory_config_file=f") == ("attention", f"no effect: {why}")
 
 
 def test_there_is_no_command_where_a_flag_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,12 @@ def test_the_last_one_of_a_name_wins() -> None:
     assert (given.port, given.model_base_path) == (9000, "/other")
 
 
+def test_lists_add_up() -> None:
+    given = options("--import=a,b", "--custom_op_libraries=/x.so", "--import", "c", "--custom_op_libraries=/y.so,/z.so")
+    assert given.import_modules == "a,b,c"
+    assert given.custom_op_libraries == "/x.so,/y.so,/z.so"
+
+
 def test_a_command_line_without_flags_leaves_everything_at_its_default() -> None:
     assert parse_flags([]).options == ServerOptions()
     assert parse_flags([]).without_effect == ()
@@ -152,9 +158,9 @@ def test_a_flag_without_an_effect_says_why_in_words_that_can_end_a_sentence(name
 
 def test_every_flag_with_an_effect_is_an_option_of_its_kind() -> None:
     defaults = ServerOptions()
-    assert {flag.name for flag in FLAGS} == {field.name for field in fields(ServerOptions)}
+    assert {flag.field for flag in FLAGS} == {field.name for field in fields(ServerOptions)}
     for flag in FLAGS:
-        assert type(getattr(defaults, flag.name)) is flag.kind
+        assert type(getattr(defaults, flag.field)) is flag.kind
 
 
 def test_flags_without_an_effect_are_read_and_named_once_in_order() -> None:

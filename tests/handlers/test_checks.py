@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.ids import ServableId
-from hotserve.errors import Code, FailedPrecondition, InvalidArgument, NotFound, ServingError, Unimplemented
+from hotserve.errors import Code, FailedPrecondition, Internal, InvalidArgument, NotFound, ServingError, Unimplemented
 from hotserve.handlers.checks import (
     callable_signatures,
     check_input_names,
@@ -36,6 +37,25 @@ def lease(signatures: Mapping[str, Signature]) -> Lease:
 
 
 # Signatures.
+
+
+@pytest.mark.parametrize("method", ["predict", "classify", "regress"])
+def test_predict_calls_what_was_exported_for_serving(method: str) -> None:
+    signature = replace(ONE, method_name=f"tensorflow/serving/{method}")
+    assert find_signature(lease({"s": signature}), "s", check_method_name=True) == ("s", signature)
+
+
+def test_another_method_name_is_refused_only_where_that_is_asked_for() -> None:
+    signature = replace(ONE, method_name="mine")
+    assert find_signature(lease({"s": signature}), "s")[0] == "s"
+    with pytest.raises(Internal) as raised:
+        find_signature(lease({"s": signature}), "s", check_method_name=True)
+    assert raised.value.message == (
+        "Expected prediction signature method_name to be one of {tensorflow/serving/predict,"
+        " tensorflow/serving/classify, tensorflow/serving/regress}. Was: mine. Signature s cannot be called like this:"
+        " --enable_signature_method_name_check asks for it. Leave the flag out, or export the signature with that"
+        " method_name."
+    )
 
 
 @pytest.mark.parametrize(("asked", "found"), [("", "serving_default"), ("serving_default",) * 2, ("other",) * 2])

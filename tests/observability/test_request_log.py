@@ -21,6 +21,7 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import RequestLogConfig, SampledRequestLog
 from hotserve.protos.messages import LogMetadata
 from hotserve.tensors import Array, DType, Signature, TensorSpec
+from hotserve.testing import FakeServable
 from support.prediction_logs import predict_log, read_records
 from support.server_process import wait_until
 
@@ -118,6 +119,21 @@ def test_a_record_says_which_version_answered_when_and_of_what_sample_it_is(tmp_
     assert metadata.model_spec.signature_name == "serving_default"
     assert metadata.timestamp_secs == 1_700_000_000
     assert metadata.sampling_config.sampling_rate == 0.75
+    assert list(metadata.saved_model_tags) == []
+
+
+def test_a_record_of_a_model_with_tags_has_them(tmp_path: Path, metrics: Metrics) -> None:
+    class TaggedServable(FakeServable):
+        saved_model_tags = ("gpu", "serve")
+
+    log = log_to(tmp_path, metrics)
+    for servable in (TaggedServable(tmp_path), FakeServable(tmp_path)):
+        log.offer(DIGITS, grpc_call(1), servable)
+    log.close(PATIENCE)
+
+    (file,) = tmp_path.iterdir()
+    tags = [list(record.log_metadata.saved_model_tags) for record in read_records(file)]
+    assert tags == [["gpu", "serve"], []]
 
 
 @pytest.mark.parametrize(("rate", "share"), [(0.0, 0), (0.25, 1), (0.5, 2), (1.0, 4)])

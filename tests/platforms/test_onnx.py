@@ -256,6 +256,13 @@ def test_the_answer_does_not_depend_on_the_number_of_threads(large_onnx_model: P
     np.testing.assert_allclose(run(load(large_onnx_model, intra_op_threads=threads), x=x)["y"], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_nor_on_the_number_of_operations_at_a_time(large_onnx_model: Path, threads: int) -> None:
+    x = np.ones((3, 512), np.float32) / 512
+    expected = run(load(large_onnx_model), x=x)["y"]
+    np.testing.assert_allclose(run(load(large_onnx_model, inter_op_threads=threads), x=x)["y"], expected, rtol=1e-4)
+
+
 def test_data_outside_the_folder_is_refused(onnx_folder: Folder) -> None:
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3, 2], data_location=TensorProto.EXTERNAL)
     weights.external_data.add(key="location", value="../weights.bin")

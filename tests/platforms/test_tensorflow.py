@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from contracts.platform_contract import PlatformContract
-from hotserve.core.servable import Servable
+from hotserve.core.servable import Servable, saved_model_tags
 from hotserve.errors import Code, InvalidArgument, NotFound, ServingError
+from hotserve.platforms.onnx import OnnxLoader
+from hotserve.platforms.saved_model_config import CONFIG_FILE
 from hotserve.platforms.tensorflow import TensorFlowLoader
 from hotserve.platforms.warmup import warm_up
+from hotserve.protos.messages import ConfigProto, SavedModelConfig
 from hotserve.tensors import Array, DType, TensorSpec, dtype_of_array
 
 
@@ -252,8 +255,42 @@ def test_the_tags_choose_the_meta_graph(graph_model: Callable[..., Path]) -> Non
     folder = graph_model(scale_and_shift, tags=("serve", "gpu"))
     servable = TensorFlowLoader(tags=("gpu", "serve")).load(folder)
     assert servable.run("serving_default", {"x": ONE}, ["y"])["y"].tolist() == [2.0]
-    with pytest.raises(NotFound, match=r"Could not find meta graph def matching supplied tags: \{ serve \}"):
+    with pytest.raises(NotFound, match=r"Could not find meta graph def matching supplied tags: \{ serve \}") as raised:
         TensorFlowLoader().load(folder)
+    assert raised.value.message.endswith(
+        ". Tag sets in this SavedModel: { gpu, serve }. --saved_model_tags chooses one, such as"
+        " --saved_model_tags=gpu,serve."
+    )
+
+
+def test_the_tags_of_a_text_graph_are_told_as_well(graph_model: Callable[..., Path]) -> None:
+    folder = graph_model(scale_and_shift, tags=("train",), as_text=True)
+    with pytest.raises(NotFound, match=r"Tag sets in this SavedModel: \{ train \}\. .*--saved_model_tags=train\.$"):
+        TensorFlowLoader().load(folder)
+
+
+def test_a_servable_tells_its_tags(loaded: Servable, multiply_onnx: Path) -> None:
+    assert saved_model_tags(loaded) == ("serve",)
+    onnx = OnnxLoader().load(multiply_onnx)
+    assert saved_model_tags(onnx) == ()
+    onnx.unload()
+
+
+def test_options_of_the_session_reach_tensorflow(many_signatures: Path) -> None:
+    config = ConfigProto(experimental=ConfigProto.Experimental(executor_type="none of these"))
+    with pytest.raises(ServingError, match="none of these"):
+        TensorFlowLoader(config=config).load(many_signatures)
+
+
+def test_a_version_with_a_config_of_its_own_loads(many_signatures: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(many_signatures, tmp_path / "1"))
+    (folder / CONFIG_FILE).parent.mkdir()
+    asked = SavedModelConfig()
+    asked.session_overrides.disable_meta_optimizer = True
+    (folder / CONFIG_FILE).write_bytes(asked.SerializeToString())
+    servable = TensorFlowLoader().load(folder)
+    assert servable.run("serving_default", {"x": np.eye(3, dtype=np.float32)}, ["y"])["y"].tolist()[0] == [1.0, 2.0]
+    servable.unload()
 
 
 def test_graphs_in_text_load(graph_model: Callable[..., Path]) -> None:
@@ -264,7 +301,8 @@ def test_graphs_in_text_load(graph_model: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("threads", [(1, 1), (2, 2), (0, 0), (0, -1)])
 def test_the_answer_does_not_depend_on_the_number_of_threads(many_signatures: Path, threads: tuple[int, int]) -> None:
     intra, inter = threads
-    servable = TensorFlowLoader(intra_op_threads=intra, inter_op_threads=inter).load(many_signatures)
+    config = ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
+    servable = TensorFlowLoader(config=config).load(many_signatures)
     y = servable.run("serving_default", {"x": np.eye(3, dtype=np.float32)}, ["y"])["y"]
     assert y.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     servable.unload()

@@ -29,14 +29,21 @@ class GrpcExamples:
     """The methods of PredictionService that take tf.Examples."""
 
     def __init__(
-        self, manager: Manager, predict: Predict, metrics: Metrics, request_log: RequestLog = NO_REQUEST_LOG
+        self,
+        manager: Manager,
+        predict: Predict,
+        metrics: Metrics,
+        request_log: RequestLog = NO_REQUEST_LOG,
+        *,
+        check_method_name: bool = False,
     ) -> None:
+        """Makes the methods; for the arguments see `GrpcServices`."""
         self._request_log = request_log
         self._manager = manager
         self._metrics = metrics
-        self._run_classify = OnExamples(CLASSIFY, predict)
-        self._run_regress = OnExamples(REGRESS, predict)
-        self._run_tasks = MultiInference(predict)
+        self._run_classify = OnExamples(CLASSIFY, predict, check_method_name=check_method_name)
+        self._run_regress = OnExamples(REGRESS, predict, check_method_name=check_method_name)
+        self._run_tasks = MultiInference(predict, check_method_name=check_method_name)
 
     async def classify(self, request: GrpcRequest) -> bytes:
         """Answers a Classify call; raises ServingError."""
@@ -57,9 +64,8 @@ class GrpcExamples:
             response = messages.ClassificationResponse(result=classification_result(result), model_spec=answered)
             data = response.SerializeToString()
             call.sent_bytes = len(data)
-            self._request_log.offer(
-                lease.id, GrpcCall(LogKind.CLASSIFY, answered.signature_name, request.message, data)
-            )
+            logged = GrpcCall(LogKind.CLASSIFY, answered.signature_name, request.message, data)
+            self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
     async def regress(self, request: GrpcRequest) -> bytes:
@@ -81,7 +87,8 @@ class GrpcExamples:
             response = messages.RegressionResponse(result=regression_result(result), model_spec=answered)
             data = response.SerializeToString()
             call.sent_bytes = len(data)
-            self._request_log.offer(lease.id, GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data))
+            logged = GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data)
+            self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
     async def multi_inference(self, request: GrpcRequest) -> bytes:
@@ -112,7 +119,8 @@ class GrpcExamples:
                 results=[_task_result(lease, task, result) for task, result in zip(tasks, results, strict=True)]
             ).SerializeToString()
             call.sent_bytes = len(data)
-            self._request_log.offer(lease.id, GrpcCall(LogKind.MULTI_INFERENCE, "", request.message, data))
+            logged = GrpcCall(LogKind.MULTI_INFERENCE, "", request.message, data)
+            self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
 

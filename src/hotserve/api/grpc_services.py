@@ -50,6 +50,7 @@ class GrpcServices:
         request_log: RequestLog = NO_REQUEST_LOG,
         *,
         as_content: bool = False,
+        check_method_name: bool = False,
     ) -> None:
         """Makes the services.
 
@@ -61,13 +62,16 @@ class GrpcServices:
             reloader: Answers reloads of the config.
             request_log: Where requests go that have been answered.
             as_content: Whether the tensors that answer Predict are sent as raw bytes, in `tensor_content`.
+            check_method_name: Whether a signature must have been exported for the method that calls it; see
+                `OnExamples` and `find_signature`.
         """
+        self._check_method_name = check_method_name
         self._as_content = as_content
         self._request_log = request_log
         self._manager = manager
         self._run_predict = predict
         self._metrics = metrics
-        examples = GrpcExamples(manager, predict, metrics, request_log)
+        examples = GrpcExamples(manager, predict, metrics, request_log, check_method_name=check_method_name)
         reload = GrpcReload(reloader, metrics)
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
@@ -113,7 +117,9 @@ class GrpcServices:
             self._manager.lease(model_spec_of(message)) as lease,
         ):
             call.version = str(lease.id.version)
-            name, signature = find_signature(lease, message.model_spec.signature_name)
+            name, signature = find_signature(
+                lease, message.model_spec.signature_name, check_method_name=self._check_method_name
+            )
             call.signature = name
             inputs: dict[str, Array] = {}
             try:
@@ -126,7 +132,7 @@ class GrpcServices:
             call.mark_ran()
             data = encode_response(lease, name, signature, answer, outputs, self._as_content)
             call.sent_bytes = len(data)
-            self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data))
+            self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data), lease.servable)
             return data
 
     async def _get_model_metadata(self, request: GrpcRequest) -> bytes:

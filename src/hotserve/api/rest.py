@@ -29,7 +29,13 @@ from hotserve.codecs.status_json import encode_metadata, encode_status
 from hotserve.core.handle import Lease
 from hotserve.core.manager import Manager, ModelSpec
 from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
-from hotserve.handlers.checks import explain, known_signature, other_signatures, select_outputs
+from hotserve.handlers.checks import (
+    check_predict_method,
+    explain,
+    known_signature,
+    other_signatures,
+    select_outputs,
+)
 from hotserve.handlers.classify import CLASSIFY
 from hotserve.handlers.examples import ExamplesRefused, OnExamples
 from hotserve.handlers.health import Health
@@ -76,6 +82,7 @@ class RestApi:
         cors: CorsPolicy = no_cors,
         metrics_path: str = prometheus.DEFAULT_PATH,
         as_content: bool = False,
+        check_method_name: bool = False,
     ) -> None:
         """Makes the API.
 
@@ -90,11 +97,14 @@ class RestApi:
             cors: What browsers are told about pages of other origins.
             metrics_path: Where the page with the metrics is; empty for none.
             as_content: Whether the tensors of an answer in protobuf are raw bytes, in `tensor_content`.
+            check_method_name: Whether a signature must have been exported for the method that calls it; see
+                `OnExamples` and `check_predict_method`.
         """
         self._manager = manager
         self._predict = predict
-        self._classify = OnExamples(CLASSIFY, predict)
-        self._regress = OnExamples(REGRESS, predict)
+        self._classify = OnExamples(CLASSIFY, predict, check_method_name=check_method_name)
+        self._regress = OnExamples(REGRESS, predict, check_method_name=check_method_name)
+        self._check_method_name = check_method_name
         self._health = health
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
@@ -208,6 +218,8 @@ class RestApi:
         with self._lease(asked.refine(spec), call) as lease:
             name, signature = _find_signature(lease, asked.signature_name, asked.takes_no_inputs)
             call.signature = name
+            if self._check_method_name:
+                check_predict_method(name, signature)
             try:
                 decoded = asked.decode(signature, name)
                 outputs = select_outputs(signature, asked.output_filter)
@@ -219,7 +231,8 @@ class RestApi:
             form = self._formats.of_answer(request.headers, form)
             body, content_type = form.write(PredictAnswer(lease, name, signature, answer, decoded.row_format))
             size = len(request.body) + len(body)
-            self._request_log.offer(lease.id, RestPredict(name, signature, decoded.inputs, answer, size))
+            logged = RestPredict(name, signature, decoded.inputs, answer, size)
+            self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body, content_type)
 
     async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
@@ -243,7 +256,8 @@ class RestApi:
             except ExamplesRefused as error:
                 raise ExamplesRefused(f"{error.message} {KINDS_IN_JSON}", error.code) from error
             size = len(request.body) + len(body)
-            self._request_log.offer(lease.id, RestOnExamples(wanted or DEFAULT_SIGNATURE, examples, result, size))
+            logged = RestOnExamples(wanted or DEFAULT_SIGNATURE, examples, result, size)
+            self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body)
 
     def _plain_body(self, request: RestRequest) -> bytes:

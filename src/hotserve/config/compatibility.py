@@ -119,10 +119,22 @@ _FLAGS = (
         better=True,
     ),
     OriginalFlag("flush_filesystem_caches", bool, True, tuning=True),
-    OriginalFlag("tensorflow_session_parallelism", int, 0),
-    OriginalFlag("tensorflow_session_config_file", str, ""),
-    OriginalFlag("tensorflow_intra_op_parallelism", int, 0),
-    OriginalFlag("tensorflow_inter_op_parallelism", int, 0),
+    OriginalFlag("tensorflow_session_parallelism", int, 0, "holds for ONNX models, too", better=True),
+    OriginalFlag(
+        "tensorflow_session_config_file",
+        str,
+        "",
+        "its numbers of threads hold where no flag says otherwise; there they are replaced by the flags' zeros",
+        better=True,
+    ),
+    OriginalFlag("tensorflow_intra_op_parallelism", int, 0, "holds for ONNX models, too", better=True),
+    OriginalFlag(
+        "tensorflow_inter_op_parallelism",
+        int,
+        0,
+        "holds for ONNX models, too; 0 is one operation at a time, in the thread of the run",
+        better=True,
+    ),
     OriginalFlag("use_alts_credentials", bool, False),
     OriginalFlag(
         "ssl_config_file",
@@ -132,9 +144,13 @@ _FLAGS = (
         " with `--grpc_socket_path`",
         better=True,
     ),
-    OriginalFlag("platform_config_file", str, ""),
+    OriginalFlag(
+        "platform_config_file", str, "", "a line in the log names each field of it that has no effect", better=True
+    ),
     OriginalFlag("per_process_gpu_memory_fraction", float, 0.0),
-    OriginalFlag("saved_model_tags", str, "serve"),
+    OriginalFlag(
+        "saved_model_tags", str, "serve", "where none fits, the error lists the tag sets that there are", better=True
+    ),
     OriginalFlag(
         "grpc_channel_arguments",
         str,
@@ -160,8 +176,22 @@ _FLAGS = (
     OriginalFlag("num_tflite_pools", int, None, tuning=True),
     OriginalFlag("num_tflite_interpreters_per_pool", int, 1, tuning=True),
     OriginalFlag("enable_signature_method_name_check", bool, False),
-    OriginalFlag("xla_cpu_compilation_enabled", bool, False),
-    OriginalFlag("xla_gpu_compilation_enabled", bool, False),
+    OriginalFlag(
+        "xla_cpu_compilation_enabled",
+        bool,
+        False,
+        "functions that were exported to be compiled by XLA always are; there, without one of the two flags, they fail",
+        better=True,
+        always=True,
+    ),
+    OriginalFlag(
+        "xla_gpu_compilation_enabled",
+        bool,
+        False,
+        "functions that were exported to be compiled by XLA always are; there, without one of the two flags, they fail",
+        better=True,
+        always=True,
+    ),
     OriginalFlag("enable_profiler", bool, True, tuning=True),
     OriginalFlag("thread_pool_factory_config_file", str, ""),
     OriginalFlag("mixed_precision", str, "", tuning=True),

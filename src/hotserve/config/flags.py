@@ -1,7 +1,7 @@
 """The flags of the command line: TensorFlow Serving's spelling, read into `ServerOptions`.
 
 `--name=value` and `--name value` both work, and a boolean flag may stand alone. The last one of a name wins: Docker
-users append flags after those of the entry point.
+users append flags after those of the entry point. Of flags that hold a list, all of a name count.
 """
 
 from __future__ import annotations
@@ -23,14 +23,23 @@ class Flag:
     """One flag.
 
     Attributes:
-        name: Its name, without the dashes; also the name of the field of `ServerOptions`.
+        name: Its name, without the dashes.
         kind: What its value is.
         help: One line for `--help`.
+        option: The field of `ServerOptions` where that is not the flag's name.
+        adds_up: Whether several of its name are one list; otherwise the last one wins.
     """
 
     name: str
     kind: type[bool] | type[int] | type[float] | type[str]
     help: str
+    option: str = ""
+    adds_up: bool = False
+
+    @property
+    def field(self) -> str:
+        """The field of `ServerOptions`."""
+        return self.option or self.name
 
 
 FLAGS: tuple[Flag, ...] = (
@@ -62,6 +71,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag("request_log_max_file_bytes", int, "size from which on logged requests go into a new file"),
     Flag("enable_model_warmup", bool, "versions run recorded or made-up requests before they serve"),
     Flag("num_request_iterations_for_warmup", int, "how often each recorded warm-up request runs; 0 for once"),
+    Flag("saved_model_tags", str, "tags of the meta graph that is loaded of a SavedModel, with commas between them"),
+    Flag("enable_signature_method_name_check", bool, "signatures answer only the method that they were exported for"),
+    Flag("tensorflow_session_parallelism", int, "threads of a run, within operations and between them; 0 chooses"),
+    Flag("tensorflow_intra_op_parallelism", int, "threads within one operation; 0 chooses"),
+    Flag("tensorflow_inter_op_parallelism", int, "operations of a run at the same time; 0 for one"),
+    Flag("tensorflow_session_config_file", str, "text file with the options of TensorFlow's sessions (ConfigProto)"),
+    Flag("per_process_gpu_memory_fraction", float, "share of a GPU's memory that TensorFlow may take; 0 for all"),
+    Flag("mixed_precision", str, "bfloat16: TensorFlow computes in it where that is safe"),
+    Flag("platform_config_file", str, "text file that takes the place of flags for SavedModels (PlatformConfigMap)"),
+    Flag("custom_op_libraries", str, "libraries with operations that TensorFlow lacks: a.so,b.so", adds_up=True),
+    Flag("import", str, "Python packages with such operations: tensorflow_text,...", "import_modules", adds_up=True),
 )
 
 
@@ -84,15 +104,10 @@ WITHOUT_EFFECT: Mapping[str, WithoutEffect] = MappingProxyType(
         "enable_batching": WithoutEffect(bool, "requests are not batched yet"),
         "batching_parameters_file": WithoutEffect(str, "requests are not batched yet"),
         "enable_per_model_batching_parameters": WithoutEffect(bool, "requests are not batched yet"),
-        "flush_filesystem_caches": WithoutEffect(bool, "the pages of a model's files are left to the system"),
-        "tensorflow_session_parallelism": WithoutEffect(int, "each platform chooses its threads itself"),
-        "tensorflow_session_config_file": WithoutEffect(str, "the options of TensorFlow's sessions are fixed"),
-        "tensorflow_intra_op_parallelism": WithoutEffect(int, "each platform chooses its threads itself"),
-        "tensorflow_inter_op_parallelism": WithoutEffect(int, "each platform chooses its threads itself"),
+        "flush_filesystem_caches": WithoutEffect(
+            bool, "there is no cache but the system's, which gives the pages of files up when memory is wanted"
+        ),
         "use_alts_credentials": WithoutEffect(bool, "ALTS is not available"),
-        "platform_config_file": WithoutEffect(str, "the options of TensorFlow's sessions are fixed"),
-        "per_process_gpu_memory_fraction": WithoutEffect(float, "GPU memory is taken as it is needed"),
-        "saved_model_tags": WithoutEffect(str, "the meta graph with the tag serve is loaded"),
         "grpc_max_threads": WithoutEffect(int, "one event loop answers every gRPC connection"),
         "version": WithoutEffect(bool, "the version is printed only where it is true"),
         "remove_unused_fields_from_bundle_metagraph": WithoutEffect(
@@ -101,14 +116,16 @@ WITHOUT_EFFECT: Mapping[str, WithoutEffect] = MappingProxyType(
         "prefer_tflite_model": WithoutEffect(bool, "LiteRT models are not served yet"),
         "num_tflite_pools": WithoutEffect(int, "LiteRT models are not served yet"),
         "num_tflite_interpreters_per_pool": WithoutEffect(int, "LiteRT models are not served yet"),
-        "enable_signature_method_name_check": WithoutEffect(bool, "the method names of signatures are not checked"),
-        "xla_cpu_compilation_enabled": WithoutEffect(bool, "models are not compiled by XLA"),
-        "xla_gpu_compilation_enabled": WithoutEffect(bool, "models are not compiled by XLA"),
+        "xla_cpu_compilation_enabled": WithoutEffect(
+            bool, "functions that were exported to be compiled by XLA always are, and no others"
+        ),
+        "xla_gpu_compilation_enabled": WithoutEffect(
+            bool, "functions that were exported to be compiled by XLA always are, and no others"
+        ),
         "enable_profiler": WithoutEffect(bool, "there is no profiler service"),
         "thread_pool_factory_config_file": WithoutEffect(
             str, "there are no thread pool factories, as there are none in TensorFlow Serving's own binary"
         ),
-        "mixed_precision": WithoutEffect(str, "models run in the precision that they were exported with"),
         "skip_initialize_tpu": WithoutEffect(bool, "TPUs are not used"),
         "enable_grpc_healthcheck_service": WithoutEffect(bool, "the health service always answers"),
     }
@@ -156,6 +173,7 @@ def parse_flags(
         which starts in spite of what the former did not know.
     """
     known = {flag.name: flag.kind for flag in FLAGS}
+    adding_up = {flag.name for flag in FLAGS if flag.adds_up}
     values: dict[str, FlagValue] = {}
     ignored: dict[str, FlagValue] = {}
     passed_over: list[str] = []
@@ -185,11 +203,13 @@ def parse_flags(
                 refuse(f"Flag --{name} needs a value: --{name}={kind.__name__.upper()}")
                 continue
         target = values if name in known else ignored
-        target[name] = flag_value(name, kind, text)
+        value = flag_value(name, kind, text)
+        target[name] = f"{target[name]},{value}" if name in target and name in adding_up else value
     for name, reason in REFUSED.items():
         if ignored.get(name):
             raise ConfigError(f"--{name}: {reason}.")
-    options = replace(defaults or ServerOptions(), **values)  # type: ignore[arg-type]  # kinds are those of the fields
+    fields = {flag.field: values[flag.name] for flag in FLAGS if flag.name in values}
+    options = replace(defaults or ServerOptions(), **fields)  # type: ignore[arg-type]  # kinds are those of the fields
     return CommandLine(options, tuple(ignored), tuple(passed_over))
 
 
@@ -199,7 +219,7 @@ def help_text(defaults: ServerOptions | None = None) -> str:
     width = max(len(flag.name) + len(flag.kind.__name__) for flag in FLAGS) + 4
     lines = []
     for flag in FLAGS:
-        default = getattr(options, flag.name)
+        default = getattr(options, flag.field)
         shown = f"{flag.help} (default: {_shown(default)})" if default != "" else flag.help
         lines.append(f"  {f'--{flag.name}={flag.kind.__name__}':{width}} {shown}")
     return "\n".join(lines)

@@ -27,6 +27,11 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "load_retry_interval_micros": (-(10**6) * _INT32, 10**6 * _INT32),
         "request_log_max_file_bytes": (1, 2**63 - 1),
         "num_request_iterations_for_warmup": (-_INT32, _INT32),
+        "tensorflow_session_parallelism": (-_INT32, _INT32),
+        "tensorflow_intra_op_parallelism": (-_INT32, _INT32),
+        "tensorflow_inter_op_parallelism": (-_INT32, _INT32),
+        # Above 1 a process may take more memory than the GPU has, which TensorFlow then keeps in the main memory.
+        "per_process_gpu_memory_fraction": (0, 1000),
     }
 )
 
@@ -72,6 +77,21 @@ class ServerOptions:
             has no such file; a version that fails at these fails to load. Without it nothing runs before the first
             request.
         num_request_iterations_for_warmup: How often each request of a warm-up file runs; once where it is less than 1.
+        saved_model_tags: The tags, with commas between them, of the meta graph that is loaded of a SavedModel: the one
+            that has these and no other.
+        enable_signature_method_name_check: A signature answers only the method that it was exported for; TensorFlow 2
+            exports every signature for Predict.
+        tensorflow_session_parallelism: How many threads one run may use within an operation, and how many operations
+            it may run at the same time; less than 1 leaves both to the platform.
+        tensorflow_intra_op_parallelism: The former alone.
+        tensorflow_inter_op_parallelism: The latter alone.
+        tensorflow_session_config_file: A text-proto `ConfigProto` for the sessions of SavedModels.
+        per_process_gpu_memory_fraction: The share of a GPU's memory that TensorFlow may take; 0 for all of it.
+        mixed_precision: `bfloat16`, for sessions that compute in it where that is safe; empty for none.
+        platform_config_file: A text-proto `PlatformConfigMap`, which takes the place of all that concerns SavedModels
+            among the fields above.
+        custom_op_libraries: Paths, with commas between them, of libraries with operations that TensorFlow lacks.
+        import_modules: Names, with commas between them, of Python packages with such operations.
     """
 
     port: int = 8500
@@ -102,6 +122,17 @@ class ServerOptions:
     request_log_max_file_bytes: int = 1 << 28
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
+    saved_model_tags: str = "serve"
+    enable_signature_method_name_check: bool = False
+    tensorflow_session_parallelism: int = 0
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    tensorflow_session_config_file: str = ""
+    per_process_gpu_memory_fraction: float = 0.0
+    mixed_precision: str = ""
+    platform_config_file: str = ""
+    custom_op_libraries: str = ""
+    import_modules: str = ""
 
     def __post_init__(self) -> None:
         """Refuses numbers that nothing could be done with, and the name of a policy that there is not.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hotserve.tensors import Array, Signature
 
@@ -48,3 +48,18 @@ def runtime_of(servable: Servable) -> str:
     """
     name = getattr(servable, "runtime", "unknown")
     return name if isinstance(name, str) else "unknown"
+
+
+@runtime_checkable
+class Tagged(Protocol):
+    """What a servable also is if its export holds several models, told apart by tags."""
+
+    @property
+    def saved_model_tags(self) -> tuple[str, ...]:
+        """The tags of the one that was loaded."""
+        ...
+
+
+def saved_model_tags(servable: Servable) -> tuple[str, ...]:
+    """The tags by which a servable was chosen from its export; empty where exports hold one model only."""
+    return servable.saved_model_tags if isinstance(servable, Tagged) else ()

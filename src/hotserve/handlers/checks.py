@@ -9,10 +9,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from hotserve.core.handle import Lease
-from hotserve.errors import FailedPrecondition, InvalidArgument, ServingError
-from hotserve.tensors import DEFAULT_SIGNATURE, NUMPY_OF, Array, Signature, dtype_of_array, shape_text
+from hotserve.errors import FailedPrecondition, Internal, InvalidArgument, ServingError
+from hotserve.tensors import (
+    CLASSIFY_METHOD,
+    DEFAULT_SIGNATURE,
+    NUMPY_OF,
+    PREDICT_METHOD,
+    REGRESS_METHOD,
+    Array,
+    Signature,
+    dtype_of_array,
+    shape_text,
+)
 
 INIT_OP_SIGNATURE = "__saved_model_init_op"
+
+ASKED_BY_FLAG = (
+    "Signature {} cannot be called like this: --enable_signature_method_name_check asks for it. Leave the flag out, or"
+    " export the signature with that method_name."
+)
+"""What a refusal for a method name ends with; the signature's name goes in."""
+
+_SERVED_METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
 
 
 def callable_signatures(signatures: Mapping[str, Signature]) -> list[str]:
@@ -20,16 +38,24 @@ def callable_signatures(signatures: Mapping[str, Signature]) -> list[str]:
     return sorted(name for name in signatures if name != INIT_OP_SIGNATURE)
 
 
-def find_signature(lease: Lease, name: str) -> tuple[str, Signature]:
-    """The signature that a request names; the default one for an empty name.
+def find_signature(lease: Lease, name: str, *, check_method_name: bool = False) -> tuple[str, Signature]:
+    """The signature that a Predict request names; the default one for an empty name.
+
+    Args:
+        lease: The version.
+        name: What the request names.
+        check_method_name: Whether the signature's own method must be one of TensorFlow Serving's.
 
     Raises:
         FailedPrecondition: The version has no such signature.
+        Internal: As for `check_predict_method`.
     """
     name = name or DEFAULT_SIGNATURE
     signature = lease.servable.signatures.get(name)
     if signature is None:
         raise FailedPrecondition(f'Serving signature key "{name}" not found. {other_signatures(lease)}')
+    if check_method_name:
+        check_predict_method(name, signature)
     return name, signature
 
 
@@ -37,6 +63,21 @@ def known_signature(lease: Lease, name: str) -> str:
     """The name of the signature that a request names, for metrics; empty if the version has none of that name."""
     name = name or DEFAULT_SIGNATURE
     return name if name in lease.servable.signatures else ""
+
+
+def check_predict_method(name: str, signature: Signature) -> None:
+    """Refuses a signature that has been exported for something else than serving.
+
+    Source: PreProcessPrediction in tensorflow_serving/servables/tensorflow/predict_util.cc.
+
+    Raises:
+        Internal: The signature's method is none that is served.
+    """
+    if signature.method_name not in _SERVED_METHODS:
+        raise Internal(
+            f"Expected prediction signature method_name to be one of {{{', '.join(_SERVED_METHODS)}}}."
+            f" Was: {signature.method_name}. {ASKED_BY_FLAG.format(name)}"
+        )
 
 
 def other_signatures(lease: Lease) -> str:

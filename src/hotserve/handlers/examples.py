@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from hotserve.codecs.tf_example import describe_examples
 from hotserve.core.handle import Lease
 from hotserve.errors import Code, InvalidArgument, ServingError
-from hotserve.handlers.checks import callable_signatures
+from hotserve.handlers.checks import ASKED_BY_FLAG, callable_signatures
 from hotserve.handlers.predict import Predict
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 
@@ -119,7 +119,7 @@ def fitting_call(
         if check_method_name and signature.method_name != method.method_name:
             raise InvalidArgument(
                 f"Expected {method.noun} signature method_name to be {method.method_name}."
-                f" Was: {signature.method_name}. It is asked for by --enable_signature_method_name_check."
+                f" Was: {signature.method_name}. {ASKED_BY_FLAG.format(name)}"
             )
         outputs = method.outputs_of(signature)
     except InvalidArgument as error:

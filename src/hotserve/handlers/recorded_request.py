@@ -36,8 +36,7 @@ class RecordedRequests:
 
         Args:
             metrics: Where the runs are counted, under the names of the models that the records name.
-            check_method_name: Whether a signature must have the method's name, for classify and regress; see
-                `OnExamples`.
+            check_method_name: Whether a signature must have the method's name; see `OnExamples` and `find_signature`.
         """
         self._metrics = metrics
         self._check_method_name = check_method_name
@@ -77,7 +76,9 @@ class RecordedRequests:
                 )
 
     async def _run_predict(self, lease: Lease, request: PredictRequest) -> None:
-        name, signature = find_signature(lease, request.model_spec.signature_name)
+        name, signature = find_signature(
+            lease, request.model_spec.signature_name, check_method_name=self._check_method_name
+        )
         inputs: dict[str, Array] = {}
         try:
             check_input_names(signature, request.inputs)

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Final, Protocol
 
 from hotserve.core.ids import ServableId
+from hotserve.core.servable import Servable, saved_model_tags
 from hotserve.errors import Code
 from hotserve.observability.log_collector import COLLECTOR_TYPES, MAX_FILE_BYTES, FileCollector
 from hotserve.observability.logged_call import LoggedCall
@@ -54,12 +55,13 @@ class RequestLogConfig:
 class RequestLog(Protocol):
     """Where requests go that have been answered."""
 
-    def offer(self, id: ServableId, call: LoggedCall) -> None:
+    def offer(self, id: ServableId, call: LoggedCall, servable: Servable | None = None) -> None:
         """Logs a request, or does not; never waits.
 
         Args:
             id: The version that answered.
             call: The request and its answer. Nothing of it is changed after this.
+            servable: What answered; its tags go into the record.
         """
         ...
 
@@ -83,7 +85,7 @@ class RequestLog(Protocol):
 class NoRequestLog:
     """Logs nothing."""
 
-    def offer(self, id: ServableId, call: LoggedCall) -> None:
+    def offer(self, id: ServableId, call: LoggedCall, servable: Servable | None = None) -> None:
         """Does nothing."""
 
     def configure(self, models: Mapping[str, RequestLogConfig]) -> None:
@@ -111,6 +113,7 @@ class _Entry:
     call: LoggedCall
     seconds: float
     log: _ModelLog
+    tags: tuple[str, ...]
 
 
 class SampledRequestLog:
@@ -152,7 +155,7 @@ class SampledRequestLog:
         self._thread = threading.Thread(target=self._write_all, name="hotserve-request-log", daemon=True)
         self.configure(models)
 
-    def offer(self, id: ServableId, call: LoggedCall) -> None:
+    def offer(self, id: ServableId, call: LoggedCall, servable: Servable | None = None) -> None:
         """See `RequestLog.offer`; on the event loop."""
         log = self._logs.get(id.name)
         if log is None or self._draw() >= log.config.sampling_rate:
@@ -163,7 +166,8 @@ class SampledRequestLog:
             self._metrics.request_log_dropped.add(id.name, "queue_full")
             return
         self._offered_bytes += size
-        self._queue.put(_Entry(id, call, self._clock(), log))
+        tags = saved_model_tags(servable) if servable is not None else ()
+        self._queue.put(_Entry(id, call, self._clock(), log, tags))
 
     def configure(self, models: Mapping[str, RequestLogConfig]) -> None:
         """See `RequestLog.configure`; files that go on being written to stay open."""
@@ -237,4 +241,9 @@ def _metadata(entry: _Entry) -> LogMetadata:
     spec = ModelSpec(name=entry.id.name, signature_name=entry.call.signature_name)
     spec.version.value = entry.id.version
     sampling = SamplingConfig(sampling_rate=entry.log.config.sampling_rate)
-    return LogMetadata(model_spec=spec, sampling_config=sampling, timestamp_secs=int(entry.seconds))
+    return LogMetadata(
+        model_spec=spec,
+        sampling_config=sampling,
+        saved_model_tags=entry.tags,
+        timestamp_secs=int(entry.seconds),
+    )

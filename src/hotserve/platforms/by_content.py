@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from hotserve.core.servable import Servable
 from hotserve.errors import ConfigError, InvalidArgument, NotFound
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 WarmUp = Callable[[Servable, Path], None]
 """Warms up what was loaded from a version folder."""
+
+NO_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 ANY_PLATFORM = ("", "tensorflow")
 """Configured platforms that bind to nothing: TensorFlow Serving knows `tensorflow` only, so that its config files say
@@ -38,13 +42,20 @@ def check_platform(model_name: str, platform: str) -> None:
 class ByContentLoader:
     """Loads a version of whatever platform it is."""
 
-    def __init__(self, platform: str = "", warm_up: WarmUp = warm_up_with_made_up_inputs) -> None:
+    def __init__(
+        self,
+        platform: str = "",
+        warm_up: WarmUp = warm_up_with_made_up_inputs,
+        loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
+    ) -> None:
         """Makes a loader.
 
         Args:
             platform: The configured platform, which the folder's content must be of, unless it is in `ANY_PLATFORM`.
             warm_up: What is done with a version between its load and its first request; if it fails, so does the load.
+            loader_options: Platform -> arguments of its loader's constructor, where they are not the usual ones.
         """
+        self._loader_options = loader_options
         self._platform = platform
         self._warm_up = warm_up
 
@@ -58,7 +69,7 @@ class ByContentLoader:
                 f"{path} holds a model of platform {entry.name}, but model_platform says {self._platform}."
                 f' Set model_platform: "{entry.name}", or leave it out.'
             )
-        servable = loader_for(entry.name).load(path)
+        servable = loader_for(entry.name, **self._loader_options.get(entry.name, {})).load(path)
         try:
             self._warm_up(servable, path)
         except BaseException:

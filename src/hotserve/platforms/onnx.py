@@ -104,6 +104,7 @@ class OnnxLoader:
         intra_op_threads: int = 0,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         allow_empty_inputs: bool = False,
+        inter_op_threads: int = 0,
     ) -> None:
         """Makes a loader.
 
@@ -113,7 +114,10 @@ class OnnxLoader:
             providers: ONNX Runtime's execution providers, the preferred ones first.
             allow_empty_inputs: Whether arrays without elements are run. Some operations end the process on an empty
                 batch (LSTM and GRU do), so that they are refused unless a model is known to be sound.
+            inter_op_threads: How many operations may run at the same time in one run; up to 1, they run one after the
+                other.
         """
+        self._inter_op_threads = max(1, inter_op_threads)
         self._intra_op_threads = intra_op_threads
         self._providers = list(providers)
         self._allow_empty_inputs = allow_empty_inputs
@@ -145,9 +149,12 @@ class OnnxLoader:
     def _session_options(self, model_bytes: int) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._intra_op_threads or _threads_for(model_bytes)
-        options.inter_op_num_threads = 1
+        options.inter_op_num_threads = self._inter_op_threads
+        if self._inter_op_threads > 1:
+            options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
         # Threads that spin between runs take the cores from the server's own threads, and from other models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         # What goes wrong is raised; written to stderr as well, it would be a line for every bad request.
         options.log_severity_level = _FATAL_ONLY
         return options

@@ -15,6 +15,7 @@ tensorflow/cc/saved_model/loader.cc.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ GRAPH_FILE = "saved_model.pb"
 TEXT_GRAPH_FILE = "saved_model.pbtxt"
 
 _META_GRAPHS = 2  # SavedModel
-_GRAPH_DEF, _SAVER_DEF, _ASSET_FILE_DEF = 2, 3, 6  # MetaGraphDef
+_META_INFO_DEF, _GRAPH_DEF, _SAVER_DEF, _ASSET_FILE_DEF = 1, 2, 3, 6  # MetaGraphDef
+_TAGS = 4  # MetaInfoDef
 _FILENAME_TENSOR_NAME = 1  # SaverDef
 _FILENAME = 2  # AssetFileDef
 
@@ -44,10 +46,7 @@ class SavedModelFiles:
         return (path / GRAPH_FILE).exists() or (path / TEXT_GRAPH_FILE).exists()
 
     def missing_parts(self, path: Path) -> str | None:
-        # TensorFlow prefers the binary form, too.
-        file = path / GRAPH_FILE
-        if not file.exists() and (path / TEXT_GRAPH_FILE).exists():
-            file = path / TEXT_GRAPH_FILE
+        file = _graph_file(path)
         try:
             needs = _read_text(file) if file.name == TEXT_GRAPH_FILE else _read_binary(file)
         except FileNotFoundError:
@@ -62,6 +61,45 @@ class SavedModelFiles:
         if needs.variables:
             return missing_shards(path / "variables" / "variables")
         return None
+
+
+def tag_sets(path: Path) -> Sequence[frozenset[str]]:
+    """The tags of each meta graph in a SavedModel, in order.
+
+    Args:
+        path: The version folder.
+
+    Raises:
+        OSError: The file cannot be read.
+        WireError: It is no SavedModel.
+    """
+    file = _graph_file(path)
+    if file.name == TEXT_GRAPH_FILE:
+        found: list[set[str]] = []
+        for place, value in string_fields(file.read_text("utf-8", "surrogateescape")):
+            match place:
+                case ("meta_graphs",):
+                    found.append(set())
+                case ("meta_graphs", "meta_info_def", "tags"):
+                    found[-1].add(value)
+        return [frozenset(tags) for tags in found]
+    with FileBytes(file) as source:
+        return [
+            frozenset(
+                info.text(field)
+                for info in meta_graph.children(_META_INFO_DEF)
+                for field in info.fields()
+                if field.number == _TAGS
+            )
+            for meta_graph in Message(source).children(_META_GRAPHS)
+        ]
+
+
+def _graph_file(path: Path) -> Path:
+    # TensorFlow prefers the binary form, too.
+    if not (path / GRAPH_FILE).exists() and (path / TEXT_GRAPH_FILE).exists():
+        return path / TEXT_GRAPH_FILE
+    return path / GRAPH_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,14 +12,20 @@ from hotserve.codecs.signature_def import signature_from_proto
 from hotserve.core.servable import Servable
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.platforms.memory import release_memory
-from hotserve.platforms.tensorflow_c_api import c_api
+from hotserve.platforms.operation_packages import advice_on, unknown_operation
+from hotserve.platforms.saved_model_config import apply_saved_model_config
+from hotserve.platforms.saved_model_files import tag_sets
+from hotserve.platforms.tensorflow_c_api import CApi, c_api
 from hotserve.platforms.tensorflow_session import Call, Endpoint, SavedModelSession, session_config
-from hotserve.protos.messages import SignatureDef, TensorInfo
+from hotserve.platforms.wire_format import WireError
+from hotserve.protos.messages import ConfigProto, SignatureDef, TensorInfo
 from hotserve.tensors import NUMPY_OF, Array, DType, Signature, dtype_of_array
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_TAGS = ("serve",)
+
+_NO_META_GRAPH = "Could not find meta graph def matching supplied tags"
 
 _STRING_KINDS = "OSU"  # numpy's kinds of arrays that hold strings
 
@@ -31,30 +37,39 @@ for ever; clients choose the sets."""
 class TensorFlowLoader:
     """Loads SavedModels."""
 
-    def __init__(
-        self, tags: Sequence[str] = DEFAULT_TAGS, intra_op_threads: int = 0, inter_op_threads: int = -1
-    ) -> None:
+    def __init__(self, tags: Collection[str] = DEFAULT_TAGS, config: ConfigProto | None = None) -> None:
         """Makes a loader.
 
         Args:
-            tags: The tags of the meta graph that is loaded.
-            intra_op_threads: How many threads one operation may use; 0 for as many as there are CPUs. All models share
-                the threads of the first.
-            inter_op_threads: How many operations may run at the same time in one session; -1 runs one after the other
-                in the calling thread, which is faster unless the graph has long parallel branches.
+            tags: The tags of the meta graph that is loaded: the one that has these and no other.
+            config: Options of the sessions; see `session_config` for what it leaves unset. All models share the threads
+                within operations of the first one that loads.
         """
-        self._tags = tuple(tags)
-        self._intra_op_threads = intra_op_threads
-        self._inter_op_threads = inter_op_threads
+        self._tags = tuple(sorted(set(tags)))
+        self._config = config
 
     def load(self, path: Path) -> Servable:
-        config = session_config(self._intra_op_threads, self._inter_op_threads)
-        session = SavedModelSession(c_api(), path, self._tags, config)
+        config = session_config(self._config)
+        apply_saved_model_config(path, config)
+        api = c_api()
         try:
-            return TensorFlowServable(session)
+            session = SavedModelSession(api, path, self._tags, config)
+        except ServingError as error:
+            raise self._explained(error, path, api) from error
+        try:
+            return TensorFlowServable(session, self._tags)
         except BaseException:
             session.close()
             raise
+
+    def _explained(self, error: ServingError, path: Path, api: CApi) -> ServingError:
+        """The same error, with what to do about it, where that is known."""
+        operation = unknown_operation(error.message)
+        if operation is not None:
+            return type(error)(f"{error.message} {advice_on(operation, api.version)}", error.code)
+        if _NO_META_GRAPH in error.message:
+            return type(error)(f"{error.message.rstrip()}. {_tags_that_are_there(path)}", error.code)
+        return error
 
 
 class TensorFlowServable:
@@ -62,13 +77,18 @@ class TensorFlowServable:
 
     runtime = "TF1"
 
-    def __init__(self, session: SavedModelSession) -> None:
+    def __init__(self, session: SavedModelSession, tags: Sequence[str] = DEFAULT_TAGS) -> None:
         """Takes the session over, to be closed by `unload`.
+
+        Args:
+            session: The loaded meta graph.
+            tags: Its tags.
 
         Raises:
             InvalidArgument: A signature cannot be read.
         """
         self._session = session
+        self._tags = tuple(tags)
         self._callables: dict[str, _Callable] = {}
         signatures: dict[str, Signature] = {}
         for name, serialized in session.signature_defs.items():
@@ -79,6 +99,11 @@ class TensorFlowServable:
     @property
     def signatures(self) -> Mapping[str, Signature]:
         return self._signatures
+
+    @property
+    def saved_model_tags(self) -> tuple[str, ...]:
+        """See `core.servable.saved_model_tags`."""
+        return self._tags
 
     def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         return self._callables[signature_name].run(inputs, outputs)
@@ -166,6 +191,21 @@ class _Callable:
                     f"Signature {self._name} cannot be called: its {kind} {alias} is no tensor: {error.message}.",
                 )
         return found, ""
+
+
+def _tags_that_are_there(path: Path) -> str:
+    """The tag sets of a SavedModel, in a sentence, and the flag that chooses one."""
+    try:
+        found = tag_sets(path)
+    except (OSError, WireError) as error:
+        return f"The meta graphs that are there cannot be read: {error}."
+    listed = ", ".join(f"{{ {', '.join(sorted(tags))} }}" for tags in found)
+    return f"Tag sets in this SavedModel: {listed or 'none'}. --saved_model_tags chooses one, such as {_flag(found)}."
+
+
+def _flag(found: Sequence[frozenset[str]]) -> str:
+    tags = next((tags for tags in found if tags), frozenset(DEFAULT_TAGS))
+    return f"--saved_model_tags={','.join(sorted(tags))}"
 
 
 def _declared_ranks(signature: SignatureDef) -> Mapping[str, int]:

@@ -87,6 +87,7 @@ _SLOW: Final[Mapping[str, tuple[Any, list[Any]]]] = {
             *(c_void_p, c_int, c_void_p, c_void_p),
         ],
     ),
+    "TF_LoadLibrary": (c_void_p, [c_char_p, c_void_p]),
     # Making the first graph sets all operations up: 30 ms.
     "TF_NewGraph": (c_void_p, []),
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
@@ -156,6 +157,12 @@ class CApi:
                 " Install it anew: pip install 'hotserve[tensorflow]'"
             ) from error
 
+    @property
+    def version(self) -> str:
+        """TensorFlow's version, such as `2.21.0`."""
+        version: bytes = self.quick.TF_Version()
+        return version.decode()
+
 
 class Status:
     """A `TF_Status` for the time of a `with` block, at whose end an error in it is raised."""
@@ -211,7 +218,7 @@ def c_api() -> CApi:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
             library = find_library()
             _loaded.append(CApi(library))
-            logger.info("Loaded TensorFlow %s from %s", _loaded[0].quick.TF_Version().decode(), library)
+            logger.info("Loaded TensorFlow %s from %s", _loaded[0].version, library)
         return _loaded[0]
 
 

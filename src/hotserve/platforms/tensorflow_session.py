@@ -192,16 +192,27 @@ class SavedModelSession:
             self._api.slow.TF_DeleteGraph(self._graph)
 
 
-def session_config(intra_op_threads: int, inter_op_threads: int) -> ConfigProto:
-    """The options of a session; see `TensorFlowLoader` for the arguments."""
-    return ConfigProto(
-        intra_op_parallelism_threads=intra_op_threads,
-        inter_op_parallelism_threads=inter_op_threads,
+def session_config(asked: ConfigProto | None = None) -> ConfigProto:
+    """The options of a session.
+
+    Args:
+        asked: What is asked for; what it leaves unset is as it suits serving.
+
+    Returns:
+        A new message.
+    """
+    config = ConfigProto(
+        # Operations run one after the other in the calling thread, which is faster unless a graph has long parallel
+        # branches.
+        inter_op_parallelism_threads=-1,
         # A graph that was exported with places for its operations runs where it can.
         allow_soft_placement=True,
         # Without this, the first session takes all memory of every GPU.
         gpu_options=GPUOptions(allow_growth=True),
     )
+    if asked is not None:
+        config.MergeFrom(asked)
+    return config
 
 
 def _bytes_of(buffer: TfBuffer) -> memoryview:

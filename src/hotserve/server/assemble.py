@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hotserve.api.asgi import AsgiApp
 from hotserve.api.cors import CorsPolicy, any_origin, listed_origins, no_cors
@@ -18,6 +18,7 @@ from hotserve.config.model_config import ModelConfig, local_path, read_model_con
 from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.reload import read_reloaded_config
+from hotserve.config.session_config import loader_options, session_bundle_config, warmup_iterations
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
@@ -35,10 +36,12 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.model_gauges import ModelGauges
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
-from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform
+from hotserve.platforms.by_content import NO_OPTIONS, ByContentLoader, WarmUp, check_platform
+from hotserve.platforms.operation_libraries import load_operations
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
 from hotserve.processors import usable_cpus
+from hotserve.protos.messages import SessionBundleConfig
 from hotserve.sources.config_watch import ConfigWatch
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
@@ -124,30 +127,35 @@ def polled_folders(options: ServerOptions) -> SourceFactory:
     return make
 
 
-def loader_by_content(warm_up: WarmUp) -> LoaderFactory:
+def loader_by_content(warm_up: WarmUp, loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS) -> LoaderFactory:
     """The loaders that the command line has: of whatever platform the version folder is.
 
     Args:
         warm_up: What is done with a version before its first request.
+        loader_options: Platform -> what its loader is told.
     """
 
     def make(model: ModelConfig) -> Loader:
         check_platform(model.name, model.platform)
-        return ByContentLoader(model.platform, warm_up)
+        return ByContentLoader(model.platform, warm_up, loader_options)
 
     return make
 
 
-def configured_warm_up(options: ServerOptions, metrics: Metrics) -> WarmUp:
-    """The warm-up that the options ask for: with recorded requests, or made-up ones where there are none."""
-    if not options.enable_model_warmup:
+def configured_warm_up(options: ServerOptions, bundle: SessionBundleConfig, metrics: Metrics) -> WarmUp:
+    """The warm-up that the configuration asks for: with recorded requests, or made-up ones where there are none."""
+    if not bundle.enable_model_warmup:
         return no_warm_up
     return RecordedWarmUp(
-        RecordedRequests(metrics),
+        RecordedRequests(metrics, check_method_name=options.enable_signature_method_name_check),
         metrics,
-        iterations=options.num_request_iterations_for_warmup,
+        iterations=warmup_iterations(bundle),
         otherwise=warm_up_with_made_up_inputs,
     )
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def logged_models(models: Sequence[ModelConfig]) -> Mapping[str, RequestLogConfig]:
@@ -181,12 +189,16 @@ def assemble(
         loader: Makes the loader of a model's versions, in place of the one that goes by a folder's content.
 
     Raises:
-        ConfigError: A model asks for a platform that there is not, or what `loader` raises.
+        ConfigError: A model asks for a platform that there is not, a file that the options name is wrong, operations
+            cannot be loaded, or what `loader` raises.
     """
     metrics = Metrics()
+    bundle = session_bundle_config(options)
+    load_operations(_listed(options.custom_op_libraries), _listed(options.import_modules))
     life = LifeMetrics(metrics)
     ProcessMetrics(metrics)
-    make_loader = loader or loader_by_content(life.timed(configured_warm_up(options, metrics)))
+    warm_up = life.timed(configured_warm_up(options, bundle, metrics))
+    make_loader = loader or loader_by_content(warm_up, loader_options(bundle))
     loaders = {model.name: make_loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:
@@ -227,6 +239,7 @@ def assemble(
         cors=configured_cors(options),
         metrics_path=metrics_path(options.monitoring_config_file),
         as_content=options.enable_serialization_as_tensor_content,
+        check_method_name=options.enable_signature_method_name_check,
     )
 
     def on_reloaded(models: Sequence[ModelConfig]) -> None:
@@ -242,6 +255,7 @@ def assemble(
         reloader,
         request_log,
         as_content=options.enable_serialization_as_tensor_content,
+        check_method_name=options.enable_signature_method_name_check,
     )
     app = AsgiApp(rest, grpc, options.max_message_bytes, lambda: health.stopping)
     config_watch = configured_watch(options, models, reloader)
