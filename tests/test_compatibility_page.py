@@ -15,6 +15,7 @@ import pytest
 
 from hotserve.api.reflection_service import REFLECTION_SERVICES
 from hotserve.config.compatibility import FlagState, flag_compatibility
+from hotserve.config.platform_config import BUNDLE_FIELDS_WITHOUT_EFFECT, WARMUP_FIELDS_WITHOUT_EFFECT
 from hotserve.protos.pool import POOL
 from support.embedded import write_table
 from support.in_process import InProcess
@@ -201,6 +202,17 @@ def test_the_fields_of_a_file_have_an_effect_if_its_flag_has(message: str, flag:
         assert states == {"no effect"}
     else:
         assert states != {"no effect"}
+
+
+@pytest.mark.parametrize(
+    ("message", "reasons"),
+    [("SessionBundleConfig", BUNDLE_FIELDS_WITHOUT_EFFECT), ("ModelWarmupOptions", WARMUP_FIELDS_WITHOUT_EFFECT)],
+)
+def test_a_field_without_an_effect_has_the_reason_that_the_log_gives(message: str, reasons: Mapping[str, str]) -> None:
+    page = {
+        name: row.cells["why"] for row in tables()[message] for name in row.names if row.cells["state"] == "no effect"
+    }
+    assert page == reasons
 
 
 def test_the_metrics_of_the_original_are_those_of_the_program(server: ServerProcess) -> None:

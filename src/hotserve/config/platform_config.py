@@ -31,6 +31,12 @@ _EXPECTED = (
 BUNDLE_FIELDS_WITHOUT_EFFECT: Mapping[str, str] = MappingProxyType(
     {
         "session_target": "sessions run in this process",
+        "batching_parameters": "requests are not batched yet",
+        "enable_per_model_batching_params": "requests are not batched yet",
+        "prefer_tflite_model": "LiteRT models are not served yet",
+        "num_tflite_interpreters": "LiteRT models are not served yet",
+        "num_tflite_interpreters_per_pool": "LiteRT models are not served yet",
+        "num_tflite_pools": "LiteRT models are not served yet",
         "session_run_load_threadpool_index": "loads have threads of their own",
         "experimental_transient_ram_bytes_during_load": "no memory is reserved before a load",
         "in_graph_batching_parameters": "batch operations keep the parameters that are in their graph",
