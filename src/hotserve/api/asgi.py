@@ -17,7 +17,17 @@ from typing import Any
 from urllib.parse import quote
 
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
-from hotserve.api.grpc_framing import PREFIX_BYTES, Frames, frame, parse_timeout, too_large, trailers_of, unframe
+from hotserve.api.grpc_framing import (
+    PREFIX_BYTES,
+    Frames,
+    frame,
+    is_grpc,
+    packs_answers,
+    parse_timeout,
+    too_large,
+    trailers_of,
+    unframe,
+)
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.rest import RestApi
 from hotserve.api.status_codes import MISDIRECTED
@@ -86,7 +96,7 @@ class AsgiApp:
             raise NotImplementedError(f"hotserve speaks HTTP, not {scope['type']}")
         headers = _headers(scope)
         try:
-            if not _is_grpc(headers):
+            if not is_grpc(headers.get("content-type")):
                 await self._rest_exchange(scope, headers, receive, send)
             elif "http.response.trailers" in (scope.get("extensions") or {}):
                 await self._call(scope, headers, receive, send)
@@ -127,9 +137,7 @@ class AsgiApp:
     # gRPC.
 
     async def _call(self, scope: Message, headers: dict[str, str], receive: Receive, send: Send) -> None:
-        # Only to a client that packs, too. Nearly every one would take gzip, and 2.4 MB of floats take 110 ms to pack,
-        # during which nobody else is answered, to save a tenth.
-        reply = _GrpcReply(send, pack=headers.get("grpc-encoding") == "gzip")
+        reply = _GrpcReply(send, pack=packs_answers(headers.get("grpc-encoding")))
         try:
             timeout_seconds = parse_timeout(headers.get("grpc-timeout"))
             encoding = headers.get("grpc-encoding", "identity")
@@ -172,7 +180,7 @@ class CallsOnly:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        if scope["type"] == "http" and not _is_grpc(_headers(scope)):
+        if scope["type"] == "http" and not is_grpc(_headers(scope).get("content-type")):
             await self._app.send_rest(scope, send, RestResponse(MISDIRECTED, encode_error(_CALLS_ONLY)))
             return
         await self._app(scope, receive, send)
@@ -216,12 +224,6 @@ class _GrpcReply:
 
 def _headers(scope: Message) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _is_grpc(headers: dict[str, str]) -> bool:
-    """Whether a request is a gRPC call; gRPC-Web, whose type begins alike, is another protocol."""
-    content_type = headers.get("content-type", "").lower()
-    return content_type == "application/grpc" or content_type.startswith(("application/grpc+", "application/grpc;"))
 
 
 async def _read_body(receive: Receive, max_bytes: int) -> bytes:

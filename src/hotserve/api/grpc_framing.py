@@ -28,6 +28,24 @@ _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS_OF = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
+def is_grpc(content_type: str | None) -> bool:
+    """Whether a request is a gRPC call; gRPC-Web, whose type begins alike, is another protocol."""
+    content_type = (content_type or "").lower()
+    return content_type == "application/grpc" or content_type.startswith(("application/grpc+", "application/grpc;"))
+
+
+def packs_answers(encoding: str | None) -> bool:
+    """Whether answers to a client are packed: only if it packs, too.
+
+    Nearly every client would take gzip, and 2.4 MB of floats take 110 ms to pack, during which nobody else is
+    answered, to save a tenth.
+
+    Args:
+        encoding: `grpc-encoding` of the request.
+    """
+    return encoding == "gzip"
+
+
 def parse_timeout(header: str | None) -> float | None:
     """`grpc-timeout` in seconds; None without one.
 
@@ -55,16 +73,38 @@ def unframe(body: bytes, encoding: str, max_bytes: int) -> bytes:
         ResourceExhausted: The message is too large.
         Unimplemented: It is packed in a way that is not known here.
     """
+    flag, length = read_prefix(body)
+    check_length(length, len(body) - PREFIX_BYTES, max_bytes)
+    return unpack(flag, body[PREFIX_BYTES:], encoding, max_bytes)
+
+
+def read_prefix(body: bytes | bytearray) -> tuple[int, int]:
+    """The flag and the length at the beginning of a message.
+
+    Raises:
+        InvalidArgument: Not even the prefix is whole.
+    """
     if len(body) < PREFIX_BYTES:
         raise InvalidArgument(f"Expected one gRPC message, which has at least {PREFIX_BYTES} bytes; got {len(body)}.")
-    length = int.from_bytes(body[1:PREFIX_BYTES], "big")
-    if length != len(body) - PREFIX_BYTES:
-        raise InvalidArgument(
-            f"Expected one gRPC message of {length} bytes, as its prefix says; got {len(body) - PREFIX_BYTES}."
-        )
+    return body[0], int.from_bytes(body[1:PREFIX_BYTES], "big")
+
+
+def check_length(length: int, received: int, max_bytes: int) -> None:
+    """Whether what came after a prefix is the message that it announces.
+
+    Args:
+        length: What the prefix says.
+        received: How many bytes came after it.
+        max_bytes: The largest message.
+
+    Raises:
+        InvalidArgument: It is shorter or longer.
+        ResourceExhausted: It is too large.
+    """
+    if length != received:
+        raise InvalidArgument(f"Expected one gRPC message of {length} bytes, as its prefix says; got {received}.")
     if length > max_bytes:
         raise too_large(length, max_bytes)
-    return _unpack(body[0], body[PREFIX_BYTES:], encoding, max_bytes)
 
 
 class Frames:
@@ -99,7 +139,7 @@ class Frames:
                 return
             flag, message = self._rest[0], bytes(self._rest[PREFIX_BYTES:end])
             del self._rest[:end]
-            yield _unpack(flag, message, self._encoding, self._max_bytes)
+            yield unpack(flag, message, self._encoding, self._max_bytes)
 
     def finish(self) -> None:
         """Says that there is no more.
@@ -111,7 +151,20 @@ class Frames:
             raise InvalidArgument(f"The last gRPC message is cut off: {len(self._rest)} bytes of it came.")
 
 
-def _unpack(flag: int, message: bytes, encoding: str, max_bytes: int) -> bytes:
+def unpack(flag: int, message: bytes, encoding: str, max_bytes: int) -> bytes:
+    """A message without its packing.
+
+    Args:
+        flag: The first byte of its prefix.
+        message: What comes after the prefix.
+        encoding: `grpc-encoding` of the request.
+        max_bytes: The largest message, after unpacking.
+
+    Raises:
+        InvalidArgument: It cannot be unpacked, or the flag is none.
+        ResourceExhausted: It unpacks to too much.
+        Unimplemented: It is packed in a way that is not known here.
+    """
     match flag:
         case 0:
             return message
@@ -127,10 +180,16 @@ def _unpack(flag: int, message: bytes, encoding: str, max_bytes: int) -> bytes:
 
 def frame(message: bytes, *, pack: bool) -> bytes:
     """A message with its prefix; packed with gzip if `pack` says that the client wants it and it is worth it."""
+    prefix, message = frame_parts(message, pack=pack)
+    return prefix + message
+
+
+def frame_parts(message: bytes, *, pack: bool) -> tuple[bytes, bytes]:
+    """As `frame`, the prefix by itself, which saves a copy of a large message."""
     if pack and len(message) >= COMPRESS_FROM_BYTES:
         message = compress(message)
-        return b"\x01" + len(message).to_bytes(4, "big") + message
-    return b"\x00" + len(message).to_bytes(4, "big") + message
+        return b"\x01" + len(message).to_bytes(4, "big"), message
+    return b"\x00" + len(message).to_bytes(4, "big"), message
 
 
 def too_large(size: int, max_bytes: int) -> ResourceExhausted:
