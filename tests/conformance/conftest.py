@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from support.contract import Answer, Client, client_of, config_flag, predict, tfs
+from support.contract import Answer, Client, Reloadable, client_of, config_flag, predict, tfs
 from support.server_process import ServerProcess, wait_until
 
 
@@ -52,6 +53,33 @@ def server_with_flags(models: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "--enable_serialization_as_tensor_content",
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def reloadable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloadable]:
+    """A server that starts without models: its config file has a comment and nothing else."""
+    file = tmp_path_factory.mktemp("config") / "models.config"
+    file.write_text("# no models yet\n")
+    flags = (f"--model_config_file={file}", "--file_system_poll_wait_seconds=0.1")
+    with tfs(*flags) as running, client_of(running) as connected:
+        yield Reloadable(running, connected)
+
+
+Publish = Callable[..., str]
+
+
+@pytest.fixture
+def publish(models: Path, tmp_path: Path) -> Publish:
+    """Puts versions of `plus` under a base path, name of the folder -> which one; returns an entry for a config."""
+
+    def put(model: str, versions: Mapping[str, int], more: str = "") -> str:
+        base_path = tmp_path / model
+        base_path.mkdir(exist_ok=True)
+        for name, version in versions.items():
+            shutil.copytree(models / "plus" / str(version), base_path / name)
+        return f"name: '{model}' base_path: '{base_path}' model_platform: 'tensorflow' {more}"
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -35,14 +35,14 @@ def signature(inputs: Tensors, outputs: Tensors, method: str = PREDICT) -> Any:
     )
 
 
-def export(folder: Path, build: Callable[[], Mapping[str, Any]]) -> None:
+def export(folder: Path, build: Callable[[], Mapping[str, Any]], as_text: bool = False) -> None:
     """Writes a TensorFlow 1 export of the graph and the signatures that `build` makes."""
     with tf.Graph().as_default(), v1.Session() as session:
         signatures = build()
         session.run(v1.global_variables_initializer())
         builder = v1.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=dict(signatures))
-        builder.save()
+        builder.save(as_text)
 
 
 def half_plus_two() -> Mapping[str, Any]:
@@ -210,6 +210,7 @@ def main(folder: Path) -> None:
     export(folder / "examples" / "7", examples)
     for version in (1, 2, 3, 4):
         export(folder / "plus" / str(version), plus(version))
+    export(folder / "plus_as_text" / "1", plus(1), as_text=True)
     model = HalfPlusTwo()
     signatures = {"serving_default": model.__call__, "classify": model.from_examples, "regress": model.regress}
     tf.saved_model.save(model, str(folder / "tf2" / "1"), signatures=signatures)

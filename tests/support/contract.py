@@ -13,10 +13,12 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from hotserve.protos import messages
-from support.server_process import TFS_COMMAND, ServerProcess
+from hotserve.protos.pool import POOL
+from support.server_process import TFS_COMMAND, ServerProcess, wait_until
 
 PATIENCE_SECONDS = 60.0
 
@@ -193,8 +195,72 @@ def config(*models: str) -> str:
     return "model_config_list {\n" + "".join(f"  config {{ {model} }}\n" for model in models) + "}\n"
 
 
+def reload_request(*models: str, metric_names: Sequence[str] = ()) -> messages.ReloadConfigRequest:
+    """A reload with these entries of a config file."""
+    request = messages.ReloadConfigRequest(metric_names=metric_names)
+    text_format.Parse(config(*models), request.config, descriptor_pool=POOL)
+    return request
+
+
 def config_flag(folder: Path, *models: str) -> str:
     """Writes a model config file, and returns the flag that names it."""
     file = folder / "models.config"
     file.write_text(config(*models))
     return f"--model_config_file={file}"
+
+
+def base_path_of(entry: str) -> Path:
+    """The base path in an entry of a config file."""
+    return Path(entry.split("base_path: '")[1].split("'")[0])
+
+
+def spoil(version: Path) -> None:
+    """Makes a SavedModel one that is complete and cannot be loaded: nothing in it has the tags that are asked for."""
+    graph = version / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes().replace(b"\x22\x05serve", b"\x22\x05swerv"))
+
+
+class Reloadable:
+    """A server whose list of models changes from test to test.
+
+    Attributes:
+        server: The process.
+        client: Calls it.
+    """
+
+    def __init__(self, server: ServerProcess, client: Client) -> None:
+        self.server = server
+        self.client = client
+
+    def reload(self, *models: str, metric_names: Sequence[str] = ()) -> messages.ReloadConfigResponse:
+        """Replaces the list of models by these entries of a config file, and waits for the new ones.
+
+        Raises:
+            grpc.RpcError: The list is refused, or a new model has failed.
+        """
+        return self.client.call("HandleReloadConfigRequest", reload_request(*models, metric_names=metric_names))
+
+    def refusal(self, *models: str) -> tuple[str, str]:
+        """The code and the text with which a reload fails."""
+        return self.client.refusal("HandleReloadConfigRequest", reload_request(*models))
+
+    def available(self, model: str) -> set[int]:
+        """The versions of a model that are AVAILABLE."""
+        return {version for version, state in self.server.states(model).items() if state == "AVAILABLE"}
+
+    def wait_available(self, model: str, *versions: int) -> None:
+        """Waits until just these versions of a model are AVAILABLE."""
+        wait_until(lambda: self.available(model) == set(versions), what=f"{model} {versions}: {self.server.log()}")
+
+    def end(self, model: str, version: int) -> tuple[str, str]:
+        """Waits until a version has come to its END; the code and the text of its status."""
+        self.server.wait_state(model, version, "END")
+        request = messages.GetModelStatusRequest(model_spec=model_spec(model, version=version))
+        (found,) = self.client.call("GetModelStatus", request).model_version_status
+        return messages.ErrorCode.Name(found.status.error_code), found.status.error_message
+
+    def answer(self, path: str) -> float:
+        """What a version of the suite's model `plus` adds."""
+        answer = post(self.server, f"{path}:predict", '{"inputs": 0.0}')
+        assert answer.status == 200, answer
+        return float(json.loads(answer.body)["outputs"])
