@@ -251,6 +251,20 @@ def test_other_config_files_are_read_too(
     assert "No such file or directory" in examine(capsys, f"--{flag}={file}").of(str(file))[1]
 
 
+def test_fields_of_a_platform_config_file_without_effect_are_noted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / "platforms.config"
+    file.write_text(
+        "platform_configs { key: 'tensorflow' value { source_adapter_config {"
+        " [type.googleapis.com/tensorflow.serving.SavedModelBundleSourceAdapterConfig] {"
+        " legacy_config { saved_model_tags: 'serve' session_target: 'local' } } } } }"
+    )
+    report = examine(capsys, f"--model_base_path={folder / 'm'}", f"--platform_config_file={file}")
+    said = [(finding["grade"], finding["text"]) for finding in report.findings if finding["subject"] == str(file)]
+    assert said == [("ok", ""), ("note", "session_target has no effect here: sessions run in this process")]
+
+
 def test_a_tls_file_is_read_and_never_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = folder / "ssl.config"
     text = ssl_config(Authority("ca").sign())

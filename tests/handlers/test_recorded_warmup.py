@@ -41,6 +41,7 @@ class Recorder:
             DEFAULT_SIGNATURE: Signature({"x": FLOATS}, {"y": FLOATS, "z": FLOATS}),
             "classify": Signature({"inputs": EXAMPLES}, {"scores": SCORES}),
             "regress": Signature({"inputs": EXAMPLES}, {"outputs": FLOATS}),
+            "mine": Signature({"x": FLOATS}, {"y": FLOATS}, method_name="mine"),
         }
 
     def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
@@ -62,6 +63,7 @@ class Bench:
     servable: Recorder = field(default_factory=Recorder)
     metrics: Metrics = field(default_factory=Metrics)
     made_up: list[Path] = field(default_factory=list)
+    check_method_name: bool = False
 
     def warm_up(self, *records: Any, iterations: int = 0) -> None:
         write_records(self.path / WARMUP_FILE, records)
@@ -71,9 +73,8 @@ class Bench:
         def otherwise(servable: Servable, path: Path) -> None:
             self.made_up.append(path)
 
-        RecordedWarmUp(RecordedRequests(self.metrics), self.metrics, iterations=iterations, otherwise=otherwise)(
-            self.servable, self.path
-        )
+        requests = RecordedRequests(self.metrics, check_method_name=self.check_method_name)
+        RecordedWarmUp(requests, self.metrics, iterations=iterations, otherwise=otherwise)(self.servable, self.path)
 
     def refused(self, *records: Any) -> ServingError:
         with pytest.raises(ServingError) as caught:
@@ -115,6 +116,20 @@ def test_a_recorded_predict_request_runs_with_its_inputs_and_all_outputs(bench: 
     ((signature, inputs, outputs),) = bench.servable.runs
     assert (signature, list(outputs)) == (DEFAULT_SIGNATURE, ["y", "z"])
     assert inputs["x"].tolist() == [1.0, 2.0]
+
+
+def test_method_names_are_checked_where_that_is_asked_for(bench: Bench) -> None:
+    bench.check_method_name = True
+    bench.warm_up(predict_log({"x": [1, 2]}))
+    error = bench.refused(examples_log("classify_log", "classify"))
+    assert error.code is Code.INVALID_ARGUMENT
+    assert error.message.startswith("Expected classification signature method_name to be tensorflow/serving/classify.")
+    log = predict_log({"x": [1, 2]})
+    log.predict_log.request.model_spec.signature_name = "mine"
+    error = bench.refused(log)
+    assert error.code is Code.INTERNAL
+    assert error.message.startswith("Expected prediction signature method_name to be one of {tensorflow/serving/pred")
+    assert error.message.endswith(f"(warm-up record 1 of {bench.file})")
 
 
 def test_a_recorded_output_filter_counts(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,19 @@ def test_a_library_brings_an_operation(tf: Any, tmp_path: Path) -> None:
     load_operations([str(library)], [])
     assert plus_one(model) == [2.0, 3.0]
     load_operations([str(library)], [])  # a second server in the same process
+
+
+def test_a_library_may_use_all_of_tensorflow(tf: Any, tmp_path: Path) -> None:
+    model = write_model(tf, tmp_path / "1", "HotserveUsesMore", "float32")
+    library = compile_plus_one(tmp_path / "plus_one.so", "HotserveUsesMore", uses_more=True)
+    program = (
+        "import sys; from hotserve.platforms.operation_libraries import load_operations;"
+        f" load_operations([{str(library)!r}], [])"
+    )
+    # Here, Python's tensorflow shares its symbols already.
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    load_operations([str(library)], [])
+    assert plus_one(model) == [2.0, 3.0]
 
 
 def test_a_package_brings_the_operations_of_its_libraries_and_is_not_imported(

@@ -18,7 +18,7 @@ from hotserve.platforms.onnx import OnnxLoader
 from hotserve.platforms.saved_model_config import CONFIG_FILE
 from hotserve.platforms.tensorflow import TensorFlowLoader
 from hotserve.platforms.warmup import warm_up
-from hotserve.protos.messages import ConfigProto, SavedModelConfig
+from hotserve.protos.messages import ConfigProto, RewriterConfig, SavedModelConfig
 from hotserve.tensors import Array, DType, TensorSpec, dtype_of_array
 
 
@@ -280,6 +280,26 @@ def test_options_of_the_session_reach_tensorflow(many_signatures: Path) -> None:
     config = ConfigProto(experimental=ConfigProto.Experimental(executor_type="none of these"))
     with pytest.raises(ServingError, match="none of these"):
         TensorFlowLoader(config=config).load(many_signatures)
+
+
+def has_bfloat16() -> bool:
+    cpu_info = Path("/proc/cpuinfo")
+    return cpu_info.exists() and "avx512_bf16" in cpu_info.read_text()
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="TensorFlow computes in bfloat16 only where the processor can")
+def test_mixed_precision_computes_in_bfloat16(large_saved_model: Path) -> None:
+    x = np.ones((32, 512), np.float32)
+    config = ConfigProto()
+    config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
+    answers = []
+    for asked in (ConfigProto(), config):
+        servable = TensorFlowLoader(config=asked).load(large_saved_model)
+        answers.append(servable.run("serving_default", {"x": x}, ["y"])["y"])
+        servable.unload()
+    exact, rounded = answers
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded / np.abs(exact).max(), exact / np.abs(exact).max(), atol=0.05)
 
 
 def test_a_version_with_a_config_of_its_own_loads(many_signatures: Path, tmp_path: Path) -> None:

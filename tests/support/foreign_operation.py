@@ -17,6 +17,8 @@ _SOURCE = r"""
 #include "tensorflow/c/ops.h"
 #include "tensorflow/c/tf_tensor.h"
 
+extern "C" const char* TF_Version(void);
+
 static void compute(void* kernel, TF_OpKernelContext* context) {
   TF_Status* status = TF_NewStatus();
   TF_Tensor* x = nullptr;
@@ -34,6 +36,7 @@ static void compute(void* kernel, TF_OpKernelContext* context) {
 
 __attribute__((constructor)) static void hotserve_register(void) {
   TF_Status* status = TF_NewStatus();
+  MORE;
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder("NAME");
   TF_OpDefinitionBuilderAddInput(op, "x: float");
   TF_OpDefinitionBuilderAddOutput(op, "y: float");
@@ -45,18 +48,19 @@ __attribute__((constructor)) static void hotserve_register(void) {
 """
 
 
-def compile_plus_one(library: Path, name: str = PLUS_ONE) -> Path:
+def compile_plus_one(library: Path, name: str = PLUS_ONE, *, uses_more: bool = False) -> Path:
     """Compiles a library with the operation x -> x + 1 for floats.
 
     Args:
         library: Where to write it.
         name: What the operation is called.
+        uses_more: Whether it uses a function that is not in the library that it names as needed.
     """
     package = find_library().parent
     framework = next(package.glob("libtensorflow_framework.*"))
     library.parent.mkdir(parents=True, exist_ok=True)
     source = library.with_suffix(".cc")
-    source.write_text(_SOURCE.replace("NAME", name))
+    source.write_text(_SOURCE.replace("NAME", name).replace("MORE", "TF_Version()" if uses_more else ""))
     command = ["g++", "-shared", "-fPIC", f"-I{package / 'include'}", str(source), str(framework), "-o", str(library)]
     subprocess.run(command, check=True)
     source.unlink()

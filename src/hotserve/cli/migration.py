@@ -32,6 +32,7 @@ from hotserve.config.model_config import ModelConfig, local_path, model_configs_
 from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.original_command_line import OriginalCommandLine, read_original_command_line, refusal_at_start
+from hotserve.config.platform_config import read_platform_config
 from hotserve.config.text_proto import read_text_proto
 from hotserve.config.tls_config import read_tls_config
 from hotserve.errors import ConfigError, ServingError
@@ -224,8 +225,10 @@ def _files(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findin
         if path is None:
             yield _not_here(FILES_SECTION, text)
             continue
+        warnings = _Collected()
         try:
-            _read_file(name, path, message_class)
+            with warnings_handled_by(warnings):
+                _read_file(name, path, message_class)
         except ServingError as error:
             yield Finding(FILES_SECTION, Grade.ATTENTION, text, error.message)
         else:
@@ -234,6 +237,8 @@ def _files(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findin
                 yield Finding(FILES_SECTION, Grade.NOTE, text, f"can be read; what it says has no effect: {known.text}")
             else:
                 yield Finding(FILES_SECTION, Grade.OK, text)
+            for warning in warnings.texts:
+                yield Finding(FILES_SECTION, Grade.NOTE, text, warning.removeprefix(f"{path}: "))
 
 
 def _read_file(name: str, path: Path, message_class: type[Message]) -> None:
@@ -246,6 +251,8 @@ def _read_file(name: str, path: Path, message_class: type[Message]) -> None:
         read_tls_config(path, name)
     elif name == "monitoring_config_file":
         metrics_path(str(path))
+    elif name == "platform_config_file":
+        read_platform_config(path)
     else:
         read_text_proto(path, message_class)
 

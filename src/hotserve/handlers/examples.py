@@ -123,7 +123,7 @@ def fitting_call(
             )
         outputs = method.outputs_of(signature)
     except InvalidArgument as error:
-        raise InvalidArgument(f"{error.message} {_what_fits(method, lease)}") from error
+        raise InvalidArgument(f"{error.message} {_what_fits(method, lease, check_method_name)}") from error
     return ExampleCall(method, name, signature, outputs)
 
 
@@ -186,7 +186,7 @@ def _listed(specs: Mapping[str, TensorSpec]) -> str:
     return ", ".join(f"{alias}: {spec}" for alias, spec in sorted(specs.items())) or "nothing"
 
 
-def _what_fits(method: ExampleMethod[object], lease: Lease) -> str:
+def _what_fits(method: ExampleMethod[object], lease: Lease, check_method_name: bool = False) -> str:
     """What a signature must be like, and which are, for a user who has named another one."""
     needs = (
         f"{method.verb} needs a signature with one input, {INPUTS}: string [?], which takes serialized tf.Examples, and"
@@ -194,7 +194,12 @@ def _what_fits(method: ExampleMethod[object], lease: Lease) -> str:
     )
     version = f"{lease.id.name} version {lease.id.version}"
     signatures = lease.servable.signatures
-    fitting = [name for name in callable_signatures(signatures) if _fits(method, signatures[name])]
+    fitting = [
+        name
+        for name in callable_signatures(signatures)
+        if _fits(method, signatures[name])
+        and not (check_method_name and signatures[name].method_name != method.method_name)
+    ]
     if fitting:
         return f"{needs} {method.verb} signatures available in {version}: {', '.join(fitting)}."
     return (

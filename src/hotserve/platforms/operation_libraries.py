@@ -23,6 +23,8 @@ from hotserve.platforms.tensorflow_c_api import CApi, Status, c_api
 
 logger = logging.getLogger(__name__)
 
+_UNDEFINED: Final = "undefined symbol"
+
 _LIBRARY_SUFFIXES: Final = (".so", ".dylib")
 
 # What a library refers to that registers operations or kernels: of the C++ API (in mangled names) or of the C API.
@@ -91,14 +93,26 @@ def _load(api: CApi, library: Path, flag: str) -> None:
     if not library.is_file():
         raise ConfigError(f"{flag}: there is no file {library}. Expected a shared library that registers operations.")
     try:
-        with Status(api) as status:
-            # With its folder: a bare name would be looked for where the system keeps its libraries.
-            api.slow.TF_LoadLibrary(bytes(library.absolute()), status.address)
+        try:
+            _load_library(api, library)
+        except ServingError as error:
+            if _UNDEFINED not in error.message:
+                raise
+            # Most libraries name the one with TensorFlow's framework as what they need. Some use more than that, which
+            # they find where the program is in Python, because there all symbols are shared.
+            api.share_symbols()
+            _load_library(api, library)
     except ServingError as error:
         raise ConfigError(
             f"{flag}: {library} cannot be loaded: {error.message.rstrip('. ')}. Expected a library made for TensorFlow"
             f" {api.version}, the one that is installed here."
         ) from error
+
+
+def _load_library(api: CApi, library: Path) -> None:
+    with Status(api) as status:
+        # With its folder: a bare name would be looked for where the system keeps its libraries.
+        api.slow.TF_LoadLibrary(bytes(library.absolute()), status.address)
 
 
 def _registers_operations(library: Path) -> bool:

@@ -139,10 +139,8 @@ class CApi:
         """
         # ctypes keeps the GIL while it loads a library, 0.4 s for this one; called as a function, `dlopen` does not.
         # What follows only looks the library up among those that are loaded.
-        dlopen = ctypes.CDLL(None).dlopen
-        dlopen.argtypes = [c_char_p, c_int]
-        dlopen.restype = c_void_p
-        dlopen(os.fsencode(library), os.RTLD_NOW | os.RTLD_LOCAL)
+        _dlopen(library, os.RTLD_LOCAL)
+        self._library = library
         try:
             self.slow = ctypes.CDLL(str(library))
             self.quick = ctypes.PyDLL(str(library))
@@ -157,11 +155,22 @@ class CApi:
                 " Install it anew: pip install 'hotserve[tensorflow]'"
             ) from error
 
+    def share_symbols(self) -> None:
+        """Lets libraries that are loaded from now on use all of TensorFlow's symbols, as in a program in Python."""
+        _dlopen(self._library, os.RTLD_GLOBAL)
+
     @property
     def version(self) -> str:
         """TensorFlow's version, such as `2.21.0`."""
         version: bytes = self.quick.TF_Version()
         return version.decode()
+
+
+def _dlopen(library: Path, scope: int) -> None:
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes = [c_char_p, c_int]
+    dlopen.restype = c_void_p
+    dlopen(os.fsencode(library), os.RTLD_NOW | scope)
 
 
 class Status:
