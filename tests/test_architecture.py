@@ -76,7 +76,7 @@ STARTERS = frozenset(
 )
 """What starts them, by the last part of the name that is called."""
 
-FRAMEWORKS = frozenset({"onnx", "onnxruntime", "openvino", "tensorflow", "torch"})
+FRAMEWORKS = frozenset({"ai_edge_litert", "onnx", "onnxruntime", "openvino", "tensorflow", "torch"})
 
 
 @dataclass(frozen=True)

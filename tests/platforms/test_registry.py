@@ -20,6 +20,7 @@ from hotserve.platforms.registry import PLATFORMS, loader_for, missing_parts, re
         ("saved_model.pbtxt", "tensorflow"),
         ("model.onnx", "onnx"),
         ("resnet.onnx", "onnx"),
+        ("model.tflite", "litert"),
         ("hashmap.json", "hashmap"),
     ],
 )
@@ -28,6 +29,17 @@ def test_a_file_tells_the_platform(tmp_path: Path, name: str, platform: str) -> 
     entry = recognise(tmp_path)
     assert entry is not None
     assert entry.name == platform
+
+
+def test_a_preferred_platform_goes_first_and_its_files_are_those_that_have_to_be_whole(tmp_path: Path) -> None:
+    for name in ("model.tflite", "saved_model.pb"):
+        (tmp_path / name).touch()
+    for preferred, expected in {"": "tensorflow", "onnx": "tensorflow", "litert": "litert", "tflite": "litert"}.items():
+        entry = recognise(tmp_path, preferred)
+        assert entry is not None
+        assert entry.name == expected
+    assert (missing_parts(tmp_path) or "").startswith("saved_model.pb is not whole")
+    assert (missing_parts(tmp_path, "litert") or "").startswith("model.tflite is not whole")
 
 
 def test_a_folder_with_two_models_is_of_the_platform_that_stands_first(tmp_path: Path) -> None:
@@ -39,7 +51,8 @@ def test_a_folder_with_two_models_is_of_the_platform_that_stands_first(tmp_path:
 
 
 def test_names_of_platforms_are_unique() -> None:
-    assert len({entry.name for entry in PLATFORMS}) == len(PLATFORMS)
+    names = [name for entry in PLATFORMS for name in (entry.name, entry.alias) if name]
+    assert len(set(names)) == len(names)
 
 
 NO_MODEL = (
@@ -48,7 +61,8 @@ NO_MODEL = (
 )
 RECOGNISED = (
     " hotserve recognises a SavedModel (`saved_model.pb` or `saved_model.pbtxt`),"
-    " an ONNX model (`model.onnx`, or one other `*.onnx` file), a table of strings (`hashmap.json`)."
+    " an ONNX model (`model.onnx`, or one other `*.onnx` file), a LiteRT model (`model.tflite`),"
+    " a table of strings (`hashmap.json`)."
 )
 
 
@@ -85,7 +99,9 @@ def test_a_loader_is_made_by_name_with_its_options() -> None:
 
 
 def test_an_unknown_platform_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InvalidArgument, match=r"no platform 'caffe'\. Expected one of tensorflow, onnx, hashmap\."):
+    with pytest.raises(
+        InvalidArgument, match=r"no platform 'caffe'\. Expected one of tensorflow, onnx, litert, hashmap\."
+    ):
         loader_for("caffe")
 
 
@@ -100,6 +116,9 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     with pytest.raises(FailedPrecondition) as e:
         loader_for("onnx")
     assert e.value.message.endswith("Install it: pip install no_such_package")
+    with pytest.raises(FailedPrecondition, match=r"Loading a LiteRT model \(`model\.tflite`\) needs") as e:
+        loader_for("tflite")
+    assert e.value.message.endswith("Install it: pip install 'hotserve[litert]'")
 
 
 def test_a_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +132,7 @@ def test_knowing_the_platforms_imports_no_framework() -> None:
     code = (
         "import sys, pathlib; from hotserve.platforms.registry import *;"
         "missing_parts(pathlib.Path('.')); loader_for('hashmap');"
-        "print(sorted({'tensorflow', 'onnx', 'onnxruntime'} & sys.modules.keys()))"
+        "print(sorted({'ai_edge_litert', 'flatbuffers', 'tensorflow', 'onnx', 'onnxruntime'} & sys.modules.keys()))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -23,6 +23,7 @@ class Disk:
         self.exists = True
         self.folders: dict[str, dict[str, FileStamp]] = {}
         self.looked_at: list[str] = []
+        self.platforms: set[str] = set()
 
     def add(self, *names: str, complete: bool = True) -> None:
         for name in names:
@@ -38,7 +39,8 @@ class Disk:
         self.looked_at.append(path.name)
         return dict(self.folders[path.name])
 
-    def missing_parts(self, path: Path) -> str | None:
+    def missing_parts(self, path: Path, platform: str) -> str | None:
+        self.platforms.add(platform)
         return None if "model" in self.folders[path.name] else "model is not there yet"
 
 
@@ -53,7 +55,7 @@ def clock() -> FakeClock:
 
 
 def watch(disk: Disk, policy: VersionPolicy, clock: FakeClock | None = None) -> ModelFolder:
-    return ModelFolder(WatchedModel("m", BASE, policy), disk, disk.missing_parts, clock or FakeClock())
+    return ModelFolder(WatchedModel("m", BASE, policy, "caffe"), disk, disk.missing_parts, clock or FakeClock())
 
 
 def look(folder: ModelFolder) -> dict[int, str]:
@@ -103,6 +105,12 @@ def test_versions_that_are_not_wanted_are_not_looked_into(disk: Disk, policy: Ve
     disk.add("1", "2", "3")
     look(watch(disk, policy))
     assert disk.looked_at == ["3"]
+
+
+def test_the_configured_platform_reaches_what_looks_for_missing_parts(disk: Disk) -> None:
+    disk.add("1")
+    look(watch(disk, Latest()))
+    assert disk.platforms == {"caffe"}
 
 
 def test_an_aspired_version_names_its_model_its_folder_and_its_content(disk: Disk) -> None:

@@ -67,7 +67,7 @@ class FlakyStorage(LocalStorage):
         return super().snapshot(path)
 
 
-def missing_parts(path: Path) -> str | None:
+def missing_parts(path: Path, platform: str) -> str | None:
     return None if (path / "model").exists() else "model is not there yet"
 
 
@@ -93,7 +93,7 @@ def poller_of(tmp_path: Path, target: Target, storage: Storage) -> Iterator[Make
         *names: str,
         policy: VersionPolicy | None = None,
         poll_wait_seconds: float = POLL_SECONDS,
-        parts: Callable[[Path], str | None] = missing_parts,
+        parts: Callable[[Path, str], str | None] = missing_parts,
         clock: Callable[[], float] = lambda: time.time() + 3600,  # whatever is there counts as old
     ) -> Poller:
         models = [WatchedModel(name, tmp_path / name, policy or Latest()) for name in names]
@@ -193,7 +193,7 @@ def test_a_check_of_the_parts_that_goes_wrong_is_logged_and_concerns_its_model_o
     add(tmp_path / "a", "1")
     add(tmp_path / "b", "1")
 
-    def parts(path: Path) -> str | None:
+    def parts(path: Path, platform: str) -> str | None:
         if path.parent.name == "a":
             raise ValueError("a bug")
         return None
@@ -320,7 +320,7 @@ def test_a_pause_of_zero_looks_again_after_a_look_that_went_wrong(
     add(tmp_path / "a", "1")
     went_wrong: list[Path] = []
 
-    def parts(path: Path) -> str | None:
+    def parts(path: Path, platform: str) -> str | None:
         if not went_wrong:
             went_wrong.append(path)
             raise ValueError("a bug that goes away")

@@ -14,7 +14,7 @@ from hotserve.config.reload import ModelChange, plan_reload, read_reloaded_confi
 from hotserve.core.source import AspiredVersion
 from hotserve.core.version_policy import All, Specific, VersionPolicy
 from hotserve.errors import ServingError
-from hotserve.platforms.by_content import ANY_PLATFORM, check_platform
+from hotserve.platforms.by_content import ANY_PLATFORM, binds, check_platform, preferred_platform
 from hotserve.platforms.registry import recognise
 
 FAILED = 1
@@ -77,12 +77,12 @@ def _show(model: ModelConfig) -> Iterator[str]:
 
 def _show_version(model: ModelConfig, version: AspiredVersion) -> Iterator[str]:
     title = f"version {version.id.version}"
-    platform = recognise(version.path)
+    platform = recognise(version.path, preferred_platform(model.platform))
     if version.waiting_for or platform is None:
         _line(title, f"not complete: {version.waiting_for}")
         return
     _line(title, platform.name)
-    if model.platform not in (*ANY_PLATFORM, platform.name):
+    if binds(model.platform, platform):
         yield (
             f"{version.path} holds a model of platform {platform.name}, but model_platform says {model.platform}."
             f' Set model_platform: "{platform.name}", or leave it out.'

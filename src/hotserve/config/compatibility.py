@@ -172,9 +172,21 @@ _FLAGS = (
         "monitoring_config_file", str, "", "without it the metrics are at the path that is the default there", True
     ),
     OriginalFlag("remove_unused_fields_from_bundle_metagraph", bool, True, tuning=True),
-    OriginalFlag("prefer_tflite_model", bool, False),
-    OriginalFlag("num_tflite_pools", int, None, tuning=True),
-    OriginalFlag("num_tflite_interpreters_per_pool", int, 1, tuning=True),
+    OriginalFlag(
+        "prefer_tflite_model",
+        bool,
+        False,
+        "a folder that holds `model.tflite` alone is served without it, too",
+        better=True,
+    ),
+    OriginalFlag("num_tflite_pools", int, None, "interpreters beyond the first are made when needed", tuning=True),
+    OriginalFlag(
+        "num_tflite_interpreters_per_pool",
+        int,
+        1,
+        "the number of threads of one run; requests are not put together",
+        tuning=True,
+    ),
     OriginalFlag("enable_signature_method_name_check", bool, False),
     OriginalFlag(
         "xla_cpu_compilation_enabled",

@@ -82,6 +82,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("platform_config_file", str, "text file that takes the place of flags for SavedModels (PlatformConfigMap)"),
     Flag("custom_op_libraries", str, "libraries with operations that TensorFlow lacks: a.so,b.so", adds_up=True),
     Flag("import", str, "Python packages with such operations: tensorflow_text,...", "import_modules", adds_up=True),
+    Flag("prefer_tflite_model", bool, "model.tflite is served where a version folder holds a SavedModel as well"),
+    Flag("num_tflite_pools", int, "interpreters of a LiteRT model, one a run; 0 for one a processor"),
+    Flag("num_tflite_interpreters_per_pool", int, "threads that one run of a LiteRT model may use"),
 )
 
 
@@ -113,9 +116,6 @@ WITHOUT_EFFECT: Mapping[str, WithoutEffect] = MappingProxyType(
         "remove_unused_fields_from_bundle_metagraph": WithoutEffect(
             bool, "of the meta graph, only the signatures are kept"
         ),
-        "prefer_tflite_model": WithoutEffect(bool, "LiteRT models are not served yet"),
-        "num_tflite_pools": WithoutEffect(int, "LiteRT models are not served yet"),
-        "num_tflite_interpreters_per_pool": WithoutEffect(int, "LiteRT models are not served yet"),
         "xla_cpu_compilation_enabled": WithoutEffect(
             bool, "functions that were exported to be compiled by XLA always are, and no others"
         ),

@@ -32,6 +32,8 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "tensorflow_inter_op_parallelism": (-_INT32, _INT32),
         # Above 1 a process may take more memory than the GPU has, which TensorFlow then keeps in the main memory.
         "per_process_gpu_memory_fraction": (0, 1000),
+        "num_tflite_pools": (-_INT32, _INT32),
+        "num_tflite_interpreters_per_pool": (-_INT32, 1024),
     }
 )
 
@@ -92,6 +94,11 @@ class ServerOptions:
             among the fields above.
         custom_op_libraries: Paths, with commas between them, of libraries with operations that TensorFlow lacks.
         import_modules: Names, with commas between them, of Python packages with such operations.
+        prefer_tflite_model: Where a version folder holds `model.tflite` beside another model, it is the one served.
+        num_tflite_pools: How many runs of a LiteRT model may go on at the same time, each in an interpreter of its own;
+            one a processor where it is less than 1.
+        num_tflite_interpreters_per_pool: How many threads one run of a LiteRT model may use; one where it is less than
+            1.
     """
 
     port: int = 8500
@@ -133,6 +140,9 @@ class ServerOptions:
     platform_config_file: str = ""
     custom_op_libraries: str = ""
     import_modules: str = ""
+    prefer_tflite_model: bool = False
+    num_tflite_pools: int = 0
+    num_tflite_interpreters_per_pool: int = 1
 
     def __post_init__(self) -> None:
         """Refuses numbers that nothing could be done with, and the name of a policy that there is not.

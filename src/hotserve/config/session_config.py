@@ -29,6 +29,9 @@ _REPLACED: Final = (
     "tensorflow_inter_op_parallelism",
     "per_process_gpu_memory_fraction",
     "mixed_precision",
+    "prefer_tflite_model",
+    "num_tflite_pools",
+    "num_tflite_interpreters_per_pool",
     "enable_model_warmup",
     "num_request_iterations_for_warmup",
 )
@@ -58,6 +61,9 @@ def session_bundle_config(options: ServerOptions) -> SessionBundleConfig:
         saved_model_tags=[tag.strip() for tag in options.saved_model_tags.split(",") if tag.strip()],
         enable_model_warmup=options.enable_model_warmup,
         mixed_precision=options.mixed_precision,
+        prefer_tflite_model=options.prefer_tflite_model,
+        num_tflite_pools=options.num_tflite_pools,
+        num_tflite_interpreters_per_pool=options.num_tflite_interpreters_per_pool,
     )
     if options.num_request_iterations_for_warmup > 0:
         bundle.model_warmup_options.num_request_iterations.value = options.num_request_iterations_for_warmup
@@ -113,6 +119,7 @@ def loader_options(bundle: SessionBundleConfig) -> Mapping[str, Mapping[str, Any
             "intra_op_threads": max(0, config.intra_op_parallelism_threads),
             "inter_op_threads": max(0, config.inter_op_parallelism_threads),
         },
+        "litert": {"interpreters": bundle.num_tflite_pools, "threads": bundle.num_tflite_interpreters_per_pool},
     }
 
 

@@ -157,7 +157,7 @@ class ConfigReloader:
             # The loader stays: a load of it may be under way.
             self._manager.labels.remove(name)
         self._models = models
-        self._source.set_models([WatchedModel(m.name, m.base_path, m.version_policy) for m in models])
+        self._source.set_models([WatchedModel(m.name, m.base_path, m.version_policy, m.platform) for m in models])
         self._health.set_models([model.name for model in models])
         self._on_reloaded(models)
 

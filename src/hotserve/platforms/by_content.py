@@ -10,7 +10,7 @@ from typing import Any
 
 from hotserve.core.servable import Servable
 from hotserve.errors import ConfigError, InvalidArgument, NotFound
-from hotserve.platforms.registry import PLATFORMS, loader_for, missing_parts, recognise
+from hotserve.platforms.registry import PLATFORMS, PlatformEntry, loader_for, missing_parts, named, recognise
 from hotserve.platforms.warmup import warm_up_with_made_up_inputs
 
 logger = logging.getLogger(__name__)
@@ -31,12 +31,27 @@ def check_platform(model_name: str, platform: str) -> None:
     Raises:
         ConfigError: As said.
     """
-    names = [entry.name for entry in PLATFORMS]
-    if platform and platform not in names:
+    if platform and named(platform) is None:
+        names = [entry.name for entry in PLATFORMS]
         raise ConfigError(
             f"Model {model_name} requests unsupported platform {platform}. Platforms: {', '.join(names)}. Without"
             " model_platform, the content of the version folder tells."
         )
+
+
+def binds(platform: str, entry: PlatformEntry) -> bool:
+    """Whether a configured platform rules out a folder that is of the platform `entry`."""
+    return platform not in ANY_PLATFORM and named(platform) != entry
+
+
+def preferred_platform(platform: str, in_general: str = "") -> str:
+    """The platform that is looked for first in the folders of a model.
+
+    Args:
+        platform: The model's configured platform.
+        in_general: What is preferred for models whose configuration binds to nothing; empty for nothing.
+    """
+    return in_general if platform in ANY_PLATFORM else platform
 
 
 class ByContentLoader:
@@ -47,6 +62,7 @@ class ByContentLoader:
         platform: str = "",
         warm_up: WarmUp = warm_up_with_made_up_inputs,
         loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
+        preferred: str = "",
     ) -> None:
         """Makes a loader.
 
@@ -54,17 +70,20 @@ class ByContentLoader:
             platform: The configured platform, which the folder's content must be of, unless it is in `ANY_PLATFORM`.
             warm_up: What is done with a version between its load and its first request; if it fails, so does the load.
             loader_options: Platform -> arguments of its loader's constructor, where they are not the usual ones.
+            preferred: The platform that is looked for first where a folder holds models of two kinds and `platform`
+                binds to nothing; empty for none.
         """
         self._loader_options = loader_options
         self._platform = platform
         self._warm_up = warm_up
+        self._preferred = preferred_platform(platform, preferred)
 
     def load(self, path: Path) -> Servable:
         """See `Loader.load`; the servable has been warmed up when it is returned."""
-        entry = recognise(path)
+        entry = recognise(path, self._preferred)
         if entry is None:
-            raise NotFound(missing_parts(path) or f"No model was recognised in {path}.")
-        if self._platform not in (*ANY_PLATFORM, entry.name):
+            raise NotFound(missing_parts(path, self._preferred) or f"No model was recognised in {path}.")
+        if binds(self._platform, entry):
             raise InvalidArgument(
                 f"{path} holds a model of platform {entry.name}, but model_platform says {self._platform}."
                 f' Set model_platform: "{entry.name}", or leave it out.'

@@ -16,6 +16,7 @@ from typing import Any
 from hotserve.core.loader import Loader
 from hotserve.errors import FailedPrecondition, InvalidArgument
 from hotserve.platforms.hashmap import HashmapFiles
+from hotserve.platforms.litert_files import LiteRtFiles
 from hotserve.platforms.model_files import ModelFiles
 from hotserve.platforms.onnx_files import OnnxFiles
 from hotserve.platforms.saved_model_files import SavedModelFiles
@@ -31,6 +32,7 @@ class PlatformEntry:
         package: The Python package that must be importable for it; empty for none.
         extra: The extra of hotserve that installs the package; empty when the package comes with hotserve.
         files: What it knows of its files.
+        alias: Another name that `model_platform` may say; empty for none.
     """
 
     name: str
@@ -38,6 +40,7 @@ class PlatformEntry:
     package: str
     extra: str
     files: ModelFiles
+    alias: str = ""
 
     @property
     def install_command(self) -> str:
@@ -52,13 +55,30 @@ PLATFORMS: Sequence[PlatformEntry] = (
         "tensorflow", "hotserve.platforms.tensorflow:TensorFlowLoader", "tensorflow", "tensorflow", SavedModelFiles()
     ),
     PlatformEntry("onnx", "hotserve.platforms.onnx:OnnxLoader", "onnxruntime", "", OnnxFiles()),
+    PlatformEntry(
+        "litert", "hotserve.platforms.litert:LiteRtLoader", "ai_edge_litert", "litert", LiteRtFiles(), alias="tflite"
+    ),
     PlatformEntry("hashmap", "hotserve.platforms.hashmap:HashmapLoader", "", "", HashmapFiles()),
 )
 
 
-def recognise(path: Path) -> PlatformEntry | None:
-    """The platform of the model in a version folder, by its content; None when there is none, or none yet."""
-    for entry in PLATFORMS:
+def named(name: str) -> PlatformEntry | None:
+    """The platform of a name or alias; None when there is none."""
+    return next((entry for entry in PLATFORMS if name and name in (entry.name, entry.alias)), None)
+
+
+def recognise(path: Path, preferred: str = "") -> PlatformEntry | None:
+    """The platform of the model in a version folder, by its content.
+
+    Args:
+        path: The folder.
+        preferred: The platform that is looked for first, where a folder holds models of two kinds; empty for none.
+
+    Returns:
+        The platform; None when there is no model, or none yet.
+    """
+    first = named(preferred)
+    for entry in sorted(PLATFORMS, key=lambda entry: entry != first):
         try:
             if entry.files.recognise(path):
                 return entry
@@ -68,12 +88,16 @@ def recognise(path: Path) -> PlatformEntry | None:
     return None
 
 
-def missing_parts(path: Path) -> str | None:
+def missing_parts(path: Path, preferred: str = "") -> str | None:
     """What a version folder lacks to be a whole model, in words for the user; None when it is complete.
+
+    Args:
+        path: The folder.
+        preferred: See `recognise`.
 
     Source: the words for a folder without a model are those of tensorflow/cc/saved_model/loader.cc.
     """
-    entry = recognise(path)
+    entry = recognise(path, preferred)
     if entry is not None:
         return entry.files.missing_parts(path)
     if (path / "export.meta").exists():
@@ -96,7 +120,7 @@ def loader_for(name: str, **options: Any) -> Loader:
         InvalidArgument: There is no such platform.
         FailedPrecondition: The package that the platform needs is not installed, or does not work here.
     """
-    entry = next((entry for entry in PLATFORMS if entry.name == name), None)
+    entry = named(name)
     if entry is None:
         raise InvalidArgument(f"There is no platform {name!r}. Expected one of {', '.join(e.name for e in PLATFORMS)}.")
     if entry.package and importlib.util.find_spec(entry.package) is None:

@@ -36,7 +36,7 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.model_gauges import ModelGauges
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
-from hotserve.platforms.by_content import NO_OPTIONS, ByContentLoader, WarmUp, check_platform
+from hotserve.platforms.by_content import NO_OPTIONS, ByContentLoader, WarmUp, check_platform, preferred_platform
 from hotserve.platforms.operation_libraries import load_operations
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
@@ -120,26 +120,39 @@ def configured_models(options: ServerOptions) -> tuple[ModelConfig, ...]:
 def polled_folders(options: ServerOptions) -> SourceFactory:
     """The source that the command line has: the models' base paths, polled."""
 
+    preferred = _preferred(options)
+
+    def what_is_missing(path: Path, platform: str) -> str | None:
+        return missing_parts(path, preferred_platform(platform, preferred))
+
     def make(target: AspiredTarget, models: Sequence[ModelConfig]) -> SourceThread:
-        watched = [WatchedModel(model.name, model.base_path, model.version_policy) for model in models]
-        return Poller(watched, target, LocalStorage(), missing_parts, options.file_system_poll_wait_seconds)
+        watched = [WatchedModel(model.name, model.base_path, model.version_policy, model.platform) for model in models]
+        return Poller(watched, target, LocalStorage(), what_is_missing, options.file_system_poll_wait_seconds)
 
     return make
 
 
-def loader_by_content(warm_up: WarmUp, loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS) -> LoaderFactory:
+def loader_by_content(
+    warm_up: WarmUp, loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS, preferred: str = ""
+) -> LoaderFactory:
     """The loaders that the command line has: of whatever platform the version folder is.
 
     Args:
         warm_up: What is done with a version before its first request.
         loader_options: Platform -> what its loader is told.
+        preferred: The platform that is looked for first where a folder holds models of two kinds; empty for none.
     """
 
     def make(model: ModelConfig) -> Loader:
         check_platform(model.name, model.platform)
-        return ByContentLoader(model.platform, warm_up, loader_options)
+        return ByContentLoader(model.platform, warm_up, loader_options, preferred)
 
     return make
+
+
+def _preferred(options: ServerOptions) -> str:
+    """The platform that is looked for first in version folders."""
+    return "litert" if session_bundle_config(options).prefer_tflite_model else ""
 
 
 def configured_warm_up(options: ServerOptions, bundle: SessionBundleConfig, metrics: Metrics) -> WarmUp:
@@ -198,7 +211,7 @@ def assemble(
     life = LifeMetrics(metrics)
     ProcessMetrics(metrics)
     warm_up = life.timed(configured_warm_up(options, bundle, metrics))
-    make_loader = loader or loader_by_content(warm_up, loader_options(bundle))
+    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), _preferred(options))
     loaders = {model.name: make_loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:

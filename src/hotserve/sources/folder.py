@@ -25,11 +25,18 @@ class WatchedModel:
         name: The model.
         base_path: The folder that holds the version folders; need not exist.
         policy: Which versions are wanted.
+        platform: What `missing_parts` is told beside the folder: the platform that the versions are expected to be of,
+            if one is; nothing else is made of it here.
     """
 
     name: str
     base_path: Path
     policy: VersionPolicy
+    platform: str = ""
+
+
+MissingParts = Callable[[Path, str], str | None]
+"""Says what a version folder lacks to be a whole model of the platform given, if any; None for nothing."""
 
 
 class ModelFolder:
@@ -44,7 +51,7 @@ class ModelFolder:
         self,
         model: WatchedModel,
         storage: Storage,
-        missing_parts: Callable[[Path], str | None],
+        missing_parts: MissingParts,
         clock: Callable[[], float],
     ) -> None:
         self.model = model
@@ -130,10 +137,13 @@ class ModelFolder:
         path = self.model.base_path / self._found[number]
         admission = self._admissions.get(number)
         if admission is None or admission.path != path:
-            admission = VersionAdmission(path, self._storage, self._missing_parts, self._clock)
+            admission = VersionAdmission(path, self._storage, self._what_is_missing, self._clock)
             self._admissions[number] = admission
         admission.look()
         return admission
+
+    def _what_is_missing(self, path: Path) -> str | None:
+        return self._missing_parts(path, self.model.platform)
 
     def _describe(self, number: int) -> AspiredVersion:
         admission = self._admissions[number]

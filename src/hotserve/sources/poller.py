@@ -11,10 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from hotserve.core.source import AspiredTarget
-from hotserve.sources.folder import ModelFolder, WatchedModel
+from hotserve.sources.folder import MissingParts, ModelFolder, WatchedModel
 from hotserve.sources.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class Poller:
         models: Sequence[WatchedModel],
         target: AspiredTarget,
         storage: Storage,
-        missing_parts: Callable[[Path], str | None],
+        missing_parts: MissingParts,
         poll_wait_seconds: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
