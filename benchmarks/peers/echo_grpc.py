@@ -48,7 +48,7 @@ async def serve_own(port: int, stop: asyncio.Event) -> None:
     await stop.wait()
     server.close()
     wire.begin_drain()
-    await wire.wait_idle()
+    await wire.wait_idle(10.0)
 
 
 async def serve_h2corn(port: int, stop: asyncio.Event) -> None:

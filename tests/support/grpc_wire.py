@@ -160,7 +160,7 @@ class RunningWire:
         """Stops as a server does, and waits until all connections are gone."""
         self.on_loop(self._server.close)
         self.on_loop(self.wire.begin_drain)
-        self.run(self.wire.wait_idle())
+        assert self.run(self.wire.wait_idle(PATIENCE))
 
     def __enter__(self) -> RunningWire:
         self._thread.start()
@@ -191,7 +191,7 @@ class RunningWire:
         await self._stop.wait()
         self._server.close()
         self.wire.abort()
-        await self.wire.wait_idle()
+        assert await self.wire.wait_idle(PATIENCE)
 
 
 class RawClient:

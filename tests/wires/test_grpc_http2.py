@@ -37,6 +37,7 @@ from support.http2 import (
     window_update,
     with_value,
 )
+from support.in_process import PATIENCE
 from support.server_process import wait_until
 
 OPEN = PREFACE + settings((INITIAL_WINDOW_SIZE, 1 << 30)) + window_update(0, 1 << 30)
@@ -416,6 +417,16 @@ def test_a_connection_that_is_made_during_the_drain_is_answered_and_ends() -> No
             client.read_to_end()
             assert answer_on(1, client.frames).body == message(b"late")
             assert client.goaways[-1] == (1, 0)
+
+
+def test_whoever_waits_for_the_end_does_not_wait_for_ever() -> None:
+    with RunningWire() as wire, RawClient(wire) as client:
+        client.send(call(1, WAIT, message(b"")))
+        wait_until(lambda: wire.services.waiting == 1)
+        wire.on_loop(wire.wire.begin_drain)
+        assert not wire.run(wire.wire.wait_idle(0.01))
+        wire.on_loop(wire.services.go_on)
+        assert wire.run(wire.wire.wait_idle(PATIENCE))
 
 
 def test_abort_cuts_calls_off() -> None:

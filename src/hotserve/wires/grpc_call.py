@@ -121,8 +121,8 @@ class Call:
         if self._inbox is not None:
             self._inbox.feed(data, ended)
             return
-        self._take(len(data))
         carrier, encoding = self._carrier, self._head.encoding
+        carrier.http2.take(self.stream_id, len(data))
         try:
             if self._parts is None:
                 if ended:

@@ -8,6 +8,7 @@ second, for as long as there are any.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import cast
@@ -115,9 +116,19 @@ class GrpcWire:
         for connection in tuple(self._connections):
             connection.begin_drain()
 
-    async def wait_idle(self) -> None:
-        """Waits until there is no connection left."""
-        await self._none_left.wait()
+    async def wait_idle(self, timeout_seconds: float) -> bool:
+        """Waits until there is no connection left.
+
+        Args:
+            timeout_seconds: How long.
+
+        Returns:
+            Whether that is so now.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._none_left.wait()
+        return not self._connections
 
     def abort(self) -> None:
         """Cuts all connections off, whatever goes on."""
