@@ -15,6 +15,7 @@ from hotserve.cli.main import main
 from hotserve.config.flags import WITHOUT_EFFECT
 from support.certificates import Authority, ssl_config
 from support.embedded import write_table
+from support.server_process import COMMAND, ServerProcess, free_port
 
 # A SavedModel with one meta graph, whose graph has one node.
 SAVED_MODEL = b"\x08\x01\x12\x04\x12\x02\x0a\x00"
@@ -79,6 +80,19 @@ def test_an_ordinary_command_line_needs_no_attention(folder: Path, capsys: pytes
         report.command
         == f"hotserve serve --port=9000 --model_base_path={folder / 'm'} --model_name=m --rest_api_port=0"
     )
+
+
+def test_the_command_serves_what_the_original_would(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"--model_base_path={folder / 'm'}", "--model_name=m", "--enable_grpc_healthcheck_service", "--zzz"]
+    command = examine(capsys, "tensorflow_model_server", *flags).command or ""
+    program, *words = shlex.split(command)
+    assert program == Path(COMMAND).name
+    # Of a flag that is given twice the last counts: REST is asked how the model stands, at a port of the test's.
+    port = free_port()
+    server = ServerProcess(*words[1:], f"--rest_api_port={port}", command=[COMMAND, words[0]])
+    server.rest_port = port
+    with server:
+        assert server.states("m") == {2: "AVAILABLE"}
 
 
 def test_the_command_is_quoted_for_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,6 +351,12 @@ def test_a_config_file_of_a_container_names_paths_of_the_container(
 )
 def test_a_gpu_needs_attention(capsys: pytest.CaptureFixture[str], options: str, image: str, subject: str) -> None:
     assert examine(capsys, "docker", "run", *options.split(), image).of(subject)[0] == "attention"
+
+
+def test_a_published_port_that_nothing_listens_on_needs_attention(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["docker", "run", "-p", "80:9000", "-p", "8501:8501", "tensorflow/serving", "--rest_api_port=8080"]
+    report = examine(capsys, *words, "--port=9000")
+    assert [subject for subject in report.subjects("attention") if subject.startswith("port ")] == ["port 8501"]
 
 
 # The installation.

@@ -41,7 +41,7 @@ def test_the_program_alone_has_no_flags() -> None:
 
 def test_the_entry_point_of_the_image_adds_its_flags_before_those_of_the_user() -> None:
     line = read("/usr/bin/tf_serving_entrypoint.sh --port=1", MODEL_NAME="m")
-    assert line == Invocation((*IMAGE_FLAGS, "--port=1"), ("--port=1",), through_entry_point=True)
+    assert line == Invocation((*IMAGE_FLAGS, "--port=1"), ("--port=1",))
 
 
 def test_a_container_has_the_variables_of_its_options_only() -> None:

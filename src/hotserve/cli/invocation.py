@@ -23,13 +23,11 @@ class Invocation:
         flags: All words that the server gets, those of the entry point first.
         own: Those of them that the user has written.
         docker: The line that it is in, if any.
-        through_entry_point: Whether the image's entry point adds flags of its own.
     """
 
     flags: tuple[str, ...]
     own: tuple[str, ...]
     docker: DockerCommand | None = None
-    through_entry_point: bool = False
 
     def local(self, path: str) -> Path | None:
         """Where a path that the server is told is on this machine; None where it cannot be looked at."""
@@ -57,7 +55,7 @@ def read_invocation(words: Sequence[str], environment: Mapping[str, str]) -> Inv
     name = PurePosixPath(words[0]).name if words else ""
     if name == ENTRY_POINT:
         own = tuple(words[1:])
-        return Invocation((*entry_point_flags(environment), *own), own, through_entry_point=True)
+        return Invocation((*entry_point_flags(environment), *own), own)
     own = tuple(words[1:] if words and not words[0].startswith("-") else words)
     return Invocation(own, own)
 
@@ -75,7 +73,7 @@ def entry_point_flags(environment: Mapping[str, str]) -> tuple[str, ...]:
 def _docker(docker: DockerCommand) -> Invocation:
     own = docker.arguments
     if "entrypoint" not in docker.options:
-        return Invocation((*entry_point_flags(docker.environment), *own), own, docker, through_entry_point=True)
+        return Invocation((*entry_point_flags(docker.environment), *own), own, docker)
     return Invocation(own, own, docker)
 
 

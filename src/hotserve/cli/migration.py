@@ -88,7 +88,7 @@ def diagnose(words: Sequence[str], environment: Mapping[str, str]) -> Diagnosis:
     """
     invocation = read_invocation(words, environment)
     line = read_original_command_line(invocation.flags)
-    findings = [*_docker_findings(invocation), *_flags(line, invocation)]
+    findings = [*_docker_findings(line, invocation), *_flags(line, invocation)]
     findings += _files(line, invocation)
     findings += _models(line, invocation)
     findings += _differences(line)
@@ -98,7 +98,7 @@ def diagnose(words: Sequence[str], environment: Mapping[str, str]) -> Diagnosis:
 # The command line.
 
 
-def _docker_findings(invocation: Invocation) -> Iterator[Finding]:
+def _docker_findings(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Finding]:
     docker = invocation.docker
     if docker is None:
         return
@@ -106,6 +106,9 @@ def _docker_findings(invocation: Invocation) -> Iterator[Finding]:
     if "serving" not in docker.image.rpartition("/")[2]:
         text = "is read as if its entry point were that of tensorflow/serving"
         yield Finding(section, Grade.NOTE, docker.image, text)
+    for inside in sorted(docker.published.keys() - {line.value("port"), line.value("rest_api_port")}):
+        text = "is published, and the server is told to listen on no such port"
+        yield Finding(section, Grade.ATTENTION, f"port {inside}", text)
     if "gpus" in docker.options or docker.image.endswith("-gpu"):
         yield Finding(section, Grade.ATTENTION, "GPU", f"the image {_IMAGE} runs models on the processor only")
     if "env-file" in docker.options:
