@@ -92,7 +92,7 @@ def test_the_command_serves_what_the_original_would(folder: Path, capsys: pytest
     server = ServerProcess(*words[1:], f"--rest_api_port={port}", command=[COMMAND, words[0]])
     server.rest_port = port
     with server:
-        assert server.states("m") == {2: "AVAILABLE"}
+        server.wait_state("m", 2, "AVAILABLE")
 
 
 def test_the_command_is_quoted_for_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

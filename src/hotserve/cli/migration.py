@@ -32,7 +32,7 @@ from hotserve.config.model_config import ModelConfig, local_path, model_configs_
 from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.original_command_line import OriginalCommandLine, read_original_command_line, refusal_at_start
-from hotserve.config.platform_config import read_platform_config
+from hotserve.config.session_config import session_bundle_config
 from hotserve.config.text_proto import read_text_proto
 from hotserve.config.tls_config import read_tls_config
 from hotserve.errors import ConfigError, ServingError
@@ -198,6 +198,7 @@ def _refusal_here(line: OriginalCommandLine) -> str | None:
         options = ServerOptions(**values)
         check_endpoints(options)
         read_channel_arguments(options.grpc_channel_arguments)
+        session_bundle_config(replace(options, platform_config_file="", tensorflow_session_config_file=""))
     except ConfigError as error:
         return error.message
     return None
@@ -231,7 +232,7 @@ def _files(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findin
         warnings = _Collected()
         try:
             with warnings_handled_by(warnings):
-                _read_file(name, path, message_class)
+                _read_file(name, path, message_class, line)
         except ServingError as error:
             yield Finding(FILES_SECTION, Grade.ATTENTION, text, error.message)
         else:
@@ -244,8 +245,8 @@ def _files(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findin
                 yield Finding(FILES_SECTION, Grade.NOTE, text, warning.removeprefix(f"{path}: "))
 
 
-def _read_file(name: str, path: Path, message_class: type[Message]) -> None:
-    """Reads a file as the server would.
+def _read_file(name: str, path: Path, message_class: type[Message], line: OriginalCommandLine) -> None:
+    """Reads a file as the server would, which logs what has no effect.
 
     Raises:
         ServingError: What is wrong with it.
@@ -255,7 +256,8 @@ def _read_file(name: str, path: Path, message_class: type[Message]) -> None:
     elif name == "monitoring_config_file":
         metrics_path(str(path))
     elif name == "platform_config_file":
-        read_platform_config(path)
+        values: dict[str, Any] = {**_with_effect(line), name: str(path)}
+        session_bundle_config(ServerOptions(**values))
     else:
         read_text_proto(path, message_class)
 
