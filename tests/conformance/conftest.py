@@ -4,12 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from support.contract import Answer, Client, Reloadable, client_of, config_flag, predict, tfs
+from support.contract import Answer, Client, Publish, Reloadable, client_of, config_flag, predict, tfs
 from support.server_process import ServerProcess, wait_until
 
 
@@ -65,12 +65,9 @@ def reloadable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloadable]
         yield Reloadable(running, connected)
 
 
-Publish = Callable[..., str]
-
-
 @pytest.fixture
 def publish(models: Path, tmp_path: Path) -> Publish:
-    """Puts versions of `plus` under a base path, name of the folder -> which one; returns an entry for a config."""
+    """Makes base paths of the test's own."""
 
     def put(model: str, versions: Mapping[str, int], more: str = "") -> str:
         base_path = tmp_path / model

@@ -108,9 +108,20 @@ def test_input_is_empty(client: Client, request_: messages.ClassificationRequest
     assert text.startswith("Input is empty.")
 
 
+@lines(
+    "signature, text",
+    {
+        "the name": ["zzz", "No signature was found with the name: zzz"],
+        "the input key": ["other_input", "No classification inputs found in SignatureDef: "],
+    },
+)
+def test_the_signature_is_looked_at_before_the_input(client: Client, signature: str, text: str) -> None:
+    assert client.refusal("Classify", classification(signature))[1].startswith(text)
+
+
 def seen_by_the_model(client: Client, request: messages.ClassificationRequest) -> list[Mapping[str, list[float]]]:
     """The examples of a request as the signature `mirror` gets them."""
-    found = []
+    found: list[Mapping[str, list[float]]] = []
     for one in client.call("Classify", request).result.classifications:
         label = one.classes[0].label
         features = messages.Example.FromString(base64.urlsafe_b64decode(label + "=" * (-len(label) % 4))).features

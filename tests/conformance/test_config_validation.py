@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hotserve.protos import messages
-from support.contract import Reloadable, lines, reload_request
-
-Publish = Callable[..., str]
+from support.contract import Publish, Reloadable, lines, reload_request
 
 TF = "model_platform: 'tensorflow'"
 

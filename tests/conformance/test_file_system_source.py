@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from support.contract import Reloadable, base_path_of
+from support.contract import Publish, Reloadable, base_path_of
 from support.server_process import wait_until
-
-Publish = Callable[..., str]
 
 POLICIES = {
     "unset": ("", {4}),

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.contract import Reloadable, post
-
-Publish = Callable[..., str]
+from support.contract import Publish, Reloadable, post
 
 
 @pytest.fixture

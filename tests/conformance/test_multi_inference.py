@@ -52,12 +52,11 @@ def test_each_result_names_its_signature_and_the_version_that_answered(client: C
 
 
 def test_the_first_task_says_which_version_answers_and_that_of_the_others_is_ignored(client: Client) -> None:
-    tasks = (task("regress", REGRESS, "plus", version=1),)
-    (result,) = client.call("MultiInference", request_of(*tasks)).results
+    (result,) = client.call("MultiInference", request_of(task("regress", REGRESS, "plus", version=1))).results
     assert told(result) == [2.0, 1.5]
     # No other version is asked for, also where it does not exist.
-    tasks = (task("flat", REGRESS), task("column", REGRESS, version=99))
-    results = client.call("MultiInference", request_of(*tasks)).results
+    request = request_of(task("flat", REGRESS), task("column", REGRESS, version=99))
+    results = client.call("MultiInference", request).results
     assert [told(result) for result in results] == [[1.0, 0.5]] * 2
 
 
@@ -121,6 +120,16 @@ def test_the_first_task_says_which_version_answers_and_that_of_the_others_is_ign
             "INVALID_ARGUMENT",
             "No regression inputs found in SignatureDef: ",
         ],
+        "the signature, before the method_name": [
+            [task("zzz", PREDICT)],
+            "INVALID_ARGUMENT",
+            "Requested signature not found in model graph: zzz",
+        ],
+        "task by task": [
+            [task("scores", PREDICT), task("regress_x_to_y", REGRESS, "half")],
+            "UNIMPLEMENTED",
+            "Unsupported signature method_name: tensorflow/serving/predict",
+        ],
         "one bad answer fails the whole call": [
             [task("scores", CLASSIFY), task("double", REGRESS)],
             "INVALID_ARGUMENT",
@@ -132,6 +141,12 @@ def test_a_call_that_is_refused(client: Client, tasks: list[messages.InferenceTa
     refusal = client.refusal("MultiInference", request_of(*tasks))
     assert refusal[0] == code
     assert refusal[1].startswith(text)
+
+
+def test_the_tasks_are_looked_at_before_the_input(client: Client) -> None:
+    code, text = client.refusal("MultiInference", request_of(task("zzz", REGRESS), x=()))
+    assert code == "INVALID_ARGUMENT"
+    assert text.startswith("Requested signature not found in model graph: zzz")
 
 
 def test_input_is_empty(client: Client) -> None:

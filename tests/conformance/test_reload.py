@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from support.contract import Reloadable, config, post, tfs
+from support.contract import Publish, Reloadable, config, post, tfs
 from support.server_process import wait_until
-
-Publish = Callable[..., str]
 
 COUNT = "/tensorflow/serving/request_count"
 

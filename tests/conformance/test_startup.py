@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +12,6 @@ import pytest
 
 from support.contract import ask, config, lines, spoil, tfs
 from support.server_process import TFS_COMMAND, free_port
-
-Publish = Callable[..., str]
 
 LIST = "model_config_list {"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from support.contract import Reloadable, ask, base_path_of, spoil
+from support.contract import Publish, Reloadable, ask, base_path_of, spoil
 from support.server_process import wait_until
-
-Publish = Callable[..., str]
 
 
 def test_a_version_without_the_tags_ends_with_an_error_and_a_new_model_fails_the_reload(
@@ -38,7 +36,12 @@ def test_a_failed_version_is_answered_with_200_in_the_status_and_is_not_found_fo
     entry = publish("failed", {"1": 1})
     spoil(base_path_of(entry) / "1")
     reloadable.refusal(entry)
-    assert ask(reloadable.server, "GET", "/v1/models/failed").status == 200
+    status = ask(reloadable.server, "GET", "/v1/models/failed")
+    assert status.status == 200
+    ((entry_of_1,),) = json.loads(status.body).values()
+    assert (entry_of_1["version"], entry_of_1["state"]) == ("1", "END")
+    assert entry_of_1["status"]["error_code"] == "NOT_FOUND"
+    assert entry_of_1["status"]["error_message"].startswith("Could not find meta graph def matching supplied tags")
     answer = ask(reloadable.server, "POST", "/v1/models/failed:predict", '{"inputs": 1.0}')
     assert answer.status == 404
     assert answer.error.startswith("Servable not found for request: Latest(failed)")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hotserve.codecs.tfrecord import frame
 from hotserve.protos import messages
-from support.contract import Reloadable, floats, lines, model_spec, predict_request
-
-Publish = Callable[..., str]
+from support.contract import Publish, Reloadable, floats, lines, model_spec, predict_request
 
 # Each version is one of another model: a version that serves would not be loaded again from another base path.
 names = (f"warm_{number}" for number in itertools.count())

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import pytest
@@ -23,7 +23,7 @@ from support.server_process import TFS_COMMAND, ServerProcess, wait_until
 PATIENCE_SECONDS = 60.0
 
 
-def lines(names: str, table: Mapping[str, Sequence[Any]]) -> pytest.MarkDecorator:
+def lines(names: str, table: Mapping[str, Any]) -> pytest.MarkDecorator:
     """Makes a table of one test: what a line of the contract says -> the values of `names` that show it."""
     return pytest.mark.parametrize(names, [pytest.param(*row, id=line) for line, row in table.items()])
 
@@ -207,6 +207,23 @@ def config_flag(folder: Path, *models: str) -> str:
     file = folder / "models.config"
     file.write_text(config(*models))
     return f"--model_config_file={file}"
+
+
+class Publish(Protocol):
+    """What the fixture `publish` is."""
+
+    def __call__(self, model: str, versions: Mapping[str, int], more: str = "") -> str:
+        """Puts versions of the suite's model `plus` under a base path of their own.
+
+        Args:
+            model: The name of the model, and of the base path.
+            versions: Name of a version folder -> which version of `plus` it holds.
+            more: Further fields of the entry.
+
+        Returns:
+            The entry for a config file.
+        """
+        ...
 
 
 def base_path_of(entry: str) -> Path:
