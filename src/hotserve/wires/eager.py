@@ -46,10 +46,15 @@ def start(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, do
     """
     context = copy_context()
     started = _Started(coroutine)
-    outer = current_task(loop)
-    if outer is not None:
+    outer = None
+    try:
+        _enter_task(loop, started)  # type: ignore[arg-type]  # it has what is asked of a task that runs
+    except RuntimeError:  # there is a current task; to ask for it first takes longer where there is none
+        outer = current_task(loop)
+        if outer is None:
+            raise
         _leave_task(loop, outer)
-    _enter_task(loop, started)  # type: ignore[arg-type]  # it has what is asked of a task that runs
+        _enter_task(loop, started)  # type: ignore[arg-type]
     try:
         started.awaited = context.run(coroutine.send, None)
     except StopIteration as stop:

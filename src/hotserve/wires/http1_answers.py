@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
-from enum import Enum
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -33,16 +32,14 @@ _REASONS: Mapping[int, str] = MappingProxyType(
 _MAX_PREPARED = 256
 
 
-class Connection(Enum):
-    """What an answer says about its connection."""
+STAYS = b""
+"""What an answer says of a connection that stays: nothing, HTTP/1.1 implies it."""
 
-    STAYS = b""
-    """Nothing: HTTP/1.1 implies it."""
+KEPT = b"Connection: keep-alive\r\n"
+"""What it says to an HTTP/1.0 client that has asked for it."""
 
-    KEPT = b"Connection: keep-alive\r\n"
-    """What an HTTP/1.0 client has asked for."""
-
-    ENDS = b"Connection: close\r\n"
+ENDS = b"Connection: close\r\n"
+"""What it says if it is the last one."""
 
 
 class Answers:
@@ -50,7 +47,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._date = b""
-        self._prepared: dict[tuple[int, str, Connection], bytes] = {}
+        self._prepared: dict[tuple[int, str, bytes], bytes] = {}
         self.turn_second()
 
     def turn_second(self) -> None:
@@ -58,8 +55,12 @@ class Answers:
         self._date = formatdate(time.time(), usegmt=True).encode("ascii")
         self._prepared.clear()
 
-    def head(self, response: RestResponse, connection: Connection) -> bytes:
+    def head(self, response: RestResponse, connection: bytes) -> bytes:
         """The bytes up to the empty line, which is included.
+
+        Args:
+            response: The answer.
+            connection: `STAYS`, `KEPT` or `ENDS`.
 
         Raises:
             ValueError: A header cannot be written.
@@ -71,11 +72,11 @@ class Answers:
         lines = "".join(f"\r\n{_line(name, value)}" for name, value in response.headers.items())
         return b"%b%d%b\r\n\r\n" % (prepared, len(response.body), lines.encode("latin-1"))
 
-    def _prepare(self, key: tuple[int, str, Connection]) -> bytes:
+    def _prepare(self, key: tuple[int, str, bytes]) -> bytes:
         status, content_type, connection = key
         reason = _REASONS.get(status, "Unknown")
         first = f"HTTP/1.1 {status} {reason}\r\n{_line('content-type', content_type)}\r\n".encode("latin-1")
-        prepared = b"%bDate: %b\r\n%bContent-Length: " % (first, self._date, connection.value)
+        prepared = b"%bDate: %b\r\n%bContent-Length: " % (first, self._date, connection)
         if len(self._prepared) >= _MAX_PREPARED:
             self._prepared.clear()
         self._prepared[key] = prepared

@@ -1,0 +1,151 @@
+"""What does our HTTP/1.1 wire cost beside others, and beside as little as a server can do?
+
+    python benchmarks/bench_http1_wire.py
+
+One process each with the same trivial answer (see peers/http1_servers.py), in turns; the load comes from a process of
+its own: wrk where it is installed, a client in Python where it is not. Prints the processor time of the server per
+request, and its ratio to the bare server's in the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import uvloop
+from http1_client import Http1Connection
+from load import positive_float, positive_int
+from measure import RunningServer, ServerCommand, circumstances
+
+SERVERS_FILE = Path(__file__).parent / "peers" / "http1_servers.py"
+NAMES = {
+    "bare": "bare uvloop + httptools",
+    "hotserve": "hotserve's wire",
+    "h2corn": "h2corn, ASGI",
+    "uvicorn": "uvicorn, ASGI",
+}
+NEEDS = {"bare": "httptools", "hotserve": "hotserve", "h2corn": "h2corn", "uvicorn": "uvicorn"}
+PACKAGES = ("hotserve", "uvloop", "httptools", "h2corn", "uvicorn")
+PATH = "/v1/models/digits:predict"
+_REQUESTS = re.compile(r"(\d+) requests in")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One server under one load.
+
+    Attributes:
+        cpu_us: Processor time of the server per request, in microseconds.
+        per_second: Requests per second.
+    """
+
+    cpu_us: float
+    per_second: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program."""
+    options = _parser().parse_args(arguments)
+    if options.load:
+        host, port = options.load.split(":")
+        load = _load(host, int(port), options.connections[0], options.seconds, options.body[0])
+        print(f"{uvloop.run(load)} requests in {options.seconds} s")
+        return 0
+    names = [name for name in options.servers if find_spec(NEEDS[name]) is not None]
+    where = circumstances(PACKAGES)
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(RunningServer(_command(name))) for name in names}
+        tool = "wrk" if shutil.which("wrk") else "a client in Python"
+        print(f"{where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}; load: {tool}\n")
+        print("| body | connections | server | server CPU, us/request | ratio to the first | requests/s |")
+        print("| ---: | ---: | --- | ---: | ---: | ---: |")
+        for body in options.body:
+            for connections in options.connections:
+                rounds = [
+                    {name: _turn(running[name], connections, options.seconds, body) for name in names}
+                    for _ in range(options.rounds)
+                ]
+                for name in names:
+                    ratio = statistics.median(turns[name].cpu_us / turns[names[0]].cpu_us for turns in rounds)
+                    cpu = statistics.median(turns[name].cpu_us for turns in rounds)
+                    rate = statistics.median(turns[name].per_second for turns in rounds)
+                    print(f"| {body} | {connections} | {NAMES[name]} | {cpu:.1f} | {ratio:.2f} | {rate:.0f} |")
+    return 0
+
+
+def _command(name: str) -> ServerCommand:
+    return ServerCommand(NAMES[name], (sys.executable, str(SERVERS_FILE), name, "{rest_port}"), ready_path="/")
+
+
+def _turn(server: RunningServer, connections: int, seconds: float, body: int) -> Turn:
+    cpu, start = server.cpu_seconds(), time.perf_counter()
+    requests = _wrk(server.rest_port, connections, seconds, body) if shutil.which("wrk") else None
+    if requests is None:
+        requests = _own_load(server.rest_port, connections, seconds, body)
+    return Turn(1e6 * (server.cpu_seconds() - cpu) / requests, requests / (time.perf_counter() - start))
+
+
+def _wrk(port: int, connections: int, seconds: float, body: int) -> int:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f'wrk.method = "POST"\nwrk.body = string.rep("7", {body})\n')
+        script.write('wrk.headers["Content-Type"] = "application/json"\n')
+        script.flush()
+        words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script.name]
+        return _count([*words, f"http://127.0.0.1:{port}{PATH}"])
+
+
+def _own_load(port: int, connections: int, seconds: float, body: int) -> int:
+    words = [sys.executable, __file__, f"--load=127.0.0.1:{port}", f"--connections={connections}"]
+    return _count([*words, f"--seconds={seconds}", f"--body={body}"])
+
+
+def _count(words: Sequence[str]) -> int:
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    match = _REQUESTS.search(done.stdout)
+    if match is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        raise RuntimeError(f"the load went wrong:\n{done.stdout}{done.stderr}")
+    return int(match[1])
+
+
+async def _load(host: str, port: int, connections: int, seconds: float, body: int) -> int:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    payload = b"7" * body
+
+    async def client() -> int:
+        _, connection = await loop.create_connection(lambda: Http1Connection(f"{host}:{port}", PATH), host, port)
+        answered = 0
+        while loop.time() < end:
+            await connection.call(payload)
+            answered += 1
+        connection.close()
+        return answered
+
+    return sum(await asyncio.gather(*(client() for _ in range(connections))))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", nargs="+", choices=NAMES, default=list(NAMES), help="the first is the reference")
+    parser.add_argument("--connections", nargs="+", type=positive_int, default=[1, 16])
+    parser.add_argument("--body", nargs="+", type=positive_int, default=[30, 9400], help="bytes in each request")
+    parser.add_argument("--seconds", type=positive_float, default=2.0, help="of each turn")
+    parser.add_argument("--rounds", type=positive_int, default=3)
+    parser.add_argument("--load", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
