@@ -281,3 +281,32 @@ def test_warm_ups_are_counted_with_how_they_ended(bench: Bench) -> None:
     assert path == str(bench.path)
     assert status.startswith('FAILED_PRECONDITION: Serving signature key "other" not found')
     assert [sum(cell.counts) for _, cell in bench.metrics.model_warmup_latency.cells()] == [1, 1]
+
+
+def test_recorded_runs_are_counted_under_the_names_of_their_models_and_their_apis(bench: Bench) -> None:
+    named = predict_log({"x": [1]})
+    named.predict_log.request.model_spec.name = "somebody"
+    bench.warm_up(
+        named,
+        predict_log({"x": [1]}),
+        examples_log("classify_log", "classify"),
+        examples_log("regress_log", "regress"),
+        multi_inference_log(),
+    )
+
+    latencies = {labels: sum(cell.counts) for labels, cell in bench.metrics.runtime_latency.cells()}
+    # Two of these requests name no model: they go by the name of the folder.
+    assert latencies == {
+        ("digits", "Classify", "unknown"): 1,
+        ("whatever", "Predict", "unknown"): 1,
+        ("digits", "Regress", "unknown"): 1,
+        ("somebody", "Predict", "unknown"): 1,
+    }
+    assert bench.metrics.run_duration.cells() == []
+    assert bench.metrics.graph_runs.cells() == [((), 6)]
+
+
+def test_a_recorded_run_that_fails_is_not_counted_as_one(bench: Bench) -> None:
+    bench.refused(predict_log({"x": [1]}, signature="nope"))
+    assert bench.metrics.runtime_latency.cells() == []
+    assert bench.metrics.graph_runs.cells() == [((), 0)]

@@ -131,8 +131,6 @@ class _CallingThread:
         start = time.perf_counter()
         answer = lease.servable.run(signature_name, inputs, outputs)
         microseconds = 1e6 * (time.perf_counter() - start)
-        model = self._metrics.bounded_name(self._model or lease.id.name)
-        runtime = runtime_of(lease.servable)
-        self._metrics.count_run(model, str(lease.id.version), signature_name, self._api, runtime, microseconds)
-        self._metrics.count_graph_run(microseconds)
+        model = self._model or lease.id.name
+        self._metrics.count_warmup_run(model, self._api, runtime_of(lease.servable), microseconds)
         return answer

@@ -270,6 +270,22 @@ class Metrics:
             latency.counts[bucket] += 1
             latency.total += microseconds
 
+    def count_warmup_run(self, model: str, api: str, runtime: str, microseconds: float) -> None:
+        """Counts the run of a recorded warm-up request, where the original does; any thread may.
+
+        It is not among the runs of requests by version: its version does not serve yet, and its model is what the
+        record names.
+
+        Args:
+            model: The name in the record.
+            api: As in `count_run`.
+            runtime: As in `count_run`.
+            microseconds: As in `count_run`.
+        """
+        if api in _COUNTED_CALLS:
+            self.runtime_latency.observe(microseconds, self.bounded_name(model), api, runtime)
+        self.count_graph_run(microseconds)
+
     def count_queue(self, model: str, version: str, signature: str, microseconds: float) -> None:
         """Counts how long a request waited before its run began; any thread may.
 
