@@ -15,6 +15,7 @@ from hotserve.cli.main import main
 from hotserve.config.flags import WITHOUT_EFFECT
 from support.certificates import Authority, ssl_config
 from support.embedded import write_table
+from support.litert_models import adder, litert_model, write_model
 from support.server_process import COMMAND, ServerProcess, free_port
 
 # A SavedModel with one meta graph, whose graph has one node.
@@ -311,6 +312,15 @@ def test_a_model_that_cannot_be_served_needs_attention(folder: Path, capsys: pyt
     report = examine(capsys, f"--model_base_path={folder / 'm'}", "--model_name=m")
     assert report.of("m version 3") == ("attention", "not complete, and would not be loaded: the folder is empty")
     assert report.of("m version 2")[0] == "ok"
+
+
+def test_the_platform_that_a_flag_prefers_is_the_one_that_is_found(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model(folder / "s" / "7", litert_model([adder(2.0)]))
+    flag = f"--model_base_path={folder / 's'}"
+    assert "saved_model.pb" in examine(capsys, flag).of("default version 7")[1]
+    assert "model.tflite" in examine(capsys, flag, "--prefer_tflite_model").of("default version 7")[1]
 
 
 def test_object_storage_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,6 @@ neither a server nor a framework is started.
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,8 +16,9 @@ from typing import Any
 from google.protobuf.message import Message
 
 from hotserve.cli.findings import Finding, Grade
-from hotserve.cli.found_versions import found_versions, warnings_handled_by
+from hotserve.cli.found_versions import CollectedWarnings, warnings_handled_by
 from hotserve.cli.invocation import Invocation, read_invocation
+from hotserve.cli.model_findings import MODELS_SECTION, model_findings, not_here
 from hotserve.config.compatibility import (
     FORMER_FLAGS,
     ORIGINAL_FLAGS,
@@ -36,15 +35,13 @@ from hotserve.config.session_config import session_bundle_config
 from hotserve.config.text_proto import read_text_proto
 from hotserve.config.tls_config import read_tls_config
 from hotserve.errors import ConfigError, ServingError
-from hotserve.platforms.by_content import ANY_PLATFORM, check_platform
-from hotserve.platforms.registry import recognise
 from hotserve.protos import messages
+from hotserve.server.assemble import preferred_by
 from hotserve.server.channel_arguments import read_channel_arguments
 from hotserve.server.endpoints import check_endpoints
 
 FLAGS_SECTION = "Flags"
 FILES_SECTION = "Config files"
-MODELS_SECTION = "Models"
 START_SECTION = "What is otherwise"
 
 _FILES: Mapping[str, type[Message]] = {
@@ -227,9 +224,9 @@ def _files(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findin
             continue
         path = invocation.local(text)
         if path is None:
-            yield _not_here(FILES_SECTION, text)
+            yield not_here(FILES_SECTION, text)
             continue
-        warnings = _Collected()
+        warnings = CollectedWarnings()
         try:
             with warnings_handled_by(warnings):
                 _read_file(name, path, message_class, line)
@@ -262,10 +259,6 @@ def _read_file(name: str, path: Path, message_class: type[Message], line: Origin
         read_text_proto(path, message_class)
 
 
-def _not_here(section: str, subject: str) -> Finding:
-    return Finding(section, Grade.NOTE, subject, "is in the container's image or in a volume: not looked at")
-
-
 # Models.
 
 
@@ -279,7 +272,8 @@ def _models(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findi
             text = "TensorFlow Serving refuses a base path that is not absolute; hotserve takes it"
             yield Finding(MODELS_SECTION, Grade.NOTE, name, text)
         try:
-            yield from _model(ModelConfig(name, local_path(name, base_path).absolute()), invocation)
+            model = ModelConfig(name, local_path(name, base_path).absolute())
+            yield from model_findings(model, invocation, _preferred(line, invocation))
         except ConfigError as error:
             yield Finding(MODELS_SECTION, Grade.ATTENTION, name, error.message)
 
@@ -287,9 +281,9 @@ def _models(line: OriginalCommandLine, invocation: Invocation) -> Iterator[Findi
 def _models_of_file(file: str, line: OriginalCommandLine, invocation: Invocation) -> Iterator[Finding]:
     path = invocation.local(file)
     if path is None:
-        yield _not_here(FILES_SECTION, file)
+        yield not_here(FILES_SECTION, file)
         return
-    warnings = _Collected()
+    warnings = CollectedWarnings()
     try:
         with warnings_handled_by(warnings):
             config = read_text_proto(path, messages.ModelServerConfig)
@@ -305,7 +299,21 @@ def _models_of_file(file: str, line: OriginalCommandLine, invocation: Invocation
     for entry, model in zip(config.model_config_list.config, models, strict=True):
         for text in _refused_by_the_original(entry, labels_allowed):
             yield Finding(MODELS_SECTION, Grade.NOTE, model.name, f"TensorFlow Serving does not start with {text}")
-        yield from _model(model, invocation)
+        yield from model_findings(model, invocation, _preferred(line, invocation))
+
+
+def _preferred(line: OriginalCommandLine, invocation: Invocation) -> str:
+    """The platform that is looked for first; what is wrong with the file that may say so is told elsewhere."""
+    file = str(line.value("platform_config_file") or "")
+    path = invocation.local(file) if file else None
+    options = ServerOptions(
+        prefer_tflite_model=bool(line.value("prefer_tflite_model")), platform_config_file=str(path) if path else ""
+    )
+    try:
+        with warnings_handled_by(CollectedWarnings()):
+            return preferred_by(options)
+    except ServingError:
+        return ""
 
 
 def _refused_by_the_original(entry: messages.ModelConfig, labels_allowed: bool) -> Iterator[str]:
@@ -320,58 +328,6 @@ def _refused_by_the_original(entry: messages.ModelConfig, labels_allowed: bool) 
         )
     if entry.HasField("logging_config"):
         yield "a logging_config; hotserve logs requests as it says"
-
-
-def _model(model: ModelConfig, invocation: Invocation) -> Iterator[Finding]:
-    if invocation.docker is not None:
-        outside = invocation.local(str(model.base_path))
-        if outside is None:
-            yield _not_here(MODELS_SECTION, f"{model.name} at {model.base_path}")
-            return
-        model = replace(model, base_path=outside.absolute())
-    try:
-        check_platform(model.name, model.platform)
-    except ConfigError as error:
-        yield Finding(MODELS_SECTION, Grade.ATTENTION, model.name, error.message)
-    warnings = _Collected()
-    with warnings_handled_by(warnings):
-        versions = found_versions(model)
-    for text in warnings.texts:
-        yield Finding(MODELS_SECTION, Grade.ATTENTION, model.name, text)
-    if not versions and not warnings.texts:
-        yield Finding(MODELS_SECTION, Grade.ATTENTION, model.name, f"no version of {model.base_path} would be served")
-    for version in reversed(versions):
-        subject = f"{model.name} version {version.id.version}"
-        yield _version(model, subject, version.path, version.waiting_for, in_container=invocation.docker is not None)
-
-
-def _version(model: ModelConfig, subject: str, path: Path, waiting_for: str, *, in_container: bool) -> Finding:
-    platform = recognise(path)
-    if waiting_for or platform is None:
-        text = f"not complete, and would not be loaded: {waiting_for}"
-        return Finding(MODELS_SECTION, Grade.ATTENTION, subject, text)
-    if model.platform not in (*ANY_PLATFORM, platform.name):
-        text = f"is of platform {platform.name}, but model_platform says {model.platform}"
-        return Finding(MODELS_SECTION, Grade.ATTENTION, subject, text)
-    if platform.package and not in_container and importlib.util.find_spec(platform.package) is None:
-        text = f"is {platform.files.description}: {platform.package} is not installed: {platform.install_command}"
-        return Finding(MODELS_SECTION, Grade.ATTENTION, subject, text)
-    return Finding(MODELS_SECTION, Grade.OK, subject, f"{platform.files.description} in {path}")
-
-
-class _Collected(logging.Handler):
-    """Keeps what is logged meanwhile.
-
-    Attributes:
-        texts: The messages, in order.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
 
 
 # What a user will notice although every flag works.

@@ -120,7 +120,7 @@ def configured_models(options: ServerOptions) -> tuple[ModelConfig, ...]:
 def polled_folders(options: ServerOptions) -> SourceFactory:
     """The source that the command line has: the models' base paths, polled."""
 
-    preferred = _preferred(options)
+    preferred = preferred_by(options)
 
     def what_is_missing(path: Path, platform: str) -> str | None:
         return missing_parts(path, preferred_platform(platform, preferred))
@@ -150,7 +150,7 @@ def loader_by_content(
     return make
 
 
-def _preferred(options: ServerOptions) -> str:
+def preferred_by(options: ServerOptions) -> str:
     """The platform that is looked for first in version folders."""
     return "litert" if session_bundle_config(options).prefer_tflite_model else ""
 
@@ -211,7 +211,7 @@ def assemble(
     life = LifeMetrics(metrics)
     ProcessMetrics(metrics)
     warm_up = life.timed(configured_warm_up(options, bundle, metrics))
-    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), _preferred(options))
+    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options))
     loaders = {model.name: make_loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
     for model in models:
