@@ -126,6 +126,11 @@ def test_the_calls_that_are_served_are_those_of_the_program() -> None:
     assert {f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES} <= listed
 
 
+def test_requests_are_said_not_to_be_batched_as_long_as_that_is_so() -> None:
+    state = flag_compatibility("enable_batching").state
+    assert ("not batched yet" in PAGE) == (state is FlagState.WITHOUT_EFFECT)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server of the model `m` with version 1, which is labelled `stable`."""
