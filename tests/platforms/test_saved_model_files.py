@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hotserve.platforms.saved_model_files import SavedModelFiles
-from hotserve.platforms.wire_format import FileBytes, Message
+from hotserve.platforms.saved_model_files import SavedModelFiles, tag_sets
+from hotserve.platforms.wire_format import FileBytes, Message, WireError
 
 FILES = SavedModelFiles()
 
@@ -45,6 +49,20 @@ def test_exports_of_tensorflow_2_are_whole(many_signatures: Path, with_assets: P
     for folder in (many_signatures, with_assets):
         assert FILES.recognise(folder)
         assert FILES.missing_parts(folder) is None
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_tags_of_every_meta_graph_are_told(graph_model: Callable[..., Path], as_text: bool) -> None:
+    folder = graph_model(graph_def_without_variables, tags=("serve", "gpu"), as_text=as_text)
+    assert tag_sets(folder) == [frozenset({"serve", "gpu"})]
+
+
+@given(st.binary(max_size=60), st.sampled_from(["saved_model.pb", "saved_model.pbtxt"]))
+def test_damaged_files_have_no_tags_or_say_that_they_are_damaged(data: bytes, name: str) -> None:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(data)
+        with suppress(WireError):
+            assert all(isinstance(tags, frozenset) for tags in tag_sets(Path(folder)))
 
 
 @pytest.mark.parametrize("build", [graph_def_variable, graph_def_without_variables])
