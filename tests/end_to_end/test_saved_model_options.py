@@ -216,6 +216,15 @@ def test_a_platform_config_file_says_what_the_flags_would(models: Path) -> None:
     assert f"{file}: session_target has no effect here: sessions run in this process" in log
 
 
+def test_tensorflow_gets_the_session_config_file(models: Path) -> None:
+    file = models / "session.config"
+    file.write_text('experimental { executor_type: "none of these" }')
+    flags = [config(models, "tagged"), f"--tensorflow_session_config_file={file}"]
+    with ServerProcess(*flags, wait_ready=False) as server:
+        server.wait_state("tagged", 1, "END")
+        assert "none of these" in server.status_texts("tagged")[1]
+
+
 # Operations that TensorFlow lacks.
 
 
