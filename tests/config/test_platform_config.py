@@ -8,6 +8,7 @@ import pytest
 from hotserve.config.platform_config import (
     BUNDLE_FIELDS_WITHOUT_EFFECT,
     WARMUP_FIELDS_WITHOUT_EFFECT,
+    log_without_effect,
     read_platform_config,
 )
 from hotserve.errors import ConfigError, NotFound
@@ -64,7 +65,7 @@ def test_every_field_without_effect_is_a_line_in_the_log(tmp_path: Path, caplog:
         """,
     )
     with caplog.at_level(logging.WARNING):
-        read_platform_config(file)
+        log_without_effect(file)
     assert caplog.messages == [
         f"{file}: session_target has no effect here: sessions run in this process",
         f"{file}: enable_session_metadata has no effect here: there is no metric of the metadata of a model",
@@ -82,6 +83,7 @@ def test_other_platforms_are_named_and_passed_over(tmp_path: Path, caplog: pytes
     file = write(tmp_path, "")
     file.write_text(file.read_text() + "platform_configs { key: 'mine' value { } }")
     assert read_platform_config(file) == SessionBundleConfig()
+    log_without_effect(file)
     assert f"{file}: platform_configs of mine have no effect here" in caplog.text
 
 

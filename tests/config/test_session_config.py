@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import text_format
 
 from hotserve.config.options import ServerOptions
-from hotserve.config.session_config import loader_options, session_bundle_config, warmup_iterations
+from hotserve.config.session_config import loader_options, log_unused_config, session_bundle_config, warmup_iterations
 from hotserve.errors import ConfigError
 from hotserve.protos.messages import ConfigProto, ModelWarmupOptions, RewriterConfig, SessionBundleConfig
 
@@ -152,16 +152,16 @@ def test_a_platform_config_file_takes_the_place_of_the_flags(tmp_path: Path, cap
         " [type.googleapis.com/tensorflow.serving.SavedModelBundleSourceAdapterConfig] { legacy_config {"
         " saved_model_tags: 'gpu' model_warmup_options { num_request_iterations { value: 3 } } } } } } }"
     )
+    options = ServerOptions(
+        platform_config_file=str(file),
+        saved_model_tags="tpu",
+        tensorflow_session_parallelism=4,
+        tensorflow_intra_op_parallelism=4,
+        tensorflow_inter_op_parallelism=4,
+    )
+    bundle = session_bundle_config(options)
     with caplog.at_level(logging.WARNING):
-        bundle = session_bundle_config(
-            ServerOptions(
-                platform_config_file=str(file),
-                saved_model_tags="tpu",
-                tensorflow_session_parallelism=4,
-                tensorflow_intra_op_parallelism=4,
-                tensorflow_inter_op_parallelism=4,
-            )
-        )
+        log_unused_config(options)
     assert bundle == SessionBundleConfig(
         saved_model_tags=["gpu"], model_warmup_options=ModelWarmupOptions(num_request_iterations={"value": 3})
     )

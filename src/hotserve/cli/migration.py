@@ -31,7 +31,7 @@ from hotserve.config.model_config import ModelConfig, local_path, model_configs_
 from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.original_command_line import OriginalCommandLine, read_original_command_line, refusal_at_start
-from hotserve.config.session_config import session_bundle_config
+from hotserve.config.session_config import log_unused_config, session_bundle_config
 from hotserve.config.text_proto import read_text_proto
 from hotserve.config.tls_config import read_tls_config
 from hotserve.errors import ConfigError, ServingError
@@ -254,7 +254,7 @@ def _read_file(name: str, path: Path, message_class: type[Message], line: Origin
         metrics_path(str(path))
     elif name == "platform_config_file":
         values: dict[str, Any] = {**_with_effect(line), name: str(path)}
-        session_bundle_config(ServerOptions(**values))
+        log_unused_config(ServerOptions(**values))
     else:
         read_text_proto(path, message_class)
 

@@ -59,7 +59,7 @@ WARMUP_FIELDS_WITHOUT_EFFECT: Mapping[str, str] = MappingProxyType(
 
 
 def read_platform_config(file: Path) -> SessionBundleConfig:
-    """Reads what the file says of the platform tensorflow, and names in the log what has no effect.
+    """Reads what the file says of the platform tensorflow.
 
     Args:
         file: A text-proto `PlatformConfigMap`.
@@ -72,9 +72,6 @@ def read_platform_config(file: Path) -> SessionBundleConfig:
         session_bundle_config.proto in tensorflow_serving/servables/tensorflow.
     """
     platforms = read_text_proto(file, PlatformConfigMap).platform_configs
-    for name in sorted(platforms):
-        if name != _PLATFORM:
-            logger.warning("%s: platform_configs of %s have no effect here; those of %s do", file, name, _PLATFORM)
     if _PLATFORM not in platforms:
         raise ConfigError(f"{file}: there is nothing about the platform {_PLATFORM}. {_EXPECTED}")
     packed = platforms[_PLATFORM].source_adapter_config
@@ -86,15 +83,27 @@ def read_platform_config(file: Path) -> SessionBundleConfig:
     if not fits:
         came = packed.type_url or "nothing"
         raise ConfigError(f"{file}: the source_adapter_config of {_PLATFORM} is of the type {came}. {_EXPECTED}")
-    bundle = adapter.legacy_config
-    _log_without_effect(file, bundle, BUNDLE_FIELDS_WITHOUT_EFFECT)
-    _log_without_effect(file, bundle.model_warmup_options, WARMUP_FIELDS_WITHOUT_EFFECT)
-    return bundle
+    return adapter.legacy_config
 
 
-def _log_without_effect(
-    file: Path, message: SessionBundleConfig | ModelWarmupOptions, reasons: Mapping[str, str]
-) -> None:
+def log_without_effect(file: Path) -> None:
+    """Names in the log what of a file has no effect.
+
+    Args:
+        file: As for `read_platform_config`.
+
+    Raises:
+        NotFound, ConfigError: As `read_platform_config`.
+    """
+    for name in sorted(read_text_proto(file, PlatformConfigMap).platform_configs):
+        if name != _PLATFORM:
+            logger.warning("%s: platform_configs of %s have no effect here; those of %s do", file, name, _PLATFORM)
+    bundle = read_platform_config(file)
+    _log_fields(file, bundle, BUNDLE_FIELDS_WITHOUT_EFFECT)
+    _log_fields(file, bundle.model_warmup_options, WARMUP_FIELDS_WITHOUT_EFFECT)
+
+
+def _log_fields(file: Path, message: SessionBundleConfig | ModelWarmupOptions, reasons: Mapping[str, str]) -> None:
     for field, _ in message.ListFields():
         if field.name in reasons:
             logger.warning("%s: %s has no effect here: %s", file, field.name, reasons[field.name])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hotserve.config.options import ServerOptions
-from hotserve.config.platform_config import read_platform_config
+from hotserve.config.platform_config import log_without_effect, read_platform_config
 from hotserve.config.text_proto import read_text_proto
 from hotserve.errors import ConfigError
 from hotserve.protos.messages import ConfigProto, RewriterConfig, SessionBundleConfig
@@ -51,10 +51,6 @@ def session_bundle_config(options: ServerOptions) -> SessionBundleConfig:
         session config file hold where no flag says otherwise.
     """
     if options.platform_config_file:
-        defaults = ServerOptions()
-        unused = [f"--{name}" for name in _REPLACED if getattr(options, name) != getattr(defaults, name)]
-        if unused:
-            logger.warning("--platform_config_file takes the place of %s", ", ".join(unused))
         return read_platform_config(Path(options.platform_config_file))
     bundle = SessionBundleConfig(
         session_config=_session_of_flags(options),
@@ -68,6 +64,21 @@ def session_bundle_config(options: ServerOptions) -> SessionBundleConfig:
     if options.num_request_iterations_for_warmup > 0:
         bundle.model_warmup_options.num_request_iterations.value = options.num_request_iterations_for_warmup
     return bundle
+
+
+def log_unused_config(options: ServerOptions) -> None:
+    """Names in the log what of the platform config file has no effect, and the options that it takes the place of.
+
+    Raises:
+        NotFound, ConfigError: As `session_bundle_config`.
+    """
+    if not options.platform_config_file:
+        return
+    defaults = ServerOptions()
+    unused = [f"--{name}" for name in _REPLACED if getattr(options, name) != getattr(defaults, name)]
+    if unused:
+        logger.warning("--platform_config_file takes the place of %s", ", ".join(unused))
+    log_without_effect(Path(options.platform_config_file))
 
 
 def _session_of_flags(options: ServerOptions) -> ConfigProto:

@@ -18,7 +18,7 @@ from hotserve.config.model_config import ModelConfig, local_path, read_model_con
 from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.reload import read_reloaded_config
-from hotserve.config.session_config import loader_options, session_bundle_config, warmup_iterations
+from hotserve.config.session_config import loader_options, log_unused_config, session_bundle_config, warmup_iterations
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
@@ -207,6 +207,7 @@ def assemble(
     """
     metrics = Metrics()
     bundle = session_bundle_config(options)
+    log_unused_config(options)
     load_operations(_listed(options.custom_op_libraries), _listed(options.import_modules))
     life = LifeMetrics(metrics)
     ProcessMetrics(metrics)
