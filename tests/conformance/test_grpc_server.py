@@ -8,7 +8,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from hotserve.protos import messages
-from support.contract import Client, floats, lines, model_spec, predict_request
+from support.contract import Client, floats, lines, model_spec, post, predict_request
+from support.server_process import ServerProcess
 
 CUT_OFF_BYTES = 1024
 
@@ -88,6 +89,12 @@ def test_a_text_is_cut_between_characters_and_never_within_one(client: Client) -
     assert text != kept
     assert CUT_OFF_BYTES - 1 <= len(kept.encode()) <= CUT_OFF_BYTES
     assert set(kept.removeprefix("Unrecognized servable version label: ")) == {"é"}
+
+
+def test_over_rest_no_text_is_cut(server: ServerProcess) -> None:
+    label = "x" * 3000
+    answer = post(server, f"half/labels/{label}:predict", '{"instances": [1.0]}')
+    assert answer.error.startswith(f"Unrecognized servable version label: {label}")
 
 
 def test_predict_passes_over_the_fields_of_streams_and_of_options(client: Client) -> None:

@@ -129,6 +129,17 @@ def test_every_warm_up_error_fails_the_load(
         assert "Please verify your warmup data is in TFRecord format." in found[1]
 
 
+def test_a_long_error_is_whole_in_the_status_and_cut_in_the_error_of_a_call(
+    reloadable: Reloadable, publish: Publish, tmp_path: Path
+) -> None:
+    model, signature = next(names), "z" * 3000
+    content = frame(predict_log(signature, x=floats(1.0)))
+    _, cut = reloadable.refusal(with_records(publish, tmp_path, model, content))
+    assert cut.endswith("z...TRUNCATED")
+    _, whole = reloadable.end(model, 1)
+    assert whole.startswith(f'Serving signature key "{signature}" not found.')
+
+
 def test_without_a_file_the_log_says_so(reloadable: Reloadable, publish: Publish, tmp_path: Path) -> None:
     reloadable.reload(publish("cold", {"1": 1}))
     assert f"No warmup data file found at {tmp_path / 'cold' / '1' / WARMUP_FILE}" in reloadable.server.log()
