@@ -262,6 +262,15 @@ def test_a_call_gets_what_is_left_of_its_time() -> None:
         assert second is None
 
 
+def test_a_deadline_may_be_centuries_away() -> None:
+    with RunningWire() as wire, RawClient(wire) as client:
+        client.send(call(1, WAIT, message(b"x"), ("grpc-timeout", "99999999H")))
+        wait_until(lambda: wire.services.waiting == 1)
+        wire.on_loop(wire.services.go_on)
+        client.read_answer(1)
+        assert status(answer_on(1, client.frames)) == (0, "")
+
+
 @pytest.mark.parametrize("path", [WAIT, COUNT])
 def test_a_deadline_ends_a_call_that_waits(path: str) -> None:
     with RunningWire() as wire:

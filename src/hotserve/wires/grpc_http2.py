@@ -320,7 +320,7 @@ class GrpcConnection(asyncio.Protocol):
     def _send(self) -> None:
         self._sending = False
         transport = self._transport
-        if transport is None or self._farewell is not None:
+        if transport is None or self._farewell is not None or transport.is_closing():
             return
         http2 = self.http2
         while not self._full and http2.has_output:

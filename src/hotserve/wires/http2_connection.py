@@ -4,9 +4,6 @@ No socket, no loop, no clock: whoever has them hands over what has come, asks wh
 is. A connection that breaks the protocol ends with the error that the protocol has for it. One that keeps to it and
 still wants no more than to keep the server busy ends, too: see `Http2Limits`.
 
-What waits to be sent is bounded. A stream is closed, and counts no more, only once its whole answer has been handed
-over; and nothing is handed over to whoever does not ask for it.
-
 Source: RFC 9113. Numbers of sections in the comments are its.
 """
 
@@ -27,24 +24,17 @@ from hotserve.wires.http2_events import (
     RequestReceived,
     StreamReset,
 )
-from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, PREFACE, ErrorCode, frame_head
-from hotserve.wires.http2_headers import TABLE_SIZE_ZERO, HeaderReader, HeaderTooLargeError, MalformedRequest
+from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, PREFACE, ErrorCode
+from hotserve.wires.http2_headers import HeaderReader, HeaderTooLargeError, MalformedRequest
 from hotserve.wires.http2_limits import Allowance, Http2Limits
+from hotserve.wires.http2_outbox import Outbox
 from hotserve.wires.http2_stream import Stream
 
 _MOST_CONTINUATIONS: Final = 64
 """More parts than these has no header that is meant to be read."""
 
-_MOST_ABANDONED: Final = 4096
+_MOST_ABANDONED: Final = 1024
 """How many streams are remembered whose clients may not know yet that they have been reset."""
-
-_EAGER_BYTES: Final = 1 << 18
-"""Once so much waits to be handed over, answers stay with their streams."""
-
-_PROGRESS_BYTES: Final = 256
-"""Less than this is no progress: a client could open its window byte by byte."""
-
-_LAST_HEADERS: Final = frames.END_HEADERS | frames.END_STREAM
 
 
 class _Failure(Exception):
@@ -61,7 +51,6 @@ class Http2Connection:
 
     Attributes:
         failed: Whether it has ended with an error.
-        data_sent: How much of the bodies of answers has been handed over.
     """
 
     def __init__(self, limits: Http2Limits) -> None:
@@ -71,7 +60,6 @@ class Http2Connection:
             limits: What the client may ask for.
         """
         self.failed = False
-        self.data_sent = 0
         self._limits = limits
         self._headers = HeaderReader(limits.max_header_list_bytes)
         self._idle_frames = Allowance(limits.idle_frames, limits.idle_frames_per_second)
@@ -94,19 +82,9 @@ class Http2Connection:
         # Flow control.
         self._receive_window = limits.connection_window_bytes
         self._taken = 0
-        self._send_window = frames.FIRST_WINDOW
         self._first_send_window = frames.FIRST_WINDOW
-        self._max_send_frame = frames.SMALLEST_MAX_FRAME
-        # To be sent.
-        self._out: list[bytes | memoryview] = []
-        self._out_bytes = 0
-        self._replies = 0
-        self._unsent_answers = 0  # the client cannot know of these yet, so that their streams still count
-        self._ready: dict[int, Stream] = {}
-        self._starved: dict[int, Stream] = {}
-        self._table_size_due = False
-        self._table_size_sent = False
-        self._put(
+        self._outbox = Outbox(self._idle_frames.restore, self._answered)
+        self._outbox.put(
             frames.settings_frame(
                 {
                     frames.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
@@ -117,7 +95,7 @@ class Http2Connection:
             )
         )
         if limits.connection_window_bytes > frames.FIRST_WINDOW:
-            self._put(frames.window_update_frame(0, limits.connection_window_bytes - frames.FIRST_WINDOW))
+            self._outbox.put(frames.window_update_frame(0, limits.connection_window_bytes - frames.FIRST_WINDOW))
         self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -146,21 +124,22 @@ class Http2Connection:
     @property
     def is_ended(self) -> bool:
         """Whether `end` was called, all answers are handed over, and so is everything else."""
-        return self._last_taken != LARGEST_NUMBER and not self._streams and not self.has_output
+        return self._last_taken != LARGEST_NUMBER and not self._streams and not self._outbox.has_output
 
     @property
     def has_output(self) -> bool:
         """Whether `take_output` would return something."""
-        return bool(self._out or self._ready)
+        return self._outbox.has_output
+
+    @property
+    def data_sent(self) -> int:
+        """How much of the bodies of answers has been handed over."""
+        return self._outbox.data_sent
 
     @property
     def is_stalled(self) -> bool:
         """Whether answers wait for the client to open its windows."""
-        return not self._ready and any(stream.waiting_bytes for stream in self._streams.values())
-
-    def is_open(self, stream_id: int) -> bool:
-        """Whether an answer on this stream still has somebody to go to."""
-        return stream_id in self._streams
+        return not self.has_output and any(stream.waiting_bytes for stream in self._streams.values())
 
     def waiting_bytes(self, stream_id: int) -> int:
         """How much of an answer has not been handed over yet; 0 for a stream that is closed."""
@@ -347,7 +326,10 @@ class Http2Connection:
         except MalformedRequest:
             self._refuse(stream_id, ended, ErrorCode.PROTOCOL_ERROR)
             return
-        if len(self._streams) + len(self._given_up) + self._unsent_answers >= self._limits.max_concurrent_streams:
+        if (
+            len(self._streams) + len(self._given_up) + self._outbox.unsent_answers
+            >= self._limits.max_concurrent_streams
+        ):
             self._refuse(stream_id, ended, ErrorCode.REFUSED_STREAM)
             return
         expected = None if too_large else head.content_length
@@ -422,8 +404,8 @@ class Http2Connection:
         first_window = self._first_send_window
         for number, value in frames.read_settings(payload):
             if number == frames.HEADER_TABLE_SIZE:
-                # Blocks of ours never use the table; a receiver that makes it smaller still wants to hear that it is.
-                self._table_size_due |= value < frames.FIRST_HEADER_TABLE_BYTES and not self._table_size_sent
+                if value < frames.FIRST_HEADER_TABLE_BYTES:
+                    self._outbox.shrink_table()
             elif number == frames.ENABLE_PUSH and value > 1:
                 raise _Failure(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH is {value}")
             elif number == frames.INITIAL_WINDOW_SIZE:
@@ -433,7 +415,7 @@ class Http2Connection:
             elif number == frames.MAX_FRAME_SIZE:
                 if not frames.SMALLEST_MAX_FRAME <= value <= frames.LARGEST_MAX_FRAME:
                     raise _Failure(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_MAX_FRAME_SIZE is {value}")
-                self._max_send_frame = value
+                self._outbox.max_frame_bytes = value
         if first_window != self._first_send_window:
             self._change_first_window(first_window)
         self._reply(frames.SETTINGS_ACK)
@@ -445,7 +427,7 @@ class Http2Connection:
             stream.send_window += change
             if stream.send_window > LARGEST_NUMBER:
                 raise _Failure(ErrorCode.FLOW_CONTROL_ERROR, f"the window of stream {stream.number} is too large")
-            self._mark(stream)
+            self._outbox.mark(stream)
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise _Failure(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
@@ -476,11 +458,8 @@ class Http2Connection:
         if stream_id == 0:
             if increment == 0:
                 raise _Failure(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
-            self._send_window += increment
-            if self._send_window > LARGEST_NUMBER:
+            if not self._outbox.open_window(increment):
                 raise _Failure(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
-            self._ready.update(self._starved)
-            self._starved.clear()
             return
         self._check_begun(stream_id, "WINDOW_UPDATE")
         stream = self._streams.get(stream_id)
@@ -492,7 +471,7 @@ class Http2Connection:
         elif stream.send_window > LARGEST_NUMBER:
             self._end_by_error(stream, ErrorCode.FLOW_CONTROL_ERROR)
         else:
-            self._mark(stream)
+            self._outbox.mark(stream)
 
     def _check_begun(self, stream_id: int, name: str) -> None:
         if stream_id == 0:
@@ -511,10 +490,9 @@ class Http2Connection:
             raise _Failure(ErrorCode.ENHANCE_YOUR_CALM, "too many streams that were reset")
 
     def _reply(self, frame: bytes) -> None:
-        self._replies += 1
-        if self._replies > self._limits.unsent_replies:
+        if self._outbox.unsent_replies >= self._limits.unsent_replies:
             raise _Failure(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to reply to, and no replies read")
-        self._put(frame)
+        self._outbox.reply(frame)
 
     # Ends.
 
@@ -542,10 +520,8 @@ class Http2Connection:
         self._abandoned[stream_id] = None
 
     def _close(self, stream: Stream) -> None:
-        number = stream.number
-        del self._streams[number]
-        self._ready.pop(number, None)
-        self._starved.pop(number, None)
+        del self._streams[stream.number]
+        self._outbox.drop(stream)
         if stream.untaken:
             self._take_of_connection(stream.untaken)
 
@@ -554,12 +530,19 @@ class Http2Connection:
         self._streams.clear()
         self._given_up.clear()
         self._abandoned.clear()
-        self._ready.clear()
-        self._starved.clear()
+        self._outbox.drop_all()
         self._unread.clear()
         self._block = None
-        self._put(frames.goaway_frame(min(self._last_stream, self._last_taken), failure.code, failure.reason))
+        self._outbox.put(frames.goaway_frame(min(self._last_stream, self._last_taken), failure.code, failure.reason))
         self._events.append(ConnectionFailed(failure.code, failure.reason))
+
+    def _answered(self, stream: Stream) -> None:
+        self._close(stream)
+        self._resets.earn()
+        if not stream.remote_ended:
+            # Section 8.1: a whole answer before a whole request; the rest of it need not be sent.
+            self._abandon(stream.number)
+            self._outbox.put(frames.rst_stream_frame(stream.number, ErrorCode.NO_ERROR))
 
     # Calls in.
 
@@ -582,14 +565,14 @@ class Http2Connection:
         stream.taken += size
         if stream.taken >= self._limits.stream_window_bytes >> 1:
             stream.receive_window += stream.taken
-            self._put(frames.window_update_frame(stream_id, stream.taken))
+            self._outbox.put(frames.window_update_frame(stream_id, stream.taken))
             stream.taken = 0
 
     def _take_of_connection(self, size: int) -> None:
         self._taken += size
         if self._taken >= self._limits.connection_window_bytes >> 1:
             self._receive_window += self._taken
-            self._put(frames.window_update_frame(0, self._taken))
+            self._outbox.put(frames.window_update_frame(0, self._taken))
             self._taken = 0
 
     def answer(self, stream_id: int, header: bytes, body: tuple[bytes, ...], trailers: bytes) -> None:
@@ -602,38 +585,8 @@ class Http2Connection:
             trailers: A block of `encode_block`; empty for an answer without trailers.
         """
         stream = self._streams.get(stream_id)
-        if stream is None:
-            return
-        size = sum(map(len, body))
-        if (
-            size > stream.send_window
-            or size > self._send_window
-            or size > self._max_send_frame
-            or self._out_bytes + size > _EAGER_BYTES
-            or self._table_size_due
-            or not trailers
-        ):
-            self.send_header(stream_id, header)
-            for part in body:
-                self.send_data(stream_id, part)
-            self.finish(stream_id, trailers)
-            return
-        self._send_window -= size
-        self._put(
-            b"".join(
-                (
-                    FRAME_HEAD.pack(0, len(header), frames.HEADERS, frames.END_HEADERS, stream_id),
-                    header,
-                    FRAME_HEAD.pack(size >> 16, size & 0xFFFF, frames.DATA, 0, stream_id),
-                    *body,
-                    FRAME_HEAD.pack(0, len(trailers), frames.HEADERS, _LAST_HEADERS, stream_id),
-                    trailers,
-                )
-            )
-        )
-        self._idle_frames.restore()
-        self._unsent_answers += 1
-        self._answered(stream)
+        if stream is not None:
+            self._outbox.answer(stream, header, body, trailers)
 
     def send_header(self, stream_id: int, block: bytes) -> None:
         """Begins an answer; nothing happens on a stream that is closed.
@@ -644,8 +597,7 @@ class Http2Connection:
         """
         stream = self._streams.get(stream_id)
         if stream is not None:
-            stream.header = block
-            self._mark(stream)
+            self._outbox.add_header(stream, block)
 
     def send_data(self, stream_id: int, data: bytes) -> None:
         """Goes on with an answer that has begun; nothing happens on a stream that is closed.
@@ -653,36 +605,23 @@ class Http2Connection:
         Whoever sends more than a client takes waits until `waiting_bytes` is small.
         """
         stream = self._streams.get(stream_id)
-        if stream is not None and data:
-            stream.waiting.append(data)
-            stream.waiting_bytes += len(data)
-            self._mark(stream)
+        if stream is not None:
+            self._outbox.add_data(stream, data)
 
-    def finish(self, stream_id: int, trailers: bytes = b"") -> None:
+    def finish(self, stream_id: int, trailers: bytes) -> None:
         """Ends an answer, after all of its data; nothing happens on a stream that is closed.
 
         Args:
             stream_id: The stream.
-            trailers: A block of `encode_block`, which is the header as well if there was none; empty for an answer
-                without trailers.
+            trailers: A block of `encode_block`, which is the header as well if there was none.
         """
         stream = self._streams.get(stream_id)
         if stream is not None:
-            stream.trailers = trailers
-            self._mark(stream)
-
-    def reset(self, stream_id: int, code: ErrorCode) -> None:
-        """Ends a stream without the rest of its answer; nothing happens on one that is closed."""
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            self._close(stream)
-            if not stream.remote_ended:
-                self._abandon(stream_id)
-            self._put(frames.rst_stream_frame(stream_id, code))
+            self._outbox.add_end(stream, trailers)
 
     def ping(self, payload: bytes) -> None:
         """Asks the client for a sign of life: eight bytes, which `PingAnswered` has again."""
-        self._put(frames.ping_frame(payload, ack=False))
+        self._outbox.put(frames.ping_frame(payload, ack=False))
 
     def announce_end(self, payload: bytes) -> None:
         """Says that the connection is about to end, and asks whether the client knows; requests are still taken.
@@ -692,14 +631,14 @@ class Http2Connection:
 
         Source: RFC 9113, section 6.8, for why GOAWAY comes twice.
         """
-        self._put(frames.goaway_frame(LARGEST_NUMBER, ErrorCode.NO_ERROR))
+        self._outbox.put(frames.goaway_frame(LARGEST_NUMBER, ErrorCode.NO_ERROR))
         self.ping(payload)
 
-    def end(self, code: ErrorCode = ErrorCode.NO_ERROR, text: str = "") -> None:
+    def end(self) -> None:
         """Takes no more requests, and says so; those that there are go on."""
         if not self.failed and self._last_taken == LARGEST_NUMBER:
             self._last_taken = self._last_stream
-            self._put(frames.goaway_frame(self._last_taken, code, text))
+            self._outbox.put(frames.goaway_frame(self._last_taken, ErrorCode.NO_ERROR))
 
     # Bytes out.
 
@@ -710,88 +649,7 @@ class Http2Connection:
             room: About how many bytes at most. Replies and small answers come whatever it is; as they wait only while
                 nobody calls this, there are never many.
         """
-        out, self._out = self._out, []
-        left = room - self._out_bytes
-        self._out_bytes = self._replies = self._unsent_answers = 0
-        while self._ready and left > 0:
-            number, stream = next(iter(self._ready.items()))
-            del self._ready[number]
-            left -= self._send_of(stream, left, out)
-        # What ended with the last pieces, such as a reset of a stream that was answered before its request was whole.
-        out += self._out
-        self._out.clear()
-        self._out_bytes = 0
-        return b"".join(out)
-
-    def _send_of(self, stream: Stream, room: int, out: list[bytes | memoryview]) -> int:
-        """Sends a piece of one answer; returns its size."""
-        sent = 0
-        if stream.header is not None:
-            block, stream.header = self._with_table_size(stream.header), None
-            out += (frame_head(frames.HEADERS, frames.END_HEADERS, stream.number, len(block)), block)
-            sent = FRAME_HEAD_BYTES + len(block)
-        if stream.waiting_bytes:
-            sent += self._send_data_of(stream, room, out)
-        if stream.waiting_bytes:
-            self._mark(stream)
-        elif stream.trailers is not None:
-            block = self._with_table_size(stream.trailers) if stream.trailers else b""
-            head = (frames.HEADERS, _LAST_HEADERS) if block else (frames.DATA, frames.END_STREAM)
-            out += (frame_head(*head, stream.number, len(block)), block)
-            sent += FRAME_HEAD_BYTES + len(block)
-            self._answered(stream)
-        return sent
-
-    def _send_data_of(self, stream: Stream, room: int, out: list[bytes | memoryview]) -> int:
-        if self._send_window <= 0:
-            self._starved[stream.number] = stream
-            return 0
-        data = stream.waiting[0]
-        begin = stream.waiting_from
-        size = min(len(data) - begin, stream.send_window, self._send_window, self._max_send_frame, max(room, 1))
-        if size <= 0:
-            return 0
-        end = begin + size
-        out += (frame_head(frames.DATA, 0, stream.number, size), memoryview(data)[begin:end])
-        if end == len(data):
-            del stream.waiting[0]
-            stream.waiting_from = 0
-        else:
-            stream.waiting_from = end
-        stream.waiting_bytes -= size
-        stream.send_window -= size
-        self._send_window -= size
-        self.data_sent += size
-        if size >= _PROGRESS_BYTES or not stream.waiting_bytes:
-            self._idle_frames.restore()
-        return FRAME_HEAD_BYTES + size
-
-    def _with_table_size(self, block: bytes) -> bytes:
-        if not self._table_size_due:
-            return block
-        self._table_size_due, self._table_size_sent = False, True
-        return TABLE_SIZE_ZERO + block
-
-    def _mark(self, stream: Stream) -> None:
-        """Notes that a stream has something to send, if it has."""
-        if stream.waiting_bytes and stream.header is None:
-            is_ready = stream.send_window > 0 and stream.number not in self._starved
-        else:
-            is_ready = stream.header is not None or stream.trailers is not None
-        if is_ready:
-            self._ready[stream.number] = stream
-
-    def _answered(self, stream: Stream) -> None:
-        self._close(stream)
-        self._resets.earn()
-        if not stream.remote_ended:
-            # Section 8.1: a whole answer before a whole request; the rest of it need not be sent.
-            self._abandon(stream.number)
-            self._put(frames.rst_stream_frame(stream.number, ErrorCode.NO_ERROR))
-
-    def _put(self, frame: bytes) -> None:
-        self._out.append(frame)
-        self._out_bytes += len(frame)
+        return self._outbox.take(room)
 
 
 def _unpadded(payload: bytes) -> bytes:
