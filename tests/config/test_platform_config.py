@@ -68,7 +68,7 @@ def test_every_field_without_effect_is_a_line_in_the_log(tmp_path: Path, caplog:
         log_without_effect(file)
     assert caplog.messages == [
         f"{file}: session_target has no effect here: sessions run in this process",
-        f"{file}: enable_session_metadata has no effect here: there is no metric of the metadata of a model",
+        f"{file}: enable_session_metadata has no effect here: mlmd_map tells of every version that names its entry",
         f"{file}: num_model_warmup_threads has no effect here: the recorded requests of a version run one after the"
         " other",
     ]

@@ -38,7 +38,7 @@ BUNDLE_FIELDS_WITHOUT_EFFECT: Mapping[str, str] = MappingProxyType(
         "experimental_transient_ram_bytes_during_load": "no memory is reserved before a load",
         "in_graph_batching_parameters": "batch operations keep the parameters that are in their graph",
         "experimental_fixed_input_tensors": "every input comes from the request",
-        "enable_session_metadata": "the metric mlmd_map has every version that names its entry",
+        "enable_session_metadata": "mlmd_map tells of every version that names its entry",
         "remove_unused_fields_from_bundle_metagraph": "of the meta graph, only the signatures are kept",
         "resource_estimation_uses_validation_result": "no memory is reserved before a load",
         "wrap_session_with_no_threading_params": "no run brings threads of its own",
