@@ -1,67 +1,99 @@
-"""Where servables run: on an engine thread, or, for the shortest runs, on the event loop itself.
+"""Where and with whom requests run: on an engine thread, or, for the shortest runs, on the event loop itself.
 
 A hand-over to a thread and back costs 70 to 300 us, several times what a small model takes to run. So a run that is
-known to be short stays on the loop, where it holds up others for less than the hand-over would. What a run takes is
-measured, each time, and told from the last ones and the size of the inputs; the first run of a signature always goes
-to a thread.
+known to be short stays on the loop, where it holds up others for less than the hand-over would: one run in a turn of
+the loop, with all requests for it that the turn has brought. Longer ones go to an engine thread, and what comes while
+the threads are busy is the next batch. What a run takes is measured, each time, and told from the last ones and the
+size of the inputs; the first run of a signature always goes to a thread.
 
-Threads: one pool, owned by `EngineThreads`, ended by `close`. The event loop hands a run over and gets its result
-back; a run holds a lease of its own, released when the run has ended, so that a request that gives up (its deadline
-has passed, its client has gone) does not let the version be unloaded under a run that goes on.
+Threads: one pool, owned by `EngineThreads`, ended by `close`. All decisions are taken on the event loop; a thread gets
+a batch and hands its answers back with one `call_soon_threadsafe`. A batch that runs on a thread holds a lease of its
+own, released when the run has ended, so that requests that give up (the deadline has passed, the client has gone) do
+not let the version be unloaded under a run that goes on. `_tokens` has one entry for each thread that is free; both
+sides push and pop, which is atomic.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 
+import numpy as np
+
+from hotserve.batching.batch_queue import Batch, Closed
+from hotserve.batching.deadlines import Deadlines
+from hotserve.batching.lane import INLINE_SECONDS as INLINE_SECONDS
+from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
+from hotserve.batching.lane_counts import LaneCounts
+from hotserve.batching.options import ALONE
+from hotserve.batching.padding import Inputs
+from hotserve.batching.plans import BatchPlans, ByServable
+from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
 from hotserve.core.handle import Lease
-from hotserve.core.ids import ServableId
-from hotserve.core.servable import Servable
-from hotserve.errors import DeadlineExceeded, Unavailable
+from hotserve.core.servable import runtime_of
+from hotserve.errors import Internal, Unavailable
+from hotserve.observability.metrics import Metrics
 from hotserve.processors import usable_cpus
 from hotserve.tensors import Array
 
-INLINE_SECONDS = 0.0005
-"""The longest run, as far as can be told before it, that stays on the event loop."""
+logger = logging.getLogger(__name__)
 
-_MAX_ESTIMATES = 10_000
-"""How many signatures are remembered; one entry is small, but versions come and go for months."""
+_GATHERING_TURNS = 16
+"""How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
 
+_MAX_LANES = 256
+"""How many combinations of signature and outputs of a version are remembered; clients choose the outputs."""
 
-@dataclass(slots=True)
-class _Estimate:
-    """What a signature takes.
-
-    Attributes:
-        seconds: The time of a run, of late.
-        input_bytes: The size of its inputs.
-    """
-
-    seconds: float
-    input_bytes: int
-
-    def of(self, input_bytes: int) -> float:
-        """The time that a run with inputs of this size will take; larger inputs take longer in proportion."""
-        return self.seconds * max(1.0, input_bytes / max(1, self.input_bytes))
+_STRIKES = 3
+"""How many batches must fail together, and all of their requests do well alone, until a signature's are not shared."""
 
 
 class EngineThreads:
     """Runs servables, as many at once as there are processors, beside those that are short enough for the loop."""
 
-    def __init__(self, threads: int | None = None, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        threads: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        plans: BatchPlans | None = None,
+        metrics: Metrics | None = None,
+        bounds: QueueBounds | None = None,
+    ) -> None:
         """Starts no thread yet.
 
         Args:
             threads: How many engine threads there may be; None for one per processor.
             clock: Seconds, to measure runs by.
+            plans: Which requests may share runs; none without it.
+            metrics: Where runs and waits are counted.
+            bounds: What may wait.
         """
+        threads = threads or usable_cpus()
         self._clock = clock
-        self._pool = ThreadPoolExecutor(threads or usable_cpus(), thread_name_prefix="hotserve-engine")
-        self._estimates: dict[tuple[ServableId, str], _Estimate] = {}
+        self._plans = plans or BatchPlans()
+        self._counts = LaneCounts(metrics)
+        self._bounds = bounds or QueueBounds()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-engine")
+        self._tokens: list[None] = [None] * threads
+        self._closed = False
+        self._versions: ByServable[dict[tuple[str, tuple[str, ...]], Lane]] = ByServable()
+        # What follows is of the event loop that runs are asked for on; one at a time.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._deadlines: Deadlines[Task] | None = None
+        # A lane with requests is in one of these.
+        self._ready: dict[Lane, None] = {}  # to be looked at in the next turn
+        self._blocked: dict[Lane, None] = {}  # waits for a thread
+        self._waiting: dict[Lane, None] = {}  # waits for more requests, with a timer
+        self._turn_due = False
+        self._arrivals = 0
+        self._gathering = 0
+        self._queued = 0
+        self._queued_bytes = 0
 
     async def run(
         self,
@@ -70,10 +102,12 @@ class EngineThreads:
         inputs: Mapping[str, Array],
         outputs: Sequence[str],
         timeout_seconds: float | None = None,
+        api: str = "Predict",
     ) -> dict[str, Array]:
         """Runs one signature of the leased servable; see `Servable.run`.
 
-        Cancelling the caller drops a run that has not begun, and lets go of one that has.
+        Cancelling the caller drops a request that is not running, and lets go of one that is. Where the plan of the
+        version has requests share runs, the arrays of the answer may be views of one that is shared.
 
         Args:
             lease: The version; stays the caller's.
@@ -81,63 +115,347 @@ class EngineThreads:
             inputs: Input alias -> array.
             outputs: The output aliases that are wanted.
             timeout_seconds: How long the caller waits, queueing included; None for as long as it takes.
+            api: What the client has called, for the metrics: `Predict`, `Classify`, `Regress` or `MultiInference`.
 
         Raises:
             DeadlineExceeded: The time is over.
-            Unavailable: `close` has been called, or the system has no thread left.
+            ResourceExhausted: The time is over before the run, and batching is configured.
+            Unavailable: More waits than may, or than can be answered in time; `close` has been called, or the system
+                has no thread left.
+            InvalidArgument: The request cannot be part of a batch, and batching is configured.
             ServingError: What the servable raises.
         """
-        key = (lease.id, signature_name)
-        input_bytes = sum(array.nbytes for array in inputs.values())
-        estimate = self._estimates.get(key)
-        if estimate is not None and estimate.of(input_bytes) <= INLINE_SECONDS:
-            return self._timed(key, input_bytes, lease.servable, signature_name, inputs, outputs)
-        hold = lease.share()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._adopt(loop)
+        lane = self._lane(lease, signature_name, outputs)
+        rules = lane.rules
+        rows, weight, key = lane.admit(inputs)
+        if rules.is_strict:
+            self._counts.came(lane, rows, len(inputs))
+        size = 0
+        for array in inputs.values():
+            size += array.nbytes
+        if timeout_seconds is not None and timeout_seconds <= 0:
+            raise too_late(timeout_seconds)
+        if (
+            (not rules.max_rows or not (self._turn_due or self._gathering))
+            and not lane.queue.tasks
+            and not rules.timeout_seconds
+            and rows <= max(1, rules.max_rows)
+            and lane.is_short(size)
+        ):
+            if rules.max_rows:
+                self._arrivals += 1
+                self._turn_due = True
+                loop.call_soon(self._turn)
+            return self._run_at_once(lane, lease, inputs, rows, size, api)
+        task = Task(lane, lease, inputs, rows, weight, size, api, self._clock(), timeout_seconds, loop.create_future())
+        self._enqueue(task, key)
         try:
-            future = self._pool.submit(self._timed, key, input_bytes, hold.servable, signature_name, inputs, outputs)
-        except RuntimeError as error:
-            hold.release()
-            raise Unavailable(f"No engine thread takes the request: {error}. Send it again, later.") from error
-        future.add_done_callback(lambda _: hold.release())
-        try:
-            async with asyncio.timeout(timeout_seconds) as limit:
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            if not limit.expired():
-                raise  # the servable's own
-            raise DeadlineExceeded(
-                f"Timed out waiting for notification: no answer within {timeout_seconds:g} s. The deadline comes from"
-                " the client (gRPC) or from --rest_api_timeout_in_ms (REST)."
-            ) from None
-
-    def _timed(
-        self,
-        key: tuple[ServableId, str],
-        input_bytes: int,
-        servable: Servable,
-        signature_name: str,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-    ) -> dict[str, Array]:
-        start = self._clock()
-        answer = servable.run(signature_name, inputs, outputs)
-        self._learn(key, input_bytes, self._clock() - start)
-        return answer
-
-    def _learn(self, key: tuple[ServableId, str], input_bytes: int, seconds: float) -> None:
-        """Takes a run into account. Faster than thought counts at once, slower by and by: threads wait for each other.
-
-        Called from several threads; the worst that can come of it is that one run is not counted.
-        """
-        known = self._estimates.get(key)
-        if known is not None:
-            expected = known.of(input_bytes)
-            if seconds > expected:
-                seconds = expected + 0.2 * (seconds - expected)
-        elif len(self._estimates) >= _MAX_ESTIMATES:
-            self._estimates.clear()
-        self._estimates[key] = _Estimate(seconds, input_bytes)
+            return await task.future
+        finally:
+            self._leave(task)
 
     def close(self) -> None:
         """Drops what is queued and ends the threads once what runs has ended."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended, and all who waited with it
+                self._loop.call_soon_threadsafe(self._drop_all)
+
+    # Letting in.
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forgets another loop, which has ended with all that waited there."""
+        for lane in (*self._ready, *self._blocked, *self._waiting):
+            lane.queue.clear()
+            lane.timer = None
+        self._ready, self._blocked, self._waiting = {}, {}, {}
+        self._queued = self._queued_bytes = self._arrivals = self._gathering = 0
+        self._turn_due = False
+        self._loop = loop
+        self._deadlines = Deadlines(loop, self._expire)
+
+    def _lane(self, lease: Lease, signature_name: str, outputs: Sequence[str]) -> Lane:
+        servable = lease.servable
+        version = self._versions.get(servable)
+        if version is None:
+            version = {}
+            self._versions.set(servable, version)
+        key = (signature_name, tuple(outputs))
+        lane = version.get(key)
+        if lane is None:
+            if len(version) >= _MAX_LANES:
+                for other in [other for other, kept in version.items() if not kept.queue.tasks]:
+                    del version[other]
+            lane = version[key] = Lane(
+                lease.id,
+                signature_name,
+                servable.signatures[signature_name],
+                key[1],
+                self._plans.of(servable).rules_of(signature_name),
+                runtime_of(servable),
+            )
+        return lane
+
+    def _enqueue(self, task: Task, key: Hashable) -> None:
+        lane = task.lane
+        if self._closed:
+            raise Unavailable("No engine thread takes the request: the server is stopping. Send it again, later.")
+        refusal = lane.refusal(task, key) or self._refusal(task.size)
+        if refusal:
+            self._counts.refused(lane)
+            raise Unavailable(refusal)
+        if lane.rules.splits and task.rows > 1:
+            task.split(lane.queue.open_rows(key))
+        for piece in task.pieces or (task,):
+            piece.batch = lane.queue.add(piece, piece.weight, piece.size, key, task.queued)
+            self._queued += 1
+            self._queued_bytes += piece.size
+        if task.timeout is not None and self._deadlines is not None:
+            task.watched = self._deadlines.watch(task, task.timeout)
+        self._arrivals += 1
+        if lane not in self._blocked:
+            self._wake(lane)
+
+    def _refusal(self, size: int) -> str:
+        """Why a request of so many bytes is not let in, because of all that wait; empty where it is."""
+        bounds = self._bounds
+        if self._queued < bounds.requests and (not self._queued or self._queued_bytes + size <= bounds.input_bytes):
+            return ""
+        return (
+            f"The batch scheduling queue to which this task was submitted is full; currently {self._queued} requests"
+            f" wait, with {self._queued_bytes} bytes. The limits are --max_queued_requests={bounds.requests} and"
+            f" --max_queued_bytes={bounds.input_bytes}. Send it again, later."
+        )
+
+    # Going out.
+
+    def _leave(self, task: Task) -> None:
+        """Nobody waits for a request any more: it was answered, or has given up."""
+        task.left = True
+        if task.watched is not None:
+            task.watched.pop(task, None)
+        for piece in task.pieces or (task,):
+            if piece.batch is not None:
+                self._unqueue(piece)
+
+    def _unqueue(self, task: Task) -> None:
+        if task.batch is not None:
+            task.lane.queue.remove(task.batch, task, task.weight, task.size)
+            task.batch = None
+            self._queued -= 1
+            self._queued_bytes -= task.size
+
+    def _expire(self, task: Task) -> None:
+        """The deadline of a request has passed."""
+        if task.left or task.future.done():
+            return
+        is_queued = any(piece.batch is not None for piece in task.pieces or (task,))
+        for piece in task.pieces or (task,):
+            self._unqueue(piece)
+        task.future.set_exception(task.expired() if is_queued else too_late(task.timeout or 0.0))
+
+    def _drop_all(self) -> None:
+        for lane in (*self._ready, *self._blocked, *self._waiting):
+            for task in lane.queue.clear():
+                task.batch = None
+                if not task.future.done():
+                    task.future.set_exception(Unavailable("The server is stopping. Send the request again, later."))
+        self._queued = self._queued_bytes = 0
+
+    # Taking turns.
+
+    def _wake(self, lane: Lane) -> None:
+        self._ready[lane] = None
+        if not self._turn_due and self._loop is not None:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """The end of a turn of the loop: what it has brought is run, or handed over."""
+        self._turn_due = False
+        arrivals, self._arrivals = self._arrivals, 0
+        if arrivals > 1:
+            self._gathering = _GATHERING_TURNS
+        elif arrivals and self._gathering:
+            self._gathering -= 1
+        ready, self._ready = self._ready, {}
+        has_run = False
+        for lane in ready:
+            has_run = self._serve(lane, has_run)
+
+    def _serve(self, lane: Lane, has_run: bool, now: float | None = None) -> bool:
+        """Starts what can be started of a lane; returns whether there has been a run on the loop, now or before."""
+        queue = lane.queue
+        while queue.tasks:
+            batch = queue.next(self._clock() if now is None else now)
+            if batch is None:
+                self._wait_for_more(lane)
+                break
+            if lane.is_short(batch.size):
+                if has_run:
+                    self._wake(lane)  # The next turn is as soon as is fair to the others of this one.
+                    break
+                has_run = True
+                self._run_on_loop(lane, batch)
+            elif self._tokens:
+                self._hand_over(lane, batch)
+            else:
+                self._blocked[lane] = None
+                break
+        return has_run
+
+    def _wait_for_more(self, lane: Lane) -> None:
+        due = lane.queue.due()
+        if due is None or lane.timer is not None or self._loop is None:
+            return
+        self._waiting[lane] = None
+        lane.timer = self._loop.call_later(max(0.0, due - self._clock()), self._timed_out, lane, due)
+
+    def _timed_out(self, lane: Lane, due: float) -> None:
+        lane.timer = None
+        self._waiting.pop(lane, None)
+        # Not before the time that the timer was set for: it may be a little early.
+        self._serve(lane, True, max(due, self._clock()))
+
+    def _take(self, lane: Lane, batch: Batch[Task]) -> tuple[Closed, list[Task]]:
+        """Takes a batch out, and leaves those of its requests that need not run any more."""
+        reason = lane.queue.take(batch)
+        now = self._clock()
+        tasks = []
+        for task in batch.tasks:
+            task.batch = None
+            self._queued -= 1
+            self._queued_bytes -= task.size
+            if task.future.done():
+                continue  # Another piece of the same request has failed.
+            if task.deadline is not None and task.deadline <= now:
+                task.future.set_exception(task.expired())
+            else:
+                tasks.append(task)
+        return reason, tasks
+
+    # Running.
+
+    def _run_at_once(
+        self, lane: Lane, lease: Lease, inputs: Inputs, rows: int, size: int, api: str
+    ) -> dict[str, Array]:
+        """Runs one request in the turn that has brought it."""
+        clock = self._clock
+        start = clock()
+        answer = run_alone(lease.servable, lane.signature_name, inputs, lane.outputs, lane.rules, rows)
+        seconds = clock() - start
+        lane.times.learn(size, seconds)
+        self._counts.ran_at_once(lane, rows, seconds, api)
+        return answer
+
+    def _run_on_loop(self, lane: Lane, batch: Batch[Task]) -> None:
+        reason, tasks = self._take(lane, batch)
+        if tasks:
+            self._deliver(lane, tasks, reason, self._run_tasks(tasks[0].lease, lane, tasks))
+
+    def _run_tasks(self, lease: Lease, lane: Lane, tasks: Sequence[Task]) -> SharedRun:
+        return run_together(
+            lease.servable,
+            lane.signature_name,
+            lane.outputs,
+            lane.rules,
+            [task.inputs for task in tasks],
+            [task.rows for task in tasks],
+            self._clock,
+        )
+
+    def _hand_over(self, lane: Lane, batch: Batch[Task]) -> None:
+        reason, tasks = self._take(lane, batch)
+        if not tasks:
+            return
+        hold = tasks[0].lease.share()
+        self._tokens.pop()
+        try:
+            self._pool.submit(self._on_thread, self._loop, lane, tasks, reason, hold)
+        except RuntimeError as error:
+            hold.release()
+            self._tokens.append(None)
+            for task in tasks:
+                if not task.future.done():
+                    task.future.set_exception(
+                        Unavailable(f"No engine thread takes the request: {error}. Send it again, later.")
+                    )
+
+    def _on_thread(
+        self, loop: asyncio.AbstractEventLoop | None, lane: Lane, tasks: list[Task], reason: Closed, hold: Lease
+    ) -> None:
+        shared = self._run_tasks(hold, lane, tasks)
+        hold.release()
+        self._tokens.append(None)
+        assert loop is not None  # who waits for this has come on one
+        try:
+            loop.call_soon_threadsafe(self._finished, lane, tasks, reason, shared)
+        except RuntimeError:  # the loop has ended, and all who waited with it
+            if self._loop is not None and self._loop is not loop:
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._unblock)
+
+    def _finished(self, lane: Lane, tasks: list[Task], reason: Closed, shared: SharedRun) -> None:
+        # First the next batch, so that the thread is busy while the answers of this one are encoded.
+        lane.learn_rate(len(tasks), self._clock())
+        self._unblock()
+        self._deliver(lane, tasks, reason, shared)
+
+    def _unblock(self) -> None:
+        """Gives threads that have become free to those who wait for one, in turn."""
+        while self._tokens and self._blocked:
+            lane = next(iter(self._blocked))
+            del self._blocked[lane]
+            self._serve(lane, True)
+
+    # Answering.
+
+    def _deliver(self, lane: Lane, tasks: list[Task], reason: Closed, shared: SharedRun) -> None:
+        if not shared.failed_together and shared.runs:
+            lane.times.learn(sum(task.size for task in tasks), shared.runs[0].seconds)
+        if shared.failed_together and not lane.rules.is_strict:
+            self._reconsider(lane, shared)
+        self._counts.ran(lane, tasks, reason, shared)
+        for task, answer in zip(tasks, shared.answers, strict=True):
+            self._answer(task, answer)
+
+    def _answer(self, task: Task, answer: Answer) -> None:
+        whole = task.whole
+        future = task.future
+        if future.done() or (whole or task).left:
+            return
+        if isinstance(answer, StopIteration):
+            answer = Internal(f"The servable raised StopIteration: {answer}")  # which no future takes
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        elif whole is None:
+            future.set_result(answer)
+        else:
+            whole.parts[whole.pieces.index(task)] = answer
+            if len(whole.parts) == len(whole.pieces):
+                try:
+                    future.set_result(_joined([whole.parts[index] for index in range(len(whole.pieces))]))
+                except ValueError as error:
+                    future.set_exception(Internal(f"The answers of the request's pieces do not fit together: {error}"))
+
+    def _reconsider(self, lane: Lane, shared: SharedRun) -> None:
+        """Stops sharing runs where that makes requests fail that do well alone."""
+        if any(isinstance(answer, BaseException) for answer in shared.answers):
+            return
+        lane.strikes += 1
+        if lane.strikes == _STRIKES:
+            lane.rules = ALONE
+            logger.warning(
+                "Requests for signature %s of %s fail when they share a run and do well alone: from now on they run"
+                " alone.",
+                lane.signature_name,
+                lane.id,
+            )
+
+
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

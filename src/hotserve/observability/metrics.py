@@ -13,6 +13,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from hotserve.observability.batch_metrics import BatchMetrics
 from hotserve.observability.instruments import Counter, Gauge, Histogram, HistogramCell, Instrument, NumberCell
 from hotserve.observability.request_record import RequestRecord
 
@@ -131,6 +132,7 @@ class Metrics:
         self.graph_run_time = Counter("/tensorflow/core/graph_run_time_usecs", ())
         self.graph_run_times = Histogram("/tensorflow/core/graph_run_time_usecs_histogram", (), GRAPH_RUN_LIMITS_US)
         self.loop_lag = Histogram("hotserve_event_loop_lag_microseconds", (), LATENCY_LIMITS_US)
+        self.batching = BatchMetrics()
         self._groups: list[tuple[Sequence[Instrument], Callable[[], None]]] = []
         self._in_flight = {entrypoint: self.requests_in_flight.cell(entrypoint) for entrypoint in ("REST", "GRPC")}
         self._graph_cells = (self.graph_runs.cell(), self.graph_run_time.cell(), self.graph_run_times.cell())
@@ -142,7 +144,7 @@ class Metrics:
     def all(self) -> tuple[Instrument, ...]:
         """Every metric."""
         own = [instrument for instrument in vars(self).values() if isinstance(instrument, Instrument)]
-        return (*own, *(instrument for instruments, _ in self._groups for instrument in instruments))
+        return (*own, *self.batching.all(), *(instrument for instruments, _ in self._groups for instrument in instruments))
 
     def add_group(self, instruments: Sequence[Instrument], refresh: Callable[[], None] = _nothing) -> None:
         """Adds metrics that somebody else keeps.
@@ -241,8 +243,18 @@ class Metrics:
             encode=self.codec_duration.cell(*codec, "encode") if ok and signature else None,
         )
 
-    def count_run(self, model: str, version: str, signature: str, api: str, runtime: str, microseconds: float) -> None:
-        """Counts a run of the engine that went well, on behalf of one request; any thread may.
+    def count_run(
+        self,
+        model: str,
+        version: str,
+        signature: str,
+        api: str,
+        runtime: str,
+        microseconds: float,
+        *,
+        requests: int = 1,
+    ) -> None:
+        """Counts a run of the engine that went well, on behalf of one request or of several; any thread may.
 
         Where requests share a run, each of them counts it, so that what it took is part of what each of them took;
         `count_graph_run` counts the run itself.
@@ -254,6 +266,7 @@ class Metrics:
             api: `Predict`, `Classify`, `Regress` or `MultiInference`, over REST, too.
             runtime: What ran it, as `runtime_of` names it: `TF1` for a TensorFlow session.
             microseconds: From the call of the engine to its answer.
+            requests: How many requests of this kind shared the run.
         """
         key = (model, version, signature, api, runtime)
         cells = self._run_cells.get(key)
@@ -264,11 +277,11 @@ class Metrics:
             )
         bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
         duration, latency = cells.duration, cells.runtime_latency
-        duration.counts[bucket] += 1
-        duration.total += microseconds
+        duration.counts[bucket] += requests
+        duration.total += requests * microseconds
         if latency is not None:
-            latency.counts[bucket] += 1
-            latency.total += microseconds
+            latency.counts[bucket] += requests
+            latency.total += requests * microseconds
 
     def count_warmup_run(self, model: str, api: str, runtime: str, microseconds: float) -> None:
         """Counts the run of a recorded warm-up request, where the original does; any thread may.

@@ -1,0 +1,309 @@
+"""The requests of one signature for the same outputs: which of them are let in, and with which others they may run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from hotserve.batching.batch_queue import Batch, BatchQueue, split_rows
+from hotserve.batching.options import BatchRules
+from hotserve.batching.padding import Inputs, key_of, rows_of
+from hotserve.batching.run_times import RunTimes
+from hotserve.core.handle import Lease
+from hotserve.core.ids import ServableId
+from hotserve.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, ServingError
+from hotserve.tensors import Array, Signature
+
+INLINE_SECONDS = 0.0005
+"""The longest run, as far as can be told before it, that stays on the event loop."""
+
+_MAX_SHAPES = 1000
+"""How many shapes of a signature's inputs are remembered; clients choose them."""
+
+_IN_TIME = 0.5
+"""The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
+
+_RATE_GAIN = 0.3
+"""How much the last batch counts in how fast requests are answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBounds:
+    """What may wait for the engine, all models together.
+
+    Attributes:
+        requests: How many requests.
+        input_bytes: How many bytes their inputs may have.
+    """
+
+    requests: int = 10_000
+    input_bytes: int = 1 << 30
+
+
+class Task:
+    """A request that waits, or a piece of one.
+
+    Attributes:
+        lane: Where it waits.
+        lease: The version that it is for; its caller's.
+        inputs: Input alias -> array.
+        rows: How many rows it has.
+        weight: The rows that it has for the queue: more than a batch takes if it must go alone.
+        size: The bytes of its inputs.
+        api: What the client has called, for the metrics.
+        queued: When it came, in seconds of the engine's clock.
+        timeout: How long its caller waits, in seconds; None for as long as it takes.
+        deadline: `queued` and `timeout` together.
+        future: What its caller waits for; that of the whole request, where this is a piece.
+        batch: Where it is queued; None if it is not, or not any more.
+        watched: Where its deadline is watched.
+        left: Whether nobody waits for it any more.
+        whole: What it is a piece of; None if it is no piece.
+        pieces: The pieces that it has been split into; none if it has not.
+        parts: The answers of those that have come, by their position.
+    """
+
+    __slots__ = (
+        "api",
+        "batch",
+        "deadline",
+        "future",
+        "inputs",
+        "lane",
+        "lease",
+        "left",
+        "parts",
+        "pieces",
+        "queued",
+        "rows",
+        "size",
+        "timeout",
+        "watched",
+        "weight",
+        "whole",
+    )
+
+    def __init__(
+        self,
+        lane: Lane,
+        lease: Lease,
+        inputs: Inputs,
+        rows: int,
+        weight: int,
+        size: int,
+        api: str,
+        queued: float,
+        timeout: float | None,
+        future: asyncio.Future[dict[str, Array]],
+    ) -> None:
+        self.lane = lane
+        self.lease = lease
+        self.inputs = inputs
+        self.rows = rows
+        self.weight = weight
+        self.size = size
+        self.api = api
+        self.queued = queued
+        self.timeout = timeout
+        self.deadline = None if timeout is None else queued + timeout
+        self.future = future
+        self.batch: Batch[Task] | None = None
+        self.watched: dict[Task, None] | None = None
+        self.left = False
+        self.whole: Task | None = None
+        self.pieces: tuple[Task, ...] = ()
+        self.parts: dict[int, dict[str, Array]] = {}
+
+    def split(self, open_rows: int) -> None:
+        """Makes pieces of it where it does not fit into a batch.
+
+        Args:
+            open_rows: The rows of the batch that its first piece will join.
+        """
+        counts = split_rows(self.rows, open_rows, self.lane.rules.max_rows)
+        if len(counts) == 1:
+            return
+        pieces = []
+        start = 0
+        for count in counts:
+            inputs = {name: array[start : start + count] for name, array in self.inputs.items()}
+            size = sum(array.nbytes for array in inputs.values())
+            piece = Task(
+                self.lane, self.lease, inputs, count, count, size, self.api, self.queued, self.timeout, self.future
+            )
+            piece.whole = self
+            pieces.append(piece)
+            start += count
+        self.pieces = tuple(pieces)
+
+    def expired(self) -> ServingError:
+        """What its caller is told where it has waited for as long as it would, and has not been run."""
+        seconds = self.timeout or 0.0
+        if self.lane.rules.is_strict:
+            return ResourceExhausted(
+                f"Run() timeout exceeded while waiting in batching queue: the request waited for its {seconds:g} s. The"
+                " deadline comes from the client (gRPC) or from --rest_api_timeout_in_ms (REST)."
+            )
+        return too_late(seconds)
+
+
+def too_late(seconds: float) -> DeadlineExceeded:
+    """What a caller is told whose time is over."""
+    return DeadlineExceeded(
+        f"Timed out waiting for notification: no answer within {max(0.0, seconds):g} s. The deadline comes from the"
+        " client (gRPC) or from --rest_api_timeout_in_ms (REST)."
+    )
+
+
+class Lane:
+    """One signature of one version, with one set of outputs.
+
+    Attributes:
+        id: The version.
+        version: Its number, as metrics have it.
+        signature_name: The signature.
+        outputs: The output aliases that are wanted.
+        rules: How its requests share runs.
+        runtime: What runs it, as metrics have it.
+        queue: Those that wait.
+        times: What its runs take.
+        timer: Ends the wait of its open batches for more requests.
+        strikes: How often requests have failed together that did well alone.
+    """
+
+    __slots__ = (
+        "_fits",
+        "_is_plain",
+        "_last_finish",
+        "_rate",
+        "_signature",
+        "id",
+        "outputs",
+        "queue",
+        "rules",
+        "runtime",
+        "signature_name",
+        "strikes",
+        "timer",
+        "times",
+        "version",
+    )
+
+    def __init__(
+        self,
+        id: ServableId,
+        signature_name: str,
+        signature: Signature,
+        outputs: tuple[str, ...],
+        rules: BatchRules,
+        runtime: str,
+    ) -> None:
+        self.id = id
+        self.version = str(id.version)
+        self.signature_name = signature_name
+        self.outputs = outputs
+        self.rules = rules
+        self.runtime = runtime
+        self.queue: BatchQueue[Task] = BatchQueue(rules.max_rows, rules.max_bytes, rules.timeout_seconds)
+        self.times = RunTimes()
+        self.timer: asyncio.TimerHandle | None = None
+        self.strikes = 0
+        self._rate: float | None = None  # requests a second that are answered while others wait
+        self._last_finish: float | None = None
+        self._signature = signature
+        # Nothing is left to compare where the shapes have been checked and only the number of rows is free.
+        self._is_plain = signature.enforces_shapes and all(
+            spec.shape and None not in spec.shape[1:] for spec in signature.inputs.values()
+        )
+        self._fits: dict[Hashable, bool] = {}
+
+    def admit(self, inputs: Inputs) -> tuple[int, int, Hashable]:
+        """Looks at a request's arrays.
+
+        Returns:
+            Its rows; the rows that it has for the queue, more than a batch takes if it must go alone; what it must have
+            in common with others to share a run.
+
+        Raises:
+            InvalidArgument: The rules are strict, and the request cannot be part of a batch.
+        """
+        rules = self.rules
+        if not rules.max_rows:
+            return 1, 1, None
+        if rules.is_strict:
+            return self._admit_strictly(inputs)
+        alone = rules.max_rows + 1
+        rows = -1
+        for array in inputs.values():
+            if not array.ndim or (rows >= 0 and array.shape[0] != rows):
+                return 1, alone, None
+            rows = array.shape[0]
+        if rows <= 0:
+            return 1, alone, None
+        if self._is_plain:
+            return rows, rows, None
+        key = key_of(inputs, pads=False)
+        fits = self._fits.get(key)
+        if fits is None:
+            if len(self._fits) >= _MAX_SHAPES:
+                self._fits.clear()
+            # An array that the signature does not declare may mean something else to the graph: its first dimension
+            # need not be rows.
+            specs = self._signature.inputs
+            fits = all(name in specs and specs[name].accepts(array.shape) for name, array in inputs.items())
+            self._fits[key] = fits
+        return rows, rows if fits else alone, key
+
+    def _admit_strictly(self, inputs: Inputs) -> tuple[int, int, Hashable]:
+        rules = self.rules
+        rows = rows_of(inputs)
+        if rows > rules.max_request_rows:
+            raise InvalidArgument(
+                f"Task size {rows} is larger than maximum input batch size {rules.max_request_rows}. Send fewer rows in"
+                " a request, or raise max_batch_size in the batching parameters."
+            )
+        return rows, rows or rules.max_rows + 1, key_of(inputs, rules.pads)
+
+    def is_short(self, size: int) -> bool:
+        """Whether a run with inputs of so many bytes is known to be short."""
+        seconds = self.times.of(size)
+        return seconds is not None and seconds <= INLINE_SECONDS
+
+    def refusal(self, task: Task, key: Hashable) -> str:
+        """Why a request is not let in, because too many wait; empty where it is."""
+        rules, queue = self.rules, self.queue
+        if rules.is_strict:
+            if rules.splits:
+                tail = queue.open_rows(key)
+                capacity = (rules.max_batches - queue.batches) * rules.max_rows + (rules.max_rows - tail if tail else 0)
+                if task.rows > capacity:
+                    return (
+                        "The batch scheduling queue to which this task was submitted is full; task size is"
+                        f" {task.rows} but scheduling capacity is only {capacity} (num_enqueued_batches="
+                        f"{max(1, queue.batches)}, max_enqueued_batches={rules.max_batches}, open_batch_size={tail},"
+                        f" max_execution_batch_size={rules.max_rows})"
+                    )
+            elif queue.batches >= rules.max_batches and not queue.fits(task.weight, task.size, key):
+                return (
+                    "The batch scheduling queue to which this task was submitted is full; currently"
+                    f" {queue.batches} batches enqueued and max_enqueued_batches is {rules.max_batches}"
+                )
+        waiting = queue.tasks
+        if waiting and task.timeout is not None and self._rate and waiting > self._rate * task.timeout * _IN_TIME:
+            return (
+                f"The batch scheduling queue to which this task was submitted is full; currently {waiting} requests"
+                f" wait, for about {waiting / self._rate:.1f} s, and the client waits for {task.timeout:g} s. Send it"
+                " again, later."
+            )
+        return ""
+
+    def learn_rate(self, answered: int, now: float) -> None:
+        """Takes into account that a batch of so many requests has been answered, on a thread."""
+        if not self.queue.tasks:
+            self._last_finish = None
+            return
+        if self._last_finish is not None and now > self._last_finish:
+            rate = answered / (now - self._last_finish)
+            self._rate = rate if self._rate is None else self._rate + _RATE_GAIN * (rate - self._rate)
+        self._last_finish = now

@@ -1,0 +1,77 @@
+"""Counts what the requests of lanes have waited for and run in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hotserve.batching.batch_queue import Closed
+from hotserve.batching.lane import Lane, Task
+from hotserve.batching.shared_run import SharedRun
+from hotserve.observability.metrics import Metrics
+
+
+class LaneCounts:
+    """Metrics, told in terms of lanes; of no effect without metrics."""
+
+    def __init__(self, metrics: Metrics | None) -> None:
+        self._metrics = metrics
+
+    def came(self, lane: Lane, rows: int, inputs: int) -> None:
+        """Counts a request with so many rows in each of so many inputs."""
+        if self._metrics is not None and lane.rules.is_strict:
+            self._metrics.batching.count_request(rows, inputs)
+
+    def refused(self, lane: Lane) -> None:
+        """Counts a request that was not let in."""
+        if self._metrics is not None:
+            self._metrics.batching.count_refused(lane.id.name, lane.version, lane.signature_name)
+
+    def ran_at_once(self, lane: Lane, rows: int, seconds: float, api: str) -> None:
+        """Counts a request that did not wait and ran alone."""
+        metrics = self._metrics
+        if metrics is None:
+            return
+        name, version, signature = lane.id.name, lane.version, lane.signature_name
+        microseconds = 1e6 * seconds
+        metrics.count_run(name, version, signature, api, lane.runtime, microseconds)
+        metrics.count_queue(name, version, signature, 0.0)
+        metrics.count_graph_run(microseconds)
+        if lane.rules.max_rows:
+            self._batch(metrics, lane, Closed.IDLE, rows, lane.rules.size_for(rows) - rows)
+            if lane.rules.is_strict:
+                metrics.batching.count_queuing(0.0)
+
+    def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:
+        """Counts a batch."""
+        metrics = self._metrics
+        if metrics is None or not shared.runs:
+            return
+        name, version, signature = lane.id.name, lane.version, lane.signature_name
+        first = shared.runs[0]
+        apis: dict[str, int] = {}
+        for task, answer in zip(tasks, shared.answers, strict=True):
+            waited = max(0.0, 1e6 * (first.started - task.queued))
+            metrics.count_queue(name, version, signature, waited)
+            if lane.rules.is_strict:
+                metrics.batching.count_queuing(waited)
+            if not isinstance(answer, BaseException):
+                apis[task.api] = apis.get(task.api, 0) + 1
+        # Of requests that were run again in smaller batches it is not kept which run was whose.
+        microseconds = 1e6 * sum(run.seconds for run in shared.runs) / len(shared.runs)
+        for api, requests in apis.items():
+            metrics.count_run(name, version, signature, api, lane.runtime, microseconds, requests=requests)
+        for run in shared.runs:
+            metrics.count_graph_run(1e6 * run.seconds)
+            if lane.rules.max_rows:
+                self._batch(metrics, lane, reason, run.rows, run.padding)
+
+    def _batch(self, metrics: Metrics, lane: Lane, reason: Closed, rows: int, padding: int) -> None:
+        metrics.batching.count_batch(
+            lane.id.name,
+            lane.version,
+            lane.signature_name,
+            reason.value,
+            rows,
+            padding,
+            is_session=lane.rules.is_strict,
+        )

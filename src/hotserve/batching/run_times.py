@@ -1,0 +1,60 @@
+"""What a run takes, told from the runs before it."""
+
+from __future__ import annotations
+
+_SLOWER = 0.2
+"""How much of what a run took longer than expected is believed: threads wait for each other now and then."""
+
+
+class RunTimes:
+    """The times of the runs of one signature, by the size of the inputs.
+
+    For each power of two of the size there is one entry, so that what a batch takes does not say what one request
+    takes. Written by one thread at a time.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[float, int]] = {}
+
+    def of(self, size: int) -> float | None:
+        """The time that a run is expected to take.
+
+        What is not known is told from smaller runs in proportion, or else from larger ones, which take no less.
+
+        Args:
+            size: The size of the inputs, in bytes.
+
+        Returns:
+            Seconds; None before the first run.
+        """
+        bucket = size.bit_length()
+        entry = self._entries.get(bucket)
+        if entry is None:
+            if not self._entries:
+                return None
+            larger = min((known for known in self._entries if known > bucket), default=None)
+            smaller = max((known for known in self._entries if known < bucket), default=None)
+            most = self._entries[larger][0] if larger is not None else None
+            if smaller is None:
+                return most
+            seconds, known_size = self._entries[smaller]
+            scaled = seconds * size / max(1, known_size)
+            return scaled if most is None else min(scaled, most)
+        seconds, known_size = entry
+        return seconds * max(1.0, size / max(1, known_size))
+
+    def learn(self, size: int, seconds: float) -> None:
+        """Takes a run into account. Faster than expected counts at once, slower by and by.
+
+        Args:
+            size: The size of its inputs, in bytes.
+            seconds: What it took.
+        """
+        bucket = size.bit_length()
+        if bucket in self._entries:
+            expected = self.of(size)
+            if expected is not None and seconds > expected:
+                seconds = expected + _SLOWER * (seconds - expected)
+        self._entries[bucket] = (seconds, size)

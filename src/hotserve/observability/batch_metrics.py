@@ -1,0 +1,80 @@
+"""The metrics of batching: TensorFlow Serving's, which count where batching is configured, and our own."""
+
+from __future__ import annotations
+
+from hotserve.observability.instruments import Counter, Histogram, Instrument
+
+# 2^i, as the sizes of tensorflow_serving/batching/batching_util.h.
+SIZE_LIMITS = tuple(float(2**i) for i in range(14))
+
+# 100 * 1.2^i microseconds, as queuing_latency in tensorflow_serving/batching/batching_session.cc.
+QUEUING_LIMITS_US = tuple(100 * 1.2**i for i in range(52))
+
+_VERSION_LABELS = ("model_name", "version", "signature")
+
+
+class BatchMetrics:
+    """Counts requests that wait for batches, and batches."""
+
+    def __init__(self) -> None:
+        session = "/tensorflow/serving/batching_session/"
+        self.queuing_latency = Histogram(f"{session}queuing_latency", ("thread_pool_name",), QUEUING_LIMITS_US)
+        self.wrapped_run_count = Counter(f"{session}wrapped_run_count", ())
+        self.padding_size = Histogram(f"{session}padding_size", ("execution_batch_size",), SIZE_LIMITS)
+        self.input_batch_size = Histogram(f"{session}input_batch_size", (), SIZE_LIMITS)
+        self.processed_batch_size = Histogram(f"{session}processed_batch_size", (), SIZE_LIMITS)
+        self.closed = Counter("hotserve_batch_closed_total", (*_VERSION_LABELS, "reason"))
+        self.rows = Histogram("hotserve_batch_rows", _VERSION_LABELS, SIZE_LIMITS)
+        self.padding = Counter("hotserve_batch_padding_rows_total", _VERSION_LABELS)
+        self.refused = Counter("hotserve_queue_refused_total", _VERSION_LABELS)
+
+    def all(self) -> tuple[Instrument, ...]:
+        """Every metric of these."""
+        return (
+            self.queuing_latency,
+            self.wrapped_run_count,
+            self.padding_size,
+            self.input_batch_size,
+            self.processed_batch_size,
+            self.closed,
+            self.rows,
+            self.padding,
+            self.refused,
+        )
+
+    def count_request(self, rows: int, inputs: int) -> None:
+        """Counts a request where batching is configured; as in the original, once for each of its tensors."""
+        for _ in range(inputs):
+            self.input_batch_size.observe(rows)
+
+    def count_queuing(self, microseconds: float) -> None:
+        """Counts how long a request waited for its batch to run, where batching is configured."""
+        self.queuing_latency.observe(microseconds, "")  # the original's label is empty
+
+    def count_batch(
+        self, model: str, version: str, signature: str, reason: str, rows: int, padding: int, *, is_session: bool
+    ) -> None:
+        """Counts one run that requests have shared, or could have.
+
+        Args:
+            model: The model's name.
+            version: The number of the version.
+            signature: What was run.
+            reason: Why no more requests joined: `full`, `idle`, `timeout` or `shape`.
+            rows: The rows of the requests.
+            padding: The rows that were added to them.
+            is_session: Whether batching is configured, so that TensorFlow Serving would count it.
+        """
+        self.closed.add(model, version, signature, reason)
+        self.rows.observe(rows, model, version, signature)
+        if padding:
+            self.padding.add(model, version, signature, amount=padding)
+        if is_session:
+            size = rows + padding
+            self.wrapped_run_count.add()
+            self.padding_size.observe(padding, str(size))
+            self.processed_batch_size.observe(size)
+
+    def count_refused(self, model: str, version: str, signature: str) -> None:
+        """Counts a request that was refused because too many waited."""
+        self.refused.add(model, version, signature)
