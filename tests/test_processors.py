@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from hotserve.processors import usable_cpus
+from hotserve.processors import cpu_quota, usable_cpus
 
 
 def test_there_is_a_processor() -> None:
@@ -19,3 +20,39 @@ def test_a_process_that_is_pinned_counts_only_the_processors_that_it_may_use() -
         assert usable_cpus() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "quota"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/pod/box\n", {"pod/box/cpu.max": "max 100000\n", "pod/cpu.max": "200000 100000\n"}, 2.0),
+        ("0::/elsewhere\n", {"cpu.max": "50000 100000\n"}, 0.5),
+        (
+            "4:cpu,cpuacct:/\n",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "300000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            3.0,
+        ),
+        ("1:cpu:/box\n", {"cpu/box/cpu.cfs_quota_us": "-1", "cpu/box/cpu.cfs_period_us": "100000"}, None),
+        ("1:memory:/\n", {}, None),
+        ("no such line", {"cpu.max": "50000 100000\n"}, None),
+        ("0::/\n", {"cpu.max": "what is this\n"}, None),
+    ],
+)
+def test_control_groups_limit_the_processors_time(
+    tmp_path: Path, own: str, limits: dict[str, str], quota: float | None
+) -> None:
+    write(tmp_path / "own", own)
+    for name, text in limits.items():
+        write(tmp_path / "groups" / name, text)
+    assert cpu_quota(tmp_path / "groups", tmp_path / "own") == quota
+
+
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
+    assert cpu_quota(tmp_path / "none", tmp_path / "none either") is None

@@ -176,7 +176,7 @@ class Noting(Predict):
         self.timeouts: list[float | None] = []
 
     async def __call__(self, *arguments: Any) -> dict[str, Array]:
-        self.timeouts.append(arguments[-1])
+        self.timeouts.append(arguments[5])
         return await super().__call__(*arguments)
 
 

@@ -164,6 +164,13 @@ class BatchQueue(Generic[T]):
             if self._open.get(batch.key) is batch:
                 del self._open[batch.key]
 
+    def stop_joining(self) -> None:
+        """From now on every request has a batch to itself; those that are together stay so."""
+        self._max_rows = self._max_bytes = 0
+        for batch in self._open.values():
+            batch.is_closed = True
+        self._open.clear()
+
     def clear(self) -> list[T]:
         """Empties the queue; returns what was in it."""
         tasks = [task for batch in self._batches for task in batch.tasks]

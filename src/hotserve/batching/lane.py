@@ -7,12 +7,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from hotserve.batching.batch_queue import Batch, BatchQueue, split_rows
-from hotserve.batching.options import BatchRules
-from hotserve.batching.padding import Inputs, key_of, rows_of
+from hotserve.batching.options import ALONE, BatchRules
+from hotserve.batching.padding import Inputs, checked_rows, key_of
 from hotserve.batching.run_times import RunTimes
 from hotserve.core.handle import Lease
 from hotserve.core.ids import ServableId
-from hotserve.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted, ServingError
+from hotserve.errors import DeadlineExceeded, ResourceExhausted, ServingError
 from hotserve.tensors import Array, Signature
 
 INLINE_SECONDS = 0.0005
@@ -232,7 +232,8 @@ class Lane:
         if not rules.max_rows:
             return 1, 1, None
         if rules.is_strict:
-            return self._admit_strictly(inputs)
+            rows = checked_rows(inputs, rules)
+            return rows, rows or rules.max_rows + 1, key_of(inputs, rules.pads)
         alone = rules.max_rows + 1
         rows = -1
         for array in inputs.values():
@@ -254,16 +255,6 @@ class Lane:
             fits = all(name in specs and specs[name].accepts(array.shape) for name, array in inputs.items())
             self._fits[key] = fits
         return rows, rows if fits else alone, key
-
-    def _admit_strictly(self, inputs: Inputs) -> tuple[int, int, Hashable]:
-        rules = self.rules
-        rows = rows_of(inputs)
-        if rows > rules.max_request_rows:
-            raise InvalidArgument(
-                f"Task size {rows} is larger than maximum input batch size {rules.max_request_rows}. Send fewer rows in"
-                " a request, or raise max_batch_size in the batching parameters."
-            )
-        return rows, rows or rules.max_rows + 1, key_of(inputs, rules.pads)
 
     def is_short(self, size: int) -> bool:
         """Whether a run with inputs of so many bytes is known to be short."""
@@ -297,6 +288,11 @@ class Lane:
                 " again, later."
             )
         return ""
+
+    def stop_sharing(self) -> None:
+        """From now on its requests run alone."""
+        self.rules = ALONE
+        self.queue.stop_joining()
 
     def learn_rate(self, answered: int, now: float) -> None:
         """Takes into account that a batch of so many requests has been answered, on a thread."""

@@ -66,6 +66,8 @@ class LaneCounts:
                 self._batch(metrics, lane, reason, run.rows, run.padding)
 
     def _batch(self, metrics: Metrics, lane: Lane, reason: Closed, rows: int, padding: int) -> None:
+        if rows == 0:
+            return  # The original never answers such a request.
         metrics.batching.count_batch(
             lane.id.name,
             lane.version,

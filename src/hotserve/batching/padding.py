@@ -44,6 +44,21 @@ def rows_of(inputs: Inputs) -> int:
     return rows
 
 
+def checked_rows(inputs: Inputs, rules: BatchRules) -> int:
+    """As `rows_of`, within the limit of the rules.
+
+    Raises:
+        InvalidArgument: As `rows_of`; or there are more rows than a request may have.
+    """
+    rows = rows_of(inputs)
+    if rows > rules.max_request_rows:
+        raise InvalidArgument(
+            f"Task size {rows} is larger than maximum input batch size {rules.max_request_rows}. Send fewer rows in a"
+            " request, or raise max_batch_size in the batching parameters."
+        )
+    return rows
+
+
 def key_of(inputs: Inputs, pads: bool) -> tuple[object, ...]:
     """What requests must have in common to share a run: dtypes and shapes, of which the first dimension is free.
 

@@ -26,11 +26,9 @@ import numpy as np
 
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.deadlines import Deadlines
-from hotserve.batching.lane import INLINE_SECONDS as INLINE_SECONDS
 from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
-from hotserve.batching.options import ALONE
-from hotserve.batching.padding import Inputs
+from hotserve.batching.padding import Inputs, rows_of
 from hotserve.batching.plans import BatchPlans, ByServable
 from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
 from hotserve.core.handle import Lease
@@ -130,9 +128,10 @@ class EngineThreads:
             self._adopt(loop)
         lane = self._lane(lease, signature_name, outputs)
         rules = lane.rules
-        rows, weight, key = lane.admit(inputs)
         if rules.is_strict:
-            self._counts.came(lane, rows, len(inputs))
+            # As in the original, before a request that has too many rows is refused.
+            self._counts.came(lane, rows_of(inputs), len(inputs))
+        rows, weight, key = lane.admit(inputs)
         size = 0
         for array in inputs.values():
             size += array.nbytes
@@ -448,7 +447,7 @@ class EngineThreads:
             return
         lane.strikes += 1
         if lane.strikes == _STRIKES:
-            lane.rules = ALONE
+            lane.stop_sharing()
             logger.warning(
                 "Requests for signature %s of %s fail when they share a run and do well alone: from now on they run"
                 " alone.",

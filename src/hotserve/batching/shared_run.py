@@ -93,7 +93,8 @@ def _run(
             shared.answers.append(answer)
             return
         rows = sum(counts)
-        size = rules.size_for(rows)
+        # Without rows there is nothing to pad with.
+        size = rules.size_for(rows) if rows else 0
         merged = merge(requests, rows, size, rules)
         start = clock()
         answer = servable.run(signature_name, merged, outputs)
@@ -122,7 +123,7 @@ def run_alone(
     """
     if not rules.is_strict:
         return servable.run(signature_name, inputs, outputs)
-    size = rules.size_for(rows)
+    size = rules.size_for(rows) if rows else 0
     answer = servable.run(signature_name, merge([inputs], rows, size, rules), outputs)
     check_outputs(answer, size)
     return {name: array[:rows] for name, array in answer.items()} if size > rows else answer

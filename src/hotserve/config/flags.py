@@ -85,6 +85,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("prefer_tflite_model", bool, "model.tflite is served where a version folder holds a SavedModel as well"),
     Flag("num_tflite_pools", int, "interpreters of a LiteRT model, one a run; 0 for one a processor"),
     Flag("num_tflite_interpreters_per_pool", int, "threads that one run of a LiteRT model may use"),
+    Flag("enable_batching", bool, "requests are batched as in TensorFlow Serving"),
+    Flag("batching_parameters_file", str, "text file that says how (BatchingParameters)"),
+    Flag("enable_per_model_batching_parameters", bool, "each version folder says how, in batching_params.pbtxt"),
+    Flag("natural_batching", bool, "without --enable_batching: requests that wait share a run where rows allow it"),
+    Flag("max_queued_requests", int, "requests that may wait for a run; more are refused"),
+    Flag("max_queued_bytes", int, "size of the inputs of these"),
 )
 
 
@@ -104,9 +110,6 @@ class WithoutEffect:
 WITHOUT_EFFECT: Mapping[str, WithoutEffect] = MappingProxyType(
     {
         "rest_api_num_threads": WithoutEffect(int, "one event loop answers every REST connection"),
-        "enable_batching": WithoutEffect(bool, "requests are not batched yet"),
-        "batching_parameters_file": WithoutEffect(str, "requests are not batched yet"),
-        "enable_per_model_batching_parameters": WithoutEffect(bool, "requests are not batched yet"),
         "flush_filesystem_caches": WithoutEffect(
             bool, "there is no cache but the system's, which gives the pages of files up when memory is wanted"
         ),

@@ -34,6 +34,8 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "per_process_gpu_memory_fraction": (0, 1000),
         "num_tflite_pools": (-_INT32, _INT32),
         "num_tflite_interpreters_per_pool": (-_INT32, 1024),
+        "max_queued_requests": (1, _INT32),
+        "max_queued_bytes": (1, 2**63 - 1),
     }
 )
 
@@ -99,6 +101,14 @@ class ServerOptions:
             one a processor where it is less than 1.
         num_tflite_interpreters_per_pool: How many threads one run of a LiteRT model may use; one where it is less than
             1.
+        enable_batching: Requests are batched exactly as TensorFlow Serving does it, whatever the signature.
+        batching_parameters_file: A text-proto `BatchingParameters`, for that.
+        enable_per_model_batching_parameters: The parameters of a version are in its own folder; without, its requests
+            are not batched.
+        natural_batching: Where batching is not enabled, requests that have come while the engine was busy go in one
+            run, for signatures that are found to treat rows independently.
+        max_queued_requests: How many requests may wait for the engine, all models together.
+        max_queued_bytes: How many bytes their inputs may have.
     """
 
     port: int = 8500
@@ -143,6 +153,12 @@ class ServerOptions:
     prefer_tflite_model: bool = False
     num_tflite_pools: int = 0
     num_tflite_interpreters_per_pool: int = 1
+    enable_batching: bool = False
+    batching_parameters_file: str = ""
+    enable_per_model_batching_parameters: bool = False
+    natural_batching: bool = True
+    max_queued_requests: int = 10_000
+    max_queued_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         """Refuses numbers that nothing could be done with, and the name of a policy that there is not.

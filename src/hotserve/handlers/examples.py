@@ -144,11 +144,38 @@ def check_examples(lease: Lease, call: ExampleCall[object], examples: Array) -> 
 
 
 async def run_call(
-    predict: Predict, lease: Lease, call: ExampleCall[Result_co], examples: Array, timeout_seconds: float | None
+    predict: Predict,
+    lease: Lease,
+    call: ExampleCall[Result_co],
+    examples: Array,
+    timeout_seconds: float | None,
+    api: str = "",
 ) -> Result_co:
-    """Runs a call on examples that have been checked; see `OnExamples`."""
+    """Runs a call on examples that have been checked; see `OnExamples`.
+
+    Args:
+        predict: Runs signatures.
+        lease: The version.
+        call: What is run.
+        examples: string [n], serialized.
+        timeout_seconds: How long to wait; None for as long as it takes.
+        api: What the client has called, if that is not the call's method.
+
+    Raises:
+        InvalidArgument: The model does not give what it should.
+        ExamplesRefused: The model refuses the examples.
+        DeadlineExceeded: The time is over.
+    """
     try:
-        answer = await predict(lease, call.name, call.signature, {INPUTS: examples}, call.outputs, timeout_seconds)
+        answer = await predict(
+            lease,
+            call.name,
+            call.signature,
+            {INPUTS: examples},
+            call.outputs,
+            timeout_seconds,
+            api or call.method.verb,
+        )
     except ServingError as error:
         if error.code not in (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE):
             raise

@@ -80,7 +80,7 @@ class MultiInference:
         results = []
         for call in calls:
             left = None if timeout_seconds is None else max(0.0, timeout_seconds - (time.monotonic() - start))
-            results.append(await run_call(self._predict, lease, call, examples, left))
+            results.append(await run_call(self._predict, lease, call, examples, left, "MultiInference"))
         return results
 
 

@@ -21,6 +21,7 @@ class Engine(Protocol):
         inputs: Mapping[str, Array],
         outputs: Sequence[str],
         timeout_seconds: float | None = None,
+        api: str = "Predict",
     ) -> dict[str, Array]:
         """Runs one signature of the leased servable; see `EngineThreads.run`."""
         ...
@@ -40,6 +41,7 @@ class Predict:
         inputs: Mapping[str, Array],
         outputs: Sequence[str],
         timeout_seconds: float | None,
+        api: str = "Predict",
     ) -> dict[str, Array]:
         """Checks the arrays and runs the signature.
 
@@ -50,6 +52,7 @@ class Predict:
             inputs: Input alias -> array; all of the signature's, save those with defaults.
             outputs: The output aliases that are wanted, as `select_outputs` gives them.
             timeout_seconds: How long to wait; None for as long as it takes.
+            api: What the client has called, for the metrics: `Predict`, `Classify`, `Regress` or `MultiInference`.
 
         Returns:
             Output alias -> array, exactly those of `outputs`.
@@ -64,7 +67,7 @@ class Predict:
         filled = {**signature.defaults, **inputs} if signature.defaults else inputs
         try:
             check_inputs(signature, filled)
-            return await self._engine.run(lease, signature_name, filled, outputs, timeout_seconds)
+            return await self._engine.run(lease, signature_name, filled, outputs, timeout_seconds, api)
         except ServingError as error:
             if error.code in (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE):
                 raise explain(error, signature_name, signature, filled) from error

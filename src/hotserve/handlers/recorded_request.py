@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from hotserve.batching.padding import checked_rows
+from hotserve.batching.plans import BatchPlans
+from hotserve.batching.samples import Samples
+from hotserve.batching.shared_run import run_alone
 from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor
 from hotserve.codecs.tf_example import examples_of
 from hotserve.core.handle import Lease
@@ -31,14 +35,25 @@ from hotserve.tensors import Array
 class RecordedRequests:
     """Runs recorded requests in the calling thread."""
 
-    def __init__(self, metrics: Metrics, *, check_method_name: bool = False) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        plans: BatchPlans | None = None,
+        samples: Samples | None = None,
+        check_method_name: bool = False,
+    ) -> None:
         """Makes a runner.
 
         Args:
             metrics: Where the runs are counted, under the names of the models that the records name.
+            plans: How requests are batched: recorded ones go through the same checks, each as a batch of its own.
+            samples: Keeps what was run.
             check_method_name: Whether a signature must have the method's name; see `OnExamples` and `find_signature`.
         """
         self._metrics = metrics
+        self._plans = plans or BatchPlans()
+        self._samples = samples or Samples()
         self._check_method_name = check_method_name
 
     async def run(self, lease: Lease, record: PredictionLog) -> None:
@@ -109,14 +124,16 @@ class RecordedRequests:
         await multi_inference(lease, tasks, examples_of(request.input), None)
 
     def _counted(self, spec: ModelSpec, api: str) -> Predict:
-        return Predict(_CallingThread(self._metrics, spec.name, api))
+        return Predict(_CallingThread(self._metrics, self._plans, self._samples, spec.name, api))
 
 
 class _CallingThread:
     """An engine without threads: there is nobody to keep waiting. It runs the requests of one record."""
 
-    def __init__(self, metrics: Metrics, model: str, api: str) -> None:
+    def __init__(self, metrics: Metrics, plans: BatchPlans, samples: Samples, model: str, api: str) -> None:
         self._metrics = metrics
+        self._plans = plans
+        self._samples = samples
         self._model = model
         self._api = api
 
@@ -127,10 +144,14 @@ class _CallingThread:
         inputs: Mapping[str, Array],
         outputs: Sequence[str],
         timeout_seconds: float | None = None,
+        api: str = "Predict",
     ) -> dict[str, Array]:
+        rules = self._plans.of(lease.servable).rules_of(signature_name)
+        rows = checked_rows(inputs, rules) if rules.is_strict else 1
         start = time.perf_counter()
-        answer = lease.servable.run(signature_name, inputs, outputs)
+        answer = run_alone(lease.servable, signature_name, inputs, outputs, rules, rows)
         microseconds = 1e6 * (time.perf_counter() - start)
+        self._samples.note(lease.servable, signature_name, inputs)
         model = self._model or lease.id.name
         self._metrics.count_warmup_run(model, self._api, runtime_of(lease.servable), microseconds)
         return answer

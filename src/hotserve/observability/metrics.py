@@ -144,7 +144,11 @@ class Metrics:
     def all(self) -> tuple[Instrument, ...]:
         """Every metric."""
         own = [instrument for instrument in vars(self).values() if isinstance(instrument, Instrument)]
-        return (*own, *self.batching.all(), *(instrument for instruments, _ in self._groups for instrument in instruments))
+        return (
+            *own,
+            *self.batching.all(),
+            *(instrument for instruments, _ in self._groups for instrument in instruments),
+        )
 
     def add_group(self, instruments: Sequence[Instrument], refresh: Callable[[], None] = _nothing) -> None:
         """Adds metrics that somebody else keeps.

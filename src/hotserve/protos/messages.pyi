@@ -1900,6 +1900,7 @@ class BatchingParameters(Message):
     def enable_large_batch_splitting(self) -> BoolValue: ...
     @property
     def max_execution_batch_size(self) -> Int64Value: ...
+    pad_value: float
     def __init__(
         self,
         *,
@@ -1912,6 +1913,7 @@ class BatchingParameters(Message):
         pad_variable_length_inputs: bool = ...,
         enable_large_batch_splitting: BoolValue | None = ...,
         max_execution_batch_size: Int64Value | None = ...,
+        pad_value: float = ...,
     ) -> None: ...
 
 @final

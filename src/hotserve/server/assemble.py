@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,11 @@ from hotserve.api.cors import CorsPolicy, any_origin, listed_origins, no_cors
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
+from hotserve.batching.lane import QueueBounds
+from hotserve.batching.plans import BatchPlans, VersionPlan
+from hotserve.batching.samples import Samples
 from hotserve.batching.scheduler import EngineThreads
+from hotserve.config.batching_config import BatchingSetup, batching_setup, describe, read_version_options
 from hotserve.config.cors_origins import parse_origins
 from hotserve.config.model_config import ModelConfig, local_path, read_model_config
 from hotserve.config.monitoring_config import metrics_path
@@ -25,6 +30,7 @@ from hotserve.core.manager import Manager
 from hotserve.core.source import AspiredTarget
 from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
+from hotserve.handlers.batch_planning import ConfiguredPlanning, NaturalPlanning, PlannedWarmUp
 from hotserve.handlers.config_file import ConfigFile
 from hotserve.handlers.health import Health
 from hotserve.handlers.predict import Predict
@@ -46,6 +52,8 @@ from hotserve.sources.config_watch import ConfigWatch
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
 from hotserve.sources.poller import Poller
+
+logger = logging.getLogger(__name__)
 
 
 class SourceThread(Protocol):
@@ -155,16 +163,46 @@ def preferred_by(options: ServerOptions) -> str:
     return "litert" if session_bundle_config(options).prefer_tflite_model else ""
 
 
-def configured_warm_up(options: ServerOptions, bundle: SessionBundleConfig, metrics: Metrics) -> WarmUp:
-    """The warm-up that the configuration asks for: with recorded requests, or made-up ones where there are none."""
-    if not bundle.enable_model_warmup:
-        return no_warm_up
-    return RecordedWarmUp(
-        RecordedRequests(metrics, check_method_name=options.enable_signature_method_name_check),
-        metrics,
-        iterations=warmup_iterations(bundle),
-        otherwise=warm_up_with_made_up_inputs,
-    )
+def configured_warm_up(
+    options: ServerOptions, bundle: SessionBundleConfig, metrics: Metrics, batching: BatchingSetup, plans: BatchPlans
+) -> WarmUp:
+    """The warm-up that the configuration asks for: with recorded requests, or made-up ones where there are none.
+
+    Around it a version gets its plan of how requests share runs. Whether rows are independent is found out by running
+    them, so that without a warm-up no plan comes of that.
+    """
+    samples = Samples()
+    warm_up: WarmUp = no_warm_up
+    if bundle.enable_model_warmup:
+        warm_up = RecordedWarmUp(
+            RecordedRequests(
+                metrics, plans=plans, samples=samples, check_method_name=options.enable_signature_method_name_check
+            ),
+            metrics,
+            iterations=warmup_iterations(bundle),
+            otherwise=warm_up_with_made_up_inputs,
+        )
+    if batching.options is not None:
+        read = read_version_options if batching.per_version else None
+        return PlannedWarmUp(warm_up, ConfiguredPlanning(plans, batching.options, read))
+    if options.natural_batching and bundle.enable_model_warmup:
+        return PlannedWarmUp(warm_up, NaturalPlanning(plans, samples))
+    return warm_up
+
+
+def configured_engine(
+    options: ServerOptions, batching: BatchingSetup, plans: BatchPlans, metrics: Metrics
+) -> EngineThreads:
+    """What runs requests, and the line of the log that says how."""
+    configured = batching.options.num_batch_threads if batching.options is not None else None
+    threads = configured or usable_cpus()
+    if batching.options is None:
+        how = "requests that wait share runs where rows are independent" if options.natural_batching else "none"
+    else:
+        how = "as each version's folder says" if batching.per_version else describe(batching.options)
+    logger.info("Usable processors: %d; engine threads: %d; batching: %s", usable_cpus(), threads, how)
+    bounds = QueueBounds(options.max_queued_requests, options.max_queued_bytes)
+    return EngineThreads(threads, plans=plans, metrics=metrics, bounds=bounds)
 
 
 def _listed(text: str) -> list[str]:
@@ -211,7 +249,10 @@ def assemble(
     load_operations(_listed(options.custom_op_libraries), _listed(options.import_modules))
     life = LifeMetrics(metrics)
     ProcessMetrics(metrics)
-    warm_up = life.timed(configured_warm_up(options, bundle, metrics))
+    batching = batching_setup(options, bundle)
+    in_common = batching.options if not batching.per_version else None
+    plans = BatchPlans(None if in_common is None else VersionPlan(otherwise=in_common.rules()))
+    warm_up = life.timed(configured_warm_up(options, bundle, metrics, batching, plans))
     make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options))
     loaders = {model.name: make_loader(model) for model in models}
     labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
@@ -238,7 +279,7 @@ def assemble(
         problems=lambda: running_source.problems,
         last_looks=lambda: running_source.last_looks,
     )
-    engine = EngineThreads()
+    engine = configured_engine(options, batching, plans, metrics)
     predict = Predict(engine)
     health_service = HealthService(health, manager.events)
     request_log = SampledRequestLog(logged_models(models), metrics, max_file_bytes=options.request_log_max_file_bytes)
