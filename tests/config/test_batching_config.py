@@ -14,6 +14,7 @@ from hotserve.config.batching_config import (
 )
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ConfigError, NotFound
+from hotserve.protos.messages import SessionBundleConfig
 
 
 def read(folder: Path, text: str) -> BatchingOptions:
@@ -110,3 +111,14 @@ def test_parameters_are_described_in_a_line() -> None:
         "max_batch_size 8, batch_timeout_micros 5, max_enqueued_batches 2, allowed_batch_sizes 4 8, requests are split"
         " over batches of 4, each input is padded with 0"
     )
+
+
+def test_a_platform_config_file_takes_the_place_of_the_flags() -> None:
+    flags = ServerOptions(platform_config_file="f", enable_batching=True)
+    bundle = SessionBundleConfig()
+    assert batching_setup(flags, bundle).options is None
+    bundle.batching_parameters.max_batch_size.value = 9
+    bundle.enable_per_model_batching_params = True
+    setup = batching_setup(flags, bundle)
+    assert setup.options == BatchingOptions(max_batch_size=9)
+    assert setup.per_version

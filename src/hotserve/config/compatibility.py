@@ -62,7 +62,14 @@ _FLAGS = (
     OriginalFlag("rest_api_num_threads", int, None, tuning=True),
     OriginalFlag("rest_api_timeout_in_ms", int, 30_000),
     OriginalFlag("rest_api_enable_cors_support", bool, False, "`--rest_api_cors_origins` lets listed origins alone in"),
-    OriginalFlag("enable_batching", bool, False),
+    OriginalFlag(
+        "enable_batching",
+        bool,
+        False,
+        "a request that makes its batch fail fails alone; without the flag, requests share runs where rows are"
+        " independent (`--natural_batching`)",
+        better=True,
+    ),
     OriginalFlag(
         "allow_version_labels_for_unavailable_models",
         bool,
@@ -70,7 +77,9 @@ _FLAGS = (
         "seldom needed: without it a label waits until its version is AVAILABLE; there the start or the reload fails",
         better=True,
     ),
-    OriginalFlag("batching_parameters_file", str, ""),
+    OriginalFlag(
+        "batching_parameters_file", str, "", "mistakes are told with line and column; `pad_value` is new", better=True
+    ),
     OriginalFlag("enable_per_model_batching_parameters", bool, False),
     OriginalFlag(
         "model_config_file",

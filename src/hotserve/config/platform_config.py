@@ -31,8 +31,6 @@ _EXPECTED = (
 BUNDLE_FIELDS_WITHOUT_EFFECT: Mapping[str, str] = MappingProxyType(
     {
         "session_target": "sessions run in this process",
-        "batching_parameters": "requests are not batched yet",
-        "enable_per_model_batching_params": "requests are not batched yet",
         "num_tflite_interpreters": "num_tflite_pools has taken its place",
         "session_run_load_threadpool_index": "loads have threads of their own",
         "experimental_transient_ram_bytes_during_load": "no memory is reserved before a load",
