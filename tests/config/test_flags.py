@@ -165,9 +165,9 @@ def test_every_flag_with_an_effect_is_an_option_of_its_kind() -> None:
 
 def test_flags_without_an_effect_are_read_and_named_once_in_order() -> None:
     line = parse_flags(
-        ["--enable_profiler", "false", "--port=1", "--grpc_max_threads=4", "--num_tflite_pools=1", "--enable_profiler"]
+        ["--enable_profiler", "false", "--port=1", "--grpc_max_threads=4", "--skip_initialize_tpu", "--enable_profiler"]
     )
-    assert line.without_effect == ("enable_profiler", "grpc_max_threads", "num_tflite_pools")
+    assert line.without_effect == ("enable_profiler", "grpc_max_threads", "skip_initialize_tpu")
     assert line.options == ServerOptions(port=1)
 
 
