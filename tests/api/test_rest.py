@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hotserve.api import rest
 from hotserve.api.exchange import RestRequest
 from hotserve.errors import ServingError
 from hotserve.observability.prometheus import DEFAULT_PATH
@@ -707,6 +708,23 @@ def test_the_metrics_page_takes_no_query(apis: InProcess) -> None:
     response = apis.rest("GET", f"{DEFAULT_PATH}?name=x")
     assert (response.status, response.content_type) == (400, "text/plain")
     assert response.body.decode() == f"Unexpected path: {DEFAULT_PATH}?name=x. Should be {DEFAULT_PATH}"
+
+
+def test_requests_are_answered_while_a_long_page_with_the_metrics_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "_PAGE_SLICE_SECONDS", -1.0)
+    with InProcess({"m": {1: adder(1)}}) as apis:
+        order: list[str] = []
+
+        async def ask(path: str) -> None:
+            response = await apis.rest_api.handle(RestRequest("GET", path, {}))
+            assert response.status == 200
+            order.append(path)
+
+        async def both() -> None:
+            await asyncio.gather(ask(DEFAULT_PATH), ask("/healthz"), ask("/v1/models/m"))
+
+        asyncio.run(both())
+        assert order[-1] == DEFAULT_PATH
 
 
 # What is counted.
