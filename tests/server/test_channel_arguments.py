@@ -2,48 +2,60 @@ from __future__ import annotations
 
 import logging
 import queue
-from typing import Any
+from dataclasses import replace
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hotserve.errors import ConfigError
-from hotserve.server.channel_arguments import read_channel_arguments
+from hotserve.server.channel_arguments import ChannelArguments, read_channel_arguments
+from hotserve.wires.grpc_http2 import GrpcLimits
+from hotserve.wires.http2_limits import Http2Limits
 from support.embedded import accepts_connections, toy_server
 from support.in_process import PATIENCE, adder
 
+LARGEST = 1 << 20
+PLAIN = GrpcLimits(max_message_bytes=LARGEST)
+
 
 @pytest.mark.parametrize(
-    ("text", "settings"),
+    ("text", "limits"),
     [
-        ("", {}),
-        ("grpc.max_concurrent_streams=7", {"max_concurrent_streams": 7}),
-        ("grpc.max_concurrent_streams=7,grpc.max_concurrent_streams=8", {"max_concurrent_streams": 8}),
-        ("grpc.max_connection_idle_ms=1500", {"timeout_keep_alive": 1.5}),
-        ("grpc.max_connection_idle_ms=2147483647", {"timeout_keep_alive": 0.0}),
-        ("grpc.server_handshake_timeout_ms=250", {"timeout_handshake": 0.25}),
+        ("", PLAIN),
+        ("grpc.max_concurrent_streams=7", replace(PLAIN, http2=Http2Limits(max_concurrent_streams=7))),
+        (
+            "grpc.max_concurrent_streams=7,grpc.max_concurrent_streams=8",
+            replace(PLAIN, http2=Http2Limits(max_concurrent_streams=8)),
+        ),
+        ("grpc.max_connection_idle_ms=1500", replace(PLAIN, idle_seconds=1.5)),
+        ("grpc.max_connection_idle_ms=2147483647", replace(PLAIN, idle_seconds=0.0)),
+        ("grpc.server_handshake_timeout_ms=250", replace(PLAIN, handshake_seconds=0.25)),
+        (
+            "grpc.keepalive_time_ms=10000,grpc.keepalive_timeout_ms=500",
+            replace(PLAIN, keepalive_seconds=10.0, keepalive_timeout_seconds=0.5),
+        ),
         (
             "grpc.max_metadata_size=65536,grpc.http2.max_frame_size=16384",
-            {"h2_max_header_list_size": 65536, "h2_max_inbound_frame_size": 16384},
+            replace(PLAIN, http2=Http2Limits(max_header_list_bytes=65536, max_frame_bytes=16384)),
         ),
     ],
 )
-def test_what_the_server_in_front_knows_is_passed_on(text: str, settings: dict[str, Any]) -> None:
-    assert read_channel_arguments(text).settings == settings
-    assert read_channel_arguments(text).without_effect == ()
+def test_what_the_wire_knows_becomes_its_limits(text: str, limits: GrpcLimits) -> None:
+    assert read_channel_arguments(text, LARGEST) == ChannelArguments(limits, ())
 
 
 def test_what_it_does_not_know_is_named_once_in_order() -> None:
-    arguments = read_channel_arguments("grpc.so_reuseport=0,grpc.keepalive_time_ms=5,grpc.so_reuseport=1,mine=text")
-    assert arguments.settings == {}
-    assert arguments.without_effect == ("grpc.so_reuseport", "grpc.keepalive_time_ms", "mine")
+    arguments = read_channel_arguments(
+        "grpc.so_reuseport=0,grpc.lb_policy_name=x,grpc.so_reuseport=1,mine=text", LARGEST
+    )
+    assert arguments == ChannelArguments(PLAIN, ("grpc.so_reuseport", "grpc.lb_policy_name", "mine"))
 
 
 @pytest.mark.parametrize("item", ["grpc.max_concurrent_streams", "=7", "grpc.so_reuseport 0"])
 def test_an_item_without_a_name_or_a_value_is_refused(item: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_channel_arguments(f"grpc.so_reuseport=0,{item}")
+        read_channel_arguments(f"grpc.so_reuseport=0,{item}", LARGEST)
     assert caught.value.message.startswith(f"--grpc_channel_arguments: {item!r} has no value.")
 
 
@@ -59,7 +71,7 @@ def test_an_item_without_a_name_or_a_value_is_refused(item: str) -> None:
 )
 def test_a_value_that_does_not_fit_is_refused_with_the_range(item: str, least: int, most: int) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_channel_arguments(item)
+        read_channel_arguments(item, LARGEST)
     assert caught.value.message == (
         f"--grpc_channel_arguments: {item}: expected a whole number from {least} to {most}."
     )
@@ -73,12 +85,12 @@ def test_a_mistake_is_found_before_anything_is_loaded_and_leaves_no_port_taken()
 
 
 def test_each_argument_without_an_effect_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    arguments = "grpc.so_reuseport=0,grpc.max_concurrent_streams=9,grpc.keepalive_time_ms=5"
+    arguments = "grpc.so_reuseport=0,grpc.max_concurrent_streams=9,grpc.lb_policy_name=x"
     with caplog.at_level(logging.WARNING, "hotserve"), toy_server({}, grpc_channel_arguments=arguments):
         pass
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         "--grpc_channel_arguments: grpc.so_reuseport has no effect here",
-        "--grpc_channel_arguments: grpc.keepalive_time_ms has no effect here",
+        "--grpc_channel_arguments: grpc.lb_policy_name has no effect here",
     ]
 
 

@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import ssl
-import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import requests
-from cryptography import x509
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from hotserve import Server
-from hotserve.errors import ConfigError
 from support.certificates import Authority, Identity, ssl_config
-from support.embedded import accepts_connections, predict, toy_server
+from support.embedded import predict, toy_server
 from support.in_process import PATIENCE, adder
 from support.server_process import COMMAND, ServerProcess
 
@@ -26,7 +22,6 @@ AUTHORITY = Authority("authority of the server")
 CLIENTS = Authority("authority of its clients")
 STRANGERS = Authority("authority that nobody trusts")
 SERVER = AUTHORITY.sign()
-OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
@@ -46,10 +41,15 @@ def server(**options: Any) -> Server:
 
 def status(port: int, credentials: grpc.ChannelCredentials | None) -> str:
     """How a call for the status of `m` ends: OK, or the name of the code."""
+    return status_over(f"localhost:{port}", credentials)
+
+
+def status_over(
+    target: str, credentials: grpc.ChannelCredentials | None, options: Sequence[tuple[str, str]] = ()
+) -> str:
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "m"
-    target = f"localhost:{port}"
-    channel = grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target)
+    channel = grpc.secure_channel(target, credentials, options) if credentials else grpc.insecure_channel(target)
     with channel:
         try:
             model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=PATIENCE)
@@ -167,26 +167,13 @@ def test_a_key_that_does_not_match_ends_the_command_before_anything_is_loaded(
     assert key.splitlines()[1] not in log
 
 
-@pytest.mark.skipif(OPENSSL is None, reason="needs the openssl command: no library makes certificates so old")
-def test_a_certificate_that_only_openssl_takes_is_refused_in_words(tmp_path: Path) -> None:
-    key, request, certificate = (str(tmp_path / name) for name in ("key.pem", "request.pem", "certificate.pem"))
-    new = ["req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=localhost"]
-    sign = ["x509", "-req", "-in", request, "-signkey", key, "-out", certificate]
-    for arguments in (new, sign):  # of version 1, for want of extensions
-        subprocess.run([str(OPENSSL), *arguments], check=True, capture_output=True)
-    if x509.load_pem_x509_certificate(Path(certificate).read_bytes()).version is not x509.Version.v1:
-        pytest.skip("this openssl adds extensions by itself")
-    (tmp_path / "ssl.cfg").write_text(ssl_config(Identity(Path(certificate).read_text(), Path(key).read_text())))
-    starting = server(ssl_config_file=str(tmp_path / "ssl.cfg"))
-    with pytest.raises(ConfigError, match=r"The TLS file for --port: .*Expected X\.509 certificates of version 3"):
-        starting.start()
-
-
-def test_a_unix_socket_is_refused_where_grpc_is_to_be_secure(config_file: Callable[..., str], tmp_path: Path) -> None:
-    starting = server(ssl_config_file=config_file("grpc.cfg"), grpc_socket_path=str(tmp_path / "grpc.sock"))
-    with pytest.raises(ConfigError, match="TLS over a Unix socket is not available"):
-        starting.start()
-    assert not accepts_connections(starting.options.port)
+def test_a_unix_socket_is_as_secure_as_the_port(config_file: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "grpc.sock"
+    with server(ssl_config_file=config_file("grpc.cfg"), grpc_socket_path=str(path)):
+        # The name that the certificate is for: a path is none.
+        named = (("grpc.ssl_target_name_override", "localhost"),)
+        assert status_over(f"unix:{path}", trusting(AUTHORITY), named) == "OK"
+        assert status_over(f"unix:{path}", None) == "UNAVAILABLE"
 
 
 def test_no_key_is_on_disk_or_in_the_log_while_the_server_runs(

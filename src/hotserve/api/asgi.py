@@ -1,4 +1,4 @@
-"""The one ASGI application that carries both APIs, for h2corn in front and for embedding elsewhere.
+"""The one ASGI application that carries both APIs, for embedding in a server that speaks ASGI.
 
 gRPC on ASGI is HTTP/2 with five bytes of framing and a trailer, so that the same application answers both: a request
 whose content type is `application/grpc` is a call, anything else is REST.
@@ -30,7 +30,6 @@ from hotserve.api.grpc_framing import (
 )
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.rest import RestApi
-from hotserve.api.status_codes import MISDIRECTED
 from hotserve.codecs.json_response import encode_error
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
 
@@ -47,11 +46,6 @@ _Arrived = asyncio.Queue[bytes | ServingError | None]
 _NO_TRAILERS = (
     "A gRPC call needs HTTP/2 and a client that takes trailers (te: trailers); this one came without. REST requests"
     " have the content type application/json."
-)
-
-_CALLS_ONLY = (
-    "This port answers gRPC calls only, because it is secured in another way than the one for REST. Send REST requests"
-    " to the port that --rest_api_port names."
 )
 
 
@@ -170,20 +164,6 @@ class AsgiApp:
             await reply.all_of(stream(request))
             return
         await reply.end(None)
-
-
-class CallsOnly:
-    """The application for a port that must not answer REST, because what guards the REST port is not there."""
-
-    def __init__(self, app: AsgiApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """The ASGI entry point."""
-        if scope["type"] == "http" and not is_grpc(_headers(scope).get("content-type")):
-            await self._app.send_rest(scope, send, RestResponse(MISDIRECTED, encode_error(_CALLS_ONLY)))
-            return
-        await self._app(scope, receive, send)
 
 
 class _GrpcReply:

@@ -194,7 +194,7 @@ def _refusal_here(line: OriginalCommandLine) -> str | None:
     try:
         options = ServerOptions(**values)
         check_endpoints(options)
-        read_channel_arguments(options.grpc_channel_arguments)
+        read_channel_arguments(options.grpc_channel_arguments, options.max_message_bytes)
         session_bundle_config(replace(options, platform_config_file="", tensorflow_session_config_file=""))
     except ConfigError as error:
         return error.message

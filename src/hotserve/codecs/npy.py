@@ -5,9 +5,10 @@ Source: numpy.lib.format, the description of the NPY format; an .npz is a zip of
 
 from __future__ import annotations
 
-import ast
+import functools
 import io
 import math
+import re
 import sys
 import zipfile
 import zlib
@@ -29,7 +30,17 @@ _HEADER_SIZE_BYTES: Final = {b"\x01\x00": 2, b"\x02\x00": 4}
 """Version -> how many bytes give the size of the header."""
 
 _MAX_HEADER_BYTES: Final = 10_000
-"""As numpy has it: the header is text that Python parses."""
+"""As numpy has it."""
+
+# The header is a dictionary as Python writes it. Python's own parser is not used for what a client sends, all the less
+# as CPython 3.11's fails if two threads parse at the same time.
+_HEADER: Final = {
+    "descr": re.compile(r"""['"]descr['"]\s*:\s*['"]([^'"]{1,64})['"]"""),
+    "fortran_order": re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)"""),
+    "shape": re.compile(r"""['"]shape['"]\s*:\s*\(([0-9L,\s]*)\)"""),
+}
+_BRACES: Final = re.compile(r"\s*\{[\s,]*\}\s*")
+_SIZE: Final = re.compile("[0-9]+")
 
 _FIRST_TAUGHT: Final = 256
 """The numbers of dtypes that packages add to numpy begin here (NPY_USERDEF)."""
@@ -170,18 +181,19 @@ def _read_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int
     end = begin + int.from_bytes(data[begin - size_bytes : begin], "little")
     if end > min(len(data), begin + _MAX_HEADER_BYTES):
         raise InvalidArgument(f"The .npy file has a header of {end - begin} bytes, and {len(data)} bytes in all.")
+    header = data[begin:end].decode("latin-1")
+    found = {key: list(pattern.finditer(header)) for key, pattern in _HEADER.items()}
+    rest = functools.reduce(lambda text, pattern: pattern.sub("", text), _HEADER.values(), header)
+    if any(len(matches) != 1 for matches in found.values()) or not _BRACES.fullmatch(rest):
+        raise InvalidArgument(
+            f"The .npy file has the header {header.strip()!r:.200}; expected"
+            " {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } or the like. Records are no tensor type."
+        )
+    descr, order, sizes = (found[key][0][1] for key in _HEADER)
     try:
-        match ast.literal_eval(data[begin:end].decode("latin-1").strip()):
-            case {"descr": str(descr), "fortran_order": bool(is_fortran), "shape": tuple(shape)} if all(
-                type(size) is int for size in shape
-            ):
-                return shape, is_fortran, np.dtype(descr), end
-            case {"descr": list()}:
-                raise InvalidArgument("The .npy file holds records, which is no tensor type.")
-    # What Python and numpy raise for a text that is no such description.
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        return tuple(map(int, _SIZE.findall(sizes))), order == "True", np.dtype(descr), end
+    except (TypeError, ValueError, SyntaxError) as error:  # a name that is no dtype, or sizes of thousands of digits
         raise InvalidArgument(f"The .npy file has a header that cannot be read: {error}") from error
-    raise InvalidArgument("The .npy file has a header that is no description of an array.")
 
 
 def _array(data: bytes, offset: int, shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype[Any]) -> Array:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hotserve.api.asgi import AsgiApp
 from hotserve.api.cors import CorsPolicy, any_origin, listed_origins, no_cors
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
@@ -103,7 +102,8 @@ class Parts:
     health_service: HealthService
     metrics: Metrics
     request_log: RequestLog
-    app: AsgiApp
+    rest: RestApi
+    grpc: GrpcServices
 
 
 def configured_models(options: ServerOptions) -> tuple[ModelConfig, ...]:
@@ -312,8 +312,17 @@ def assemble(
         as_content=options.enable_serialization_as_tensor_content,
         check_method_name=options.enable_signature_method_name_check,
     )
-    app = AsgiApp(rest, grpc, options.max_message_bytes, lambda: health.stopping)
     config_watch = configured_watch(options, models, reloader)
     return Parts(
-        tuple(models), manager, running_source, config_watch, engine, health, health_service, metrics, request_log, app
+        models=tuple(models),
+        manager=manager,
+        source=running_source,
+        config_watch=config_watch,
+        engine=engine,
+        health=health,
+        health_service=health_service,
+        metrics=metrics,
+        request_log=request_log,
+        rest=rest,
+        grpc=grpc,
     )

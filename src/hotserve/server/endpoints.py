@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from hotserve.config.options import ServerOptions
 from hotserve.config.tls_config import TlsConfig, read_tls_config
 from hotserve.errors import ConfigError
-from hotserve.server.channel_arguments import read_channel_arguments
 from hotserve.server.listen import BACKLOG, bind, listen
 from hotserve.server.unix_socket import SocketFile, bind_unix
-
-logger = logging.getLogger(__name__)
 
 
 class Api(Enum):
@@ -39,7 +34,6 @@ class Endpoint:
         announcement: What the log says once it answers.
         tls: How it is secured; None for plain text.
         file: The file of a Unix socket.
-        settings: Further options of `h2corn.Config`.
     """
 
     flag: str
@@ -48,7 +42,6 @@ class Endpoint:
     announcement: str
     tls: TlsConfig | None = None
     file: SocketFile | None = None
-    settings: Mapping[str, int | float] = field(default_factory=dict)
 
     def listen(self) -> None:
         """Lets clients connect.
@@ -64,10 +57,6 @@ class Endpoint:
 
     def close(self) -> None:
         """Takes no more connections; those that there are go on."""
-        # h2corn keeps copies of the socket until its last request has been answered, and does not accept meanwhile:
-        # without this, the system would take connections for it that nobody answers.
-        with contextlib.suppress(OSError):  # not listening yet, closed before, or a system that knows no such thing
-            self.bound.shutdown(socket.SHUT_RDWR)
         self.bound.close()
         if self.file is not None:
             self.file.remove()
@@ -86,27 +75,17 @@ def check_endpoints(options: ServerOptions) -> None:
         )
     if options.port and options.port == options.rest_api_port:
         raise ConfigError(f"--port and --rest_api_port are both {options.port}. Give each a port of its own.")
-    if options.ssl_config_file and options.grpc_socket_path:
-        # The original secures the Unix socket as well. A plain one would break its clients, and surprise its operator.
-        raise ConfigError(
-            "--ssl_config_file and --grpc_socket_path together: TLS over a Unix socket is not available, and serving"
-            " without it where it was asked for would be unsafe. Leave one of the two away."
-        )
 
 
 def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
     """Binds what the options ask for.
 
     Raises:
-        ConfigError: As `check_endpoints`, or a port or path is in use or cannot be used, or a TLS file or the
-            arguments for gRPC are wrong.
+        ConfigError: As `check_endpoints`, or a port or path is in use or cannot be used, or a TLS file is wrong.
     """
     check_endpoints(options)
     grpc_tls = _tls(options.ssl_config_file, "ssl_config_file")
     rest_tls = _tls(options.rest_ssl_config_file, "rest_ssl_config_file")
-    arguments = read_channel_arguments(options.grpc_channel_arguments)
-    for name in arguments.without_effect:
-        logger.warning("--grpc_channel_arguments: %s has no effect here", name)
     # Word for word what TensorFlow Serving logs: scripts wait for these lines.
     with ExitStack() as opened:
         endpoints: list[Endpoint] = []
@@ -114,7 +93,7 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
             bound = opened.enter_context(bind(options.host, options.port, "port"))
             where = f"{options.host or '0.0.0.0'}:{options.port}"
             line = f"Running gRPC ModelServer at {where} ..."
-            endpoints.append(Endpoint("port", Api.GRPC, bound, line, grpc_tls, settings=arguments.settings))
+            endpoints.append(Endpoint("port", Api.GRPC, bound, line, grpc_tls))
         if options.rest_api_port:
             bound = opened.enter_context(bind(options.host, options.rest_api_port, "rest_api_port"))
             where = f"{options.host or 'localhost'}:{options.rest_api_port}"
@@ -124,7 +103,7 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
             path = Path(options.grpc_socket_path)
             bound, file = bind_unix(path, "grpc_socket_path")
             line = f"Running gRPC ModelServer at UNIX socket {path} ..."
-            endpoints.append(Endpoint("grpc_socket_path", Api.GRPC, bound, line, None, file, arguments.settings))
+            endpoints.append(Endpoint("grpc_socket_path", Api.GRPC, bound, line, grpc_tls, file))
         opened.pop_all()
     return tuple(endpoints)
 

@@ -1,8 +1,7 @@
 """Starts everything in order, and stops it in order.
 
-Tasks and threads: the coroutine `Lifespan.run` owns the h2corn servers (one task for each endpoint, ended by their
-`shutdown`), and has the source, the manager, the engine and the request log start and end their own. All of it lives
-between the first and the last line of `run`.
+Tasks and threads: the coroutine `Lifespan.run` owns the front with its connections, and has the source, the manager,
+the engine and the request log start and end their own. All of it lives between the first and the last line of `run`.
 
 Order of the start: bind the ports (a port in use is an error before anything is loaded), look for versions, load what
 is there, and only then let clients connect, so that an open port means, as it does with TensorFlow Serving, that the
@@ -18,15 +17,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-import h2corn
-
-from hotserve.api.asgi import CallsOnly
 from hotserve.config.options import ServerOptions
-from hotserve.errors import ConfigError
 from hotserve.observability.loop_lag import LoopLag
 from hotserve.server.assemble import Parts
-from hotserve.server.endpoints import Api, Endpoint, answer_both_apis, open_endpoints
-from hotserve.server.front import front_config
+from hotserve.server.channel_arguments import configured_limits
+from hotserve.server.endpoints import Endpoint, open_endpoints
+from hotserve.server.front import Front
+from hotserve.wires.grpc_http2 import GrpcLimits
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +75,7 @@ class Lifespan:
         Raises:
             ConfigError: A port is in use, or the options contradict each other.
         """
+        limits = configured_limits(self._options)
         endpoints = open_endpoints(self._options)
         parts = self._parts
         loop_lag = LoopLag(parts.metrics.loop_lag)
@@ -88,7 +86,7 @@ class Lifespan:
             await self._load_models()
             if not self._stop.is_set():
                 parts.config_watch.start()
-                await self._serve(endpoints, on_ready)
+                await self._serve(endpoints, limits, on_ready)
         finally:
             loop_lag.stop()
             for endpoint in endpoints:
@@ -120,41 +118,22 @@ class Lifespan:
             ),
         )
 
-    async def _serve(self, endpoints: Sequence[Endpoint], on_ready: Callable[[], None]) -> None:
-        servers: list[h2corn.Server] = []
-        tasks: list[asyncio.Task[None]] = []
-        stopping = asyncio.ensure_future(self._stop.wait())
+    async def _serve(self, endpoints: Sequence[Endpoint], limits: GrpcLimits, on_ready: Callable[[], None]) -> None:
+        parts = self._parts
+        front = Front(parts.rest, parts.grpc, endpoints, limits, asyncio.get_running_loop())
         try:
-            both_apis = answer_both_apis(endpoints)
-            for endpoint in endpoints:
-                endpoint.listen()
-                app = self._parts.app if both_apis or endpoint.api is Api.REST else CallsOnly(self._parts.app)
-                with front_config(endpoint, self._options, both_apis=both_apis) as config:
-                    server = h2corn.Server(app, config)
-                    servers.append(server)
-                    tasks.append(asyncio.create_task(server.serve()))
-                    await _started(server, endpoint)
+            await front.open()
             for endpoint in endpoints:
                 logger.info(endpoint.announcement)
             on_ready()
-            await asyncio.wait((*tasks, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await self._stop.wait()
         finally:
-            stopping.cancel()
-            await self._bid_farewell()
-            for server in servers:
-                server.shutdown()
-            for endpoint in endpoints:
-                endpoint.close()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _bid_farewell(self) -> None:
-        logger.info("Stopping: requests in flight may take up to %g s", self._options.drain_timeout_seconds)
-        self._parts.health.stopping = True
-        self._parts.health_service.notify()
-        await asyncio.sleep(_FAREWELL_SECONDS)
+            logger.info("Stopping: requests in flight may take up to %g s", self._options.drain_timeout_seconds)
+            parts.health.stopping = True
+            parts.health_service.notify()
+            front.announce_end()
+            await asyncio.sleep(_FAREWELL_SECONDS)
+            await front.close(self._options.drain_timeout_seconds)
 
     def _close(self) -> None:
         self._parts.config_watch.stop()
@@ -162,19 +141,6 @@ class Lifespan:
         self._parts.manager.close(_UNLOAD_SECONDS)
         self._parts.engine.close()
         self._parts.request_log.close(_REQUEST_LOG_SECONDS)
-
-
-async def _started(server: h2corn.Server, endpoint: Endpoint) -> None:
-    try:
-        await server.wait_started()
-    except (ValueError, OSError) as error:
-        # OpenSSL took the certificates as the file was read; the TLS library of h2corn is stricter.
-        if endpoint.tls is None:
-            raise
-        raise ConfigError(
-            f"The TLS file for --{endpoint.flag}: the TLS library does not take its certificates: {error}. Expected"
-            " X.509 certificates of version 3, which openssl makes where it is given an -extfile or -addext."
-        ) from error
 
 
 async def _wait_patiently(wait: Callable[[float], bool], say: Callable[[], str]) -> None:
