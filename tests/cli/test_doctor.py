@@ -185,6 +185,7 @@ def test_what_the_original_does_not_start_with_is_told(
     ("words", "text"),
     [
         (["tensorflow_model_server"], "no model is named"),
+        (["--model_base_path=/m", "--batching_parameters_file=f"], "without setting server_options.enable_batching"),
         (["--model_base_path=/m", "--port=70000"], "--port=70000: expected a number from 0 to 65535."),
         (["--model_base_path=/m", "--ssl_config_file=f", "--grpc_socket_path=s"], "TLS over a Unix socket"),
         (["--model_base_path=/m", "--grpc_channel_arguments=x"], "'x' has no value"),
@@ -244,6 +245,7 @@ def test_a_model_config_that_is_wrong_needs_attention(
             'prometheus_config { enable: true path: "x" }',
         ),
         ("batching_parameters_file", "max_batch_size { value: 4 }", "max_batch_size: 4"),
+        ("batching_parameters_file", "num_batch_threads { value: 1 }", "num_batch_threads { value: 0 }"),
         (
             "platform_config_file",
             'platform_configs { key: "tensorflow" value { source_adapter_config {'

@@ -19,6 +19,7 @@ from hotserve.cli.findings import Finding, Grade
 from hotserve.cli.found_versions import CollectedWarnings, warnings_handled_by
 from hotserve.cli.invocation import Invocation, read_invocation
 from hotserve.cli.model_findings import MODELS_SECTION, model_findings, not_here
+from hotserve.config.batching_config import batching_setup, read_batching_options
 from hotserve.config.compatibility import (
     FORMER_FLAGS,
     ORIGINAL_FLAGS,
@@ -196,6 +197,8 @@ def _refusal_here(line: OriginalCommandLine) -> str | None:
         check_endpoints(options)
         read_channel_arguments(options.grpc_channel_arguments, options.max_message_bytes)
         session_bundle_config(replace(options, platform_config_file="", tensorflow_session_config_file=""))
+        if not options.enable_batching and not options.platform_config_file:
+            batching_setup(options)
     except ConfigError as error:
         return error.message
     return None
@@ -252,6 +255,8 @@ def _read_file(name: str, path: Path, message_class: type[Message], line: Origin
         read_tls_config(path, name)
     elif name == "monitoring_config_file":
         metrics_path(str(path))
+    elif name == "batching_parameters_file":
+        read_batching_options(path)
     elif name == "platform_config_file":
         values: dict[str, Any] = {**_with_effect(line), name: str(path)}
         log_unused_config(ServerOptions(**values))
@@ -347,6 +352,9 @@ def _differences(line: OriginalCommandLine) -> Iterator[Finding]:
         yield note("REST", text)
     if not line.value("monitoring_config_file"):
         yield note("metrics", "are at /monitoring/prometheus/metrics; a --monitoring_config_file can turn them off")
+    if ServerOptions().natural_batching and not line.value("enable_batching"):
+        text = "requests may share runs where a signature's rows are independent; --natural_batching=false prevents it"
+        yield note("batching", text)
     if "max_num_load_retries" not in line.values:
         yield note(
             "--max_num_load_retries",
