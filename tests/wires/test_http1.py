@@ -334,6 +334,20 @@ def test_an_idle_connection_is_closed_without_a_word() -> None:
         assert len(answers(server.exchange(GET))) == 1
 
 
+def test_a_connection_that_comes_after_a_long_time_without_any_has_its_time() -> None:
+    with WireServer() as server:
+
+        def let_time_pass() -> None:
+            server.wire.sweep.now -= 10_000  # nobody looks at the clock while there is no connection
+
+        server.call(let_time_pass)
+        with server.connect() as client:
+            server.wait_for(lambda: len(server.wire))
+            server.call(server.wire.sweep._look)
+            client.sendall(LAST)
+            assert len(answers(read_to_end(client))) == 1
+
+
 def test_a_request_that_takes_long_is_not_a_slow_client() -> None:
     limits = Http1Limits(head_seconds=0.02, body_seconds=0.02, idle_seconds=0.02, write_seconds=0.02)
     with WireServer(limits) as server, server.connect() as client:
@@ -361,6 +375,21 @@ def test_a_client_that_never_reads_is_cut_off_and_its_requests_wait_within_bound
         assert held < 300
         server.wait_for(lambda: not len(server.wire))
         assert len(server.api.requests) < 300
+
+
+def test_what_comes_behind_a_request_that_is_being_answered_waits_in_the_clients_socket_beyond_a_bound() -> None:
+    with WireServer(Http1Limits(waiting_bytes=10_000)) as server, server.connect() as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
+        server.wait_for(lambda: server.api.waiting)
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.sendall(GET * 3_000_000)
+        [connection] = server.wire._connections
+        assert len(connection._later) < 1_000_000
+        client.settimeout(PATIENCE_SECONDS)
+        server.call(server.api.go.set)
+        assert client.recv(1 << 20).count(b"HTTP/1.1 200 OK") > 0
+        server.wait_for(lambda: len(server.api.requests) > 1000)  # reading goes on
 
 
 def test_a_client_that_reads_slowly_gets_everything() -> None:
@@ -452,6 +481,16 @@ def test_a_drain_closes_idle_connections_and_lets_busy_ones_finish() -> None:
         [answer] = answers(read_to_end(busy))
         assert answer.headers["connection"] == "close"
         assert server.do(server.wire.wait_idle(PATIENCE_SECONDS))
+
+
+def test_a_farewell_leaves_idle_connections_open_and_ends_each_with_its_next_answer() -> None:
+    with WireServer() as server, server.connect() as client:
+        client.sendall(GET)
+        assert b"Connection" not in client.recv(1000)
+        server.call(server.wire.bid_farewell)
+        client.sendall(GET)
+        [answer] = answers(read_to_end(client))
+        assert answer.headers["connection"] == "close"
 
 
 def test_a_drain_loses_no_request_that_has_arrived_although_nobody_has_read_it() -> None:
@@ -656,6 +695,9 @@ class Memory:
 
     def can_write_eof(self) -> bool:
         return False
+
+    def is_closing(self) -> bool:
+        return self.closed
 
     def pause_reading(self) -> None: ...
 

@@ -103,9 +103,16 @@ class Http1Wire:
         """How many connections have a request that is not answered yet, or an answer that is not sent yet."""
         return sum(connection.is_busy() for connection in self._connections)
 
-    def begin_drain(self) -> None:
-        """Ends each connection as soon as it is idle; what has arrived is answered, with `Connection: close`."""
+    def bid_farewell(self) -> None:
+        """Has every answer from here on say `Connection: close`, and its connection end.
+
+        Idle connections stay, so that a busy client hears it, instead of losing the request that it is about to send.
+        """
         self.draining = True
+
+    def begin_drain(self) -> None:
+        """Bids farewell and closes idle connections; what has arrived by now is answered."""
+        self.bid_farewell()
         for connection in list(self._connections):
             connection.retire()
 
@@ -226,8 +233,8 @@ class Http1Connection(asyncio.Protocol):
         if encryption is not None and encryption.selected_alpn_protocol() == "h2" and self._wire.http2_factory:
             self._hand_over(self._wire.http2_factory, b"")
             return
-        self.deadline = self._wire.sweep.deadline(self._wire.limits.idle_seconds)
         self._wire.add(self)
+        self.deadline = self._wire.sweep.deadline(self._wire.limits.idle_seconds)
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -520,6 +527,8 @@ class Http1Connection(asyncio.Protocol):
         self._forget()
         self._state = _LINGERING
         self.deadline = self._wire.sweep.deadline(self._wire.limits.linger_seconds)
+        if self._transport.is_closing():
+            return  # a failure of the socket has been faster
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._resume_reading()
@@ -577,6 +586,6 @@ class Http1Connection(asyncio.Protocol):
         self.deadline = self._wire.sweep.deadline(self._wire.limits.write_seconds)
 
     def _resume_reading(self) -> None:
-        if self._reading_paused:
+        if self._reading_paused and not self._transport.is_closing():
             self._reading_paused = False
             self._transport.resume_reading()

@@ -35,7 +35,7 @@ class Sweep:
         Args:
             loop: Whose time counts.
             interval: Seconds between two looks.
-            on_turn: Called before each look.
+            on_turn: Called before each look, and when the first member comes.
         """
         self._loop = loop
         self._interval = interval
@@ -48,13 +48,16 @@ class Sweep:
         return len(self._members)
 
     def deadline(self, seconds: float) -> float:
-        """The deadline that passes no earlier than `seconds` from now, and at most two intervals later."""
+        """The deadline that passes no earlier than `seconds` from now, and at most two intervals later.
+
+        For a member: without any, `now` stands still.
+        """
         return self.now + seconds + self._interval
 
     def add(self, member: Swept) -> None:
         self._members.add(member)
         if self._timer is None:
-            self._look()
+            self._begin()
 
     def discard(self, member: Swept) -> None:
         self._members.discard(member)
@@ -62,9 +65,14 @@ class Sweep:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        self.now = now = self._loop.time()
+    def _begin(self) -> None:
+        self.now = self._loop.time()
         self._timer = self._loop.call_later(self._interval, self._look)
         self._on_turn()
+
+    def _look(self) -> None:
+        self._begin()
+        now = self.now
         for member in [member for member in self._members if member.deadline <= now]:
-            member.expire()
+            if member in self._members:  # still: another one may have taken it out
+                member.expire()
