@@ -35,8 +35,8 @@ class Http2Limits:
     connection_window_bytes: int = 16 << 20
     idle_frames: int = 2000
     idle_frames_per_second: float = 200.0
-    resets: int = 1000
-    resets_per_second: float = 100.0
+    resets: int = 2000
+    resets_per_second: float = 500.0
     unsent_replies: int = 1000
 
     def __post_init__(self) -> None:
