@@ -26,7 +26,7 @@ PATIENCE = 30.0
 MODEL_FILE = "model"
 
 
-def missing_parts(path: Path) -> str | None:
+def missing_parts(path: Path, preferred: str = "") -> str | None:
     """A version is complete when it has its file."""
     return None if (path / MODEL_FILE).exists() else f"{MODEL_FILE} is not there yet"
 
