@@ -41,29 +41,32 @@ class Echo:
         return request.message
 
 
-async def serve_own(port: int, stop: asyncio.Event) -> None:
+async def serve_own(port: int, listening: Callable[[], None], stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     wire = GrpcWire(Echo(), GrpcLimits(max_message_bytes=MAX_MESSAGE_BYTES), loop)
     server = await loop.create_server(wire.protocol, _HOST, port)
+    listening()
     await stop.wait()
     server.close()
     wire.begin_drain()
     await wire.wait_idle(10.0)
 
 
-async def serve_h2corn(port: int, stop: asyncio.Event) -> None:
+async def serve_h2corn(port: int, listening: Callable[[], None], stop: asyncio.Event) -> None:
     app = AsgiApp(cast(RestApi, None), cast(GrpcServices, Echo()), MAX_MESSAGE_BYTES, stop.is_set)
     config = h2corn.Config(
         bind=(f"{_HOST}:{port}",), grpc=True, access_log=False, lifespan="off", max_request_body_size=0
     )
     server = h2corn.Server(app, config)
     serving = asyncio.create_task(server.serve())
+    await server.wait_started()
+    listening()
     await stop.wait()
     server.shutdown()
     await serving
 
 
-async def serve_grpcio(port: int, stop: asyncio.Event) -> None:
+async def serve_grpcio(port: int, listening: Callable[[], None], stop: asyncio.Event) -> None:
     async def echo(message: bytes, context: Any) -> bytes:
         return message
 
@@ -73,6 +76,7 @@ async def serve_grpcio(port: int, stop: asyncio.Event) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     server.add_insecure_port(f"{_HOST}:{port}")
     await server.start()
+    listening()
     await stop.wait()
     await server.stop(1)
 
@@ -95,8 +99,7 @@ async def main(wire: str, rest_port: int, grpc_port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     ready = HTTPServer((_HOST, rest_port), Ready)
-    Thread(target=ready.serve_forever, daemon=True).start()
-    await WIRES[wire](grpc_port, stop)
+    await WIRES[wire](grpc_port, Thread(target=ready.serve_forever, daemon=True).start, stop)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,3 +139,20 @@ def test_a_turn_that_fails_ends_the_bench_and_says_which_it_was() -> None:
     assert "hotserve, REST with 1 connections: " in done.stderr
     assert "1..200" in done.stderr
     assert "The server has printed:" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed (Debian: nghttp2-client)")
+def test_the_wire_of_grpc_is_measured_with_every_load(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    done = run("bench_http2_wire.py", "--wires", "own", "--rounds=1", "--calls=200", f"--json={result}")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(result.read_text())
+    assert [(turn["connections"], turn["streams"]) for turn in document["turns"]] == [
+        (1, 1),
+        (1, 16),
+        (16, 1),
+        (16, 4),
+        (64, 1),
+    ]
+    assert all(turn["calls_per_second"] > 0 for turn in document["turns"])
+    assert document["large_mb_per_second"]["own"][0] > 0
