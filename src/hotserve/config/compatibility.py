@@ -50,7 +50,7 @@ class OriginalFlag:
 # Source: main.cc of tensorflow_serving/model_servers, in the order of its usage.
 _FLAGS = (
     OriginalFlag("port", int, 8500, "IPv6 as well as IPv4; `--host` chooses the address", better=True),
-    OriginalFlag("grpc_socket_path", str, "", "not together with `--ssl_config_file`"),
+    OriginalFlag("grpc_socket_path", str, ""),
     OriginalFlag(
         "rest_api_port",
         int,
@@ -149,8 +149,7 @@ _FLAGS = (
         "ssl_config_file",
         str,
         "",
-        "a file that is wrong is an error that says why; `--rest_ssl_config_file` does the same for REST. Not together"
-        " with `--grpc_socket_path`",
+        "a file that is wrong is an error that says why; `--rest_ssl_config_file` does the same for REST",
         better=True,
     ),
     OriginalFlag(
