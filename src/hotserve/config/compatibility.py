@@ -163,7 +163,7 @@ _FLAGS = (
         "grpc_channel_arguments",
         str,
         "",
-        "the arguments for streams, idle connections, handshakes, metadata and frames; a line in the log names each"
+        "the arguments for streams, idle connections, pings, handshakes, metadata and frames; a log line names each"
         " other. An item without a value is an error",
     ),
     OriginalFlag("grpc_max_threads", int, None, tuning=True),
