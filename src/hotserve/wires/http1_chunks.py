@@ -14,6 +14,7 @@ _SMALL = 16 * 1024
 """Smaller pieces are gathered: kept one by one, a piece of a byte takes forty."""
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?+\r\n")
+_PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n")
 _LONGEST_LINE = 4096
 
@@ -100,6 +101,7 @@ class Chunks:
         """
         while not self.finished:
             if self._left is None:
+                position = self._whole_chunks(data, position)
                 after = self._begin(data, position)
             elif self._left < 0:
                 after = self._trailer(data, position)
@@ -108,6 +110,20 @@ class Chunks:
             if after == position:
                 break
             position = after
+        return position
+
+    def _whole_chunks(self, data: bytes, position: int) -> int:
+        """Reads chunks that are there whole, without extensions, in few steps: a client may send very small ones."""
+        body, max_bytes = self.body, self._max_bytes
+        match_size, add, available = _PLAIN_SIZE_LINE.match, body.add, len(data)
+        while (match := match_size(data, position)) is not None:
+            begin = match.end()
+            size = int(match[1], 16)
+            end = begin + size
+            if not size or end + 2 > available or body.size + size > max_bytes or data[end : end + 2] != b"\r\n":
+                break
+            add(data[begin:end])
+            position = end + 2
         return position
 
     def _begin(self, data: bytes, position: int) -> int:
