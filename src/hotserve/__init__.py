@@ -10,8 +10,8 @@ from hotserve.config.model_config import ModelConfig
 from hotserve.config.options import ServerOptions
 from hotserve.core.ids import ServableId
 from hotserve.core.loader import Loader
-from hotserve.core.manager import ModelSpec
 from hotserve.core.servable import Servable
+from hotserve.core.served_versions import ModelSpec
 from hotserve.core.source import AspiredTarget, AspiredVersion
 from hotserve.core.states import State, VersionStatus
 from hotserve.core.version_policy import All, Latest, Specific

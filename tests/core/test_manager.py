@@ -11,8 +11,9 @@ from hotserve.core.events import EventBus
 from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
-from hotserve.core.manager import Manager, ModelSpec
+from hotserve.core.manager import Manager
 from hotserve.core.servable import Servable
+from hotserve.core.served_versions import ModelSpec
 from hotserve.core.source import AspiredVersion
 from hotserve.core.states import State, VersionStatus
 from hotserve.errors import Code, InvalidArgument, NotFound
@@ -333,10 +334,10 @@ def test_a_loader_that_raises_anything_fails_its_version_only(
 def test_a_model_for_which_there_is_no_loader_fails_and_holds_up_no_other() -> None:
     good = FakeLoader()
 
-    def loader_for(name: str) -> Loader:
-        if name == "good":
+    def loader_for(id: ServableId) -> Loader:
+        if id.name == "good":
             return good
-        raise KeyError(name)
+        raise KeyError(id.name)
 
     manager = Manager(loader_for)
     source = FakeSource(manager)

@@ -8,7 +8,7 @@ import pytest
 
 from hotserve.config.model_config import ModelConfig
 from hotserve.core.ids import ServableId
-from hotserve.core.manager import ModelSpec
+from hotserve.core.served_versions import ModelSpec
 from hotserve.core.version_policy import All, Latest, Specific
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.handlers.reload_config import ModelOutcome, Outcome

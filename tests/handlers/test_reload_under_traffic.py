@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotserve.config.model_config import ModelConfig
-from hotserve.core.manager import ModelSpec
+from hotserve.core.served_versions import ModelSpec
 from hotserve.core.version_policy import All, Latest, Specific, aspired_versions
 from hotserve.errors import InvalidArgument, ServingError
 from support.reloading import PATIENCE, Reloading

@@ -46,7 +46,7 @@ class Reloading:
         self.labels = Labels()
         for model in models:
             self.labels.configure(model.name, model.version_labels)
-        self.manager = Manager(loaders.__getitem__, labels=self.labels, load_threads=4)
+        self.manager = Manager(lambda id: loaders[id.name], labels=self.labels, load_threads=4)
         # Whatever is there counts as old, so that it is loaded at the first look.
         self.poller = Poller([], self.manager, LocalStorage(), missing_parts, 0.02, lambda: time.time() + 3600)
         self.health = Health(self.manager, [model.name for model in models], lambda: self.poller.problems)

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from hotserve.api.exchange import GrpcRequest
 from hotserve.core.handle import Lease
-from hotserve.core.manager import ModelSpec
+from hotserve.core.served_versions import ModelSpec
 from hotserve.errors import Code, Internal, InvalidArgument, ServingError
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_record import RequestRecord

@@ -10,7 +10,7 @@ from hotserve.codecs.inference_results import Classified, Regressed, classificat
 from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tf_example import examples_of
 from hotserve.core.handle import Lease
-from hotserve.core.manager import Manager
+from hotserve.core.served_versions import ServedVersions
 from hotserve.errors import InvalidArgument
 from hotserve.handlers.checks import known_signature
 from hotserve.handlers.classify import CLASSIFY
@@ -30,7 +30,7 @@ class GrpcExamples:
 
     def __init__(
         self,
-        manager: Manager,
+        manager: ServedVersions,
         predict: Predict,
         metrics: Metrics,
         request_log: RequestLog = NO_REQUEST_LOG,

@@ -15,7 +15,7 @@ from hotserve.api.health_service import HealthService
 from hotserve.api.predict_messages import decode_inputs, encode_response
 from hotserve.api.reflection_service import REFLECTION_SERVICES, ReflectionService
 from hotserve.codecs.prediction_log import LogKind
-from hotserve.core.manager import Manager
+from hotserve.core.served_versions import ServedVersions
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
 from hotserve.handlers.checks import explain, find_signature, select_outputs
 from hotserve.handlers.metadata import SIGNATURE_DEF_FIELD, check_metadata_fields, signature_def_map
@@ -42,7 +42,7 @@ class GrpcServices:
 
     def __init__(
         self,
-        manager: Manager,
+        manager: ServedVersions,
         predict: Predict,
         health: HealthService,
         metrics: Metrics,

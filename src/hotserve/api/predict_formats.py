@@ -22,7 +22,7 @@ from hotserve.codecs.json_request import PredictInputs
 from hotserve.codecs.json_response import encode_predictions
 from hotserve.codecs.npy import ZIP_MAGIC, as_declared, read_npy, read_npz, write_npy, write_npz
 from hotserve.core.handle import Lease
-from hotserve.core.manager import ModelSpec
+from hotserve.core.served_versions import ModelSpec
 from hotserve.errors import InvalidArgument
 from hotserve.handlers.checks import check_input_names
 from hotserve.protos import messages

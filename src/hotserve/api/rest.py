@@ -27,7 +27,7 @@ from hotserve.codecs.json_response import encode_error
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_metadata, encode_status
 from hotserve.core.handle import Lease
-from hotserve.core.manager import Manager, ModelSpec
+from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
 from hotserve.handlers.checks import (
     check_predict_method,
@@ -71,7 +71,7 @@ class RestApi:
 
     def __init__(
         self,
-        manager: Manager,
+        manager: ServedVersions,
         predict: Predict,
         health: Health,
         metrics: Metrics,

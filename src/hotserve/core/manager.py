@@ -1,10 +1,10 @@
-"""The manager: carries out what the reconciler decides, and resolves names to servables.
+"""The manager: carries out what the reconciler decides, and lets requests find what has been loaded.
 
 Threads: a pool of load threads, one of unload threads, and a timer for each version that is to be loaded once more, all
 owned here; `close` ends them. Events come from them, from the source's thread, and from whichever thread releases the
 last lease of a withdrawn version. `_lock` guards the
 reconciler and the queue of events; it is held for microseconds and never while a platform works. Look-ups take no
-lock: they read `_serving`, a mapping that is replaced as a whole and never changed.
+lock: see `ServedVersions`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from hotserve.core.events import EventBus, Unobserved, WorkObserver
-from hotserve.core.handle import Lease, VersionHandle
+from hotserve.core.handle import VersionHandle
 from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
@@ -41,43 +40,21 @@ from hotserve.core.reconciler import (
     Withdraw,
 )
 from hotserve.core.servable import Servable
+from hotserve.core.served_versions import ServedVersions
 from hotserve.core.source import AspiredVersion
 from hotserve.core.states import State, VersionStatus
 from hotserve.core.transition_policy import TransitionPolicy, preserve_availability
-from hotserve.errors import Code, Internal, NotFound, ServingError
+from hotserve.errors import Code, Internal, ServingError
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """Which version of which model a request wants; with neither version nor label, the latest.
-
-    Attributes:
-        name: The model.
-        version: Exactly this version.
-        label: The version that this label stands for.
-    """
-
-    name: str
-    version: int | None = None
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _ServingVersions:
-    """The versions of one model that look-ups may find; never changed, only replaced."""
-
-    by_number: Mapping[int, VersionHandle]
-    latest: VersionHandle
-
-
-class Manager:
+class Manager(ServedVersions):
     """Owns the life of every version, and hands out leases."""
 
     def __init__(
         self,
-        loader_for: Callable[[str], Loader],
+        loader_for: Callable[[ServableId], Loader],
         events: EventBus | None = None,
         labels: Labels | None = None,
         load_threads: int = 2,
@@ -90,7 +67,7 @@ class Manager:
         """Makes a manager without models.
 
         Args:
-            loader_for: Model name -> the loader for its versions.
+            loader_for: Version -> the loader for it.
             events: Hears every change of state.
             labels: The version labels that `lease` resolves.
             load_threads: How many models may load at the same time.
@@ -100,8 +77,7 @@ class Manager:
             policy: When the versions of a model change over.
             observer: Watches loads and unloads.
         """
-        self.events = events or EventBus()
-        self.labels = labels or Labels()
+        super().__init__(events, labels)
         self._observer = observer or Unobserved()
         self._loader_for = loader_for
         self._load_retry_seconds = load_retry_seconds
@@ -112,7 +88,6 @@ class Manager:
         self._queue: deque[Event] = deque()
         self._feeding = False
         self._closing = False
-        self._serving: Mapping[str, _ServingVersions] = {}
         self._handles: dict[ServableId, VersionHandle] = {}
         self._load_pool = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="hotserve-load")
         self._unload_pool = ThreadPoolExecutor(max(1, unload_threads), thread_name_prefix="hotserve-unload")
@@ -126,26 +101,6 @@ class Manager:
                 self._feed(Aspired(name, tuple(versions)))
 
     # What handlers call.
-
-    def lease(self, spec: ModelSpec) -> Lease:
-        """A hold on the version that `spec` names, for the time of one request.
-
-        Raises:
-            NotFound: The model, or the version, is not AVAILABLE.
-            InvalidArgument: The label is not one of the model's.
-        """
-        number = spec.version if spec.label is None else self.labels.resolve(spec.name, spec.label)
-        while True:
-            versions = self._serving.get(spec.name)
-            if versions is None:
-                raise self._not_found(spec.name, number)
-            handle = versions.latest if number is None else versions.by_number.get(number)
-            if handle is None:
-                raise self._not_found(spec.name, number)
-            lease = handle.acquire()
-            if lease is not None:
-                return lease
-            # Withdrawn between the look-up and the lease: the mapping has been replaced before that.
 
     def status(self, name: str) -> tuple[VersionStatus, ...]:
         """The status of every version of a model ever seen, highest number first; empty for an unknown model."""
@@ -222,7 +177,7 @@ class Manager:
                 self._schedule_retry(id, attempt)
             case Publish(id):
                 # In this order: a label that resolves leads to a version that look-ups find.
-                self._show(id)
+                self._show(self._handles[id])
                 self.labels.on_available(id)
             case Withdraw(id):
                 self._hide(id)
@@ -242,20 +197,6 @@ class Manager:
         self._timers[id] = timer
         timer.start()
 
-    def _show(self, id: ServableId) -> None:
-        current = self._serving.get(id.name)
-        self._set_serving(id.name, {**(current.by_number if current else {}), id.version: self._handles[id]})
-
-    def _hide(self, id: ServableId) -> None:
-        remaining = {v: h for v, h in self._serving[id.name].by_number.items() if v != id.version}
-        self._set_serving(id.name, remaining)
-
-    def _set_serving(self, name: str, by_number: Mapping[int, VersionHandle]) -> None:
-        serving = {other: versions for other, versions in self._serving.items() if other != name}
-        if by_number:
-            serving[name] = _ServingVersions(by_number, by_number[max(by_number)])
-        self._serving = serving
-
     def _load(self, id: ServableId, path: Path) -> None:
         with self._lock:
             if not self._reconciler.is_aspired(id):
@@ -267,7 +208,7 @@ class Manager:
         start = time.perf_counter()
         try:
             with self._observer.loading(id, path):
-                servable = self._loader_for(id.name).load(path)
+                servable = self._loader_for(id).load(path)
         except ServingError as error:
             logger.error("Loading servable: %s failed: %s", id, error)
             self._feed(LoadFailed(id, error))
@@ -290,23 +231,3 @@ class Manager:
         else:
             logger.info("Done unloading servable version %s", id)
             self._feed(Unloaded(id))
-
-    def _not_found(self, name: str, number: int | None) -> NotFound:
-        what = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-        return NotFound(f"Servable not found for request: {what}{self._why_not_found(name, number)}")
-
-    def _why_not_found(self, name: str, number: int | None) -> str:
-        """What a user needs to know beyond the contract's words."""
-        statuses = self.status(name)
-        if not statuses:
-            known = ", ".join(self.model_names()) or "none"
-            return f". No versions of a model {name} have been found. Models: {known}."
-        about = [s for s in statuses if number is None or s.id.version == number]
-        if not about:
-            available = ", ".join(str(s.id.version) for s in statuses if s.state is State.AVAILABLE) or "none"
-            return f". Versions AVAILABLE: {available}."
-        parts = []
-        for status in about[:3]:
-            detail = (str(status.error) if status.error else status.waiting_for).rstrip(".")
-            parts.append(f"version {status.id.version} is {status.state.name}{': ' + detail if detail else ''}")
-        return f". {'; '.join(parts)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hotserve.core.manager import Manager
+from hotserve.core.served_versions import ServedVersions
 from hotserve.core.states import State
 
 SERVICES = (
@@ -40,7 +40,9 @@ class Health:
         stopping: Set once the server has been told to stop; it is not ready from then on.
     """
 
-    def __init__(self, manager: Manager, model_names: Sequence[str], problems: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, manager: ServedVersions, model_names: Sequence[str], problems: Callable[[], Mapping[str, str]]
+    ) -> None:
         """Makes a health check.
 
         Args:

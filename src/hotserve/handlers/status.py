@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotserve.core.manager import Manager
+from hotserve.core.served_versions import ServedVersions
 from hotserve.core.states import State, VersionStatus
 from hotserve.errors import NotFound
 from hotserve.protos import messages
 
 
-def model_status(manager: Manager, name: str, version: int | None) -> Any:
+def model_status(manager: ServedVersions, name: str, version: int | None) -> Any:
     """The status of one version, or of all versions of a model, as a `GetModelStatusResponse` message.
 
     A version that waits for something, or for another attempt to load it, says so in `error_message`, with the code OK:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hotserve.core.manager import Manager
+from hotserve.core.served_versions import ServedVersions
 from hotserve.core.states import State
 from hotserve.observability.instruments import Gauge
 from hotserve.observability.metrics import Metrics
@@ -16,7 +16,7 @@ class ModelGauges:
     def __init__(
         self,
         metrics: Metrics,
-        manager: Manager,
+        manager: ServedVersions,
         *,
         is_ready: Callable[[], bool],
         names: Callable[[], Sequence[str]],

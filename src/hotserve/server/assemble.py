@@ -259,7 +259,7 @@ def assemble(
     for model in models:
         labels.configure(model.name, model.version_labels)
     manager = Manager(
-        loaders.__getitem__,
+        lambda id: loaders[id.name],
         labels=labels,
         load_threads=options.num_load_threads or max(2, usable_cpus()),
         unload_threads=options.num_unload_threads or 1,
