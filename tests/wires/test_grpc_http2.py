@@ -296,6 +296,28 @@ def test_deadlines_pass_in_their_order_whatever_the_order_of_the_calls() -> None
         assert wire.services.waiting == 1
 
 
+def test_a_call_that_was_answered_leaves_no_deadline_behind() -> None:
+    with RunningWire() as wire, RawClient(wire) as client:
+        client.send(call(1, WAIT, message(b"x"), ("grpc-timeout", "1H")))
+        wait_until(lambda: wire.services.waiting == 1)
+        wire.on_loop(wire.services.go_on)
+        client.read_answer(1)
+        assert not wire.on_loop(lambda: dict(wire.wire.deadlines._due))
+
+
+def test_a_call_that_was_given_up_makes_room_for_another_once_it_has_ended() -> None:
+    limits = GrpcLimits(http2=Http2Limits(max_concurrent_streams=1))
+    with RunningWire(limits=limits) as wire, RawClient(wire) as client:
+        for number in range(3):
+            client.send(call(4 * number + 1, WAIT, message(b"")))
+            wait_until(lambda: wire.services.waiting == 1)
+            client.send(rst_stream(4 * number + 1))
+            wait_until(lambda number=number: wire.services.cancelled == number + 1)  # type: ignore[misc]
+            client.send(call(4 * number + 3, ECHO, message(b"next")))
+            client.read_answer(4 * number + 3)
+            assert answer_on(4 * number + 3, client.frames).body == message(b"next")
+
+
 @pytest.mark.parametrize("path", [WAIT, COUNT, CHAT])
 def test_a_client_that_gives_up_cancels_its_call(path: str) -> None:
     with RunningWire() as wire, RawClient(wire) as client:
@@ -379,6 +401,17 @@ def test_an_idle_connection_ends_at_once() -> None:
         client.send(frame(PING, ACK, 0, ping.payload))
         client.read_to_end()
         assert client.goaways == [(2**31 - 1, 0), (0, 0)]
+
+
+def test_a_client_may_still_send_when_the_server_has_said_its_last_word() -> None:
+    with RunningWire() as wire, RawClient(wire) as client:
+        wire.on_loop(wire.wire.begin_drain)
+        ping = client.read_until(lambda found: found.kind == PING)
+        client.send(frame(PING, ACK, 0, ping.payload))
+        client.read_to_end()
+        # A socket that is closed at once would answer the first with a reset, and so destroy what is still unread.
+        for _ in range(5):
+            client.send(frame(PING, 0, 0, bytes(8)))
 
 
 def test_calls_under_way_are_answered_before_the_end_and_so_are_those_that_cross_with_its_news() -> None:
