@@ -65,6 +65,13 @@ def test_the_first_contestant_that_is_named_is_the_reference() -> None:
     assert "FastAPI, " not in done.stdout
 
 
+def test_batching_is_measured_against_the_same_server_without_it() -> None:
+    done = run("bench_batching.py", "--seconds=0.2", "--rounds=1", "--connections=2")
+    assert done.returncode == 0, done.stderr
+    assert "Ratios against 'batching off, grpc'" in done.stdout
+    assert "natural batching, grpc" in done.stdout
+
+
 @pytest.mark.parametrize("wire", ["rest", "grpc"])
 def test_the_load_ends_after_the_requests_that_it_was_told(digits: ServerProcess, wire: str) -> None:
     result = load(f"--wire={wire}", port(digits, wire), "--connections=3", "--requests=7", "--seconds=60")

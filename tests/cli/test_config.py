@@ -113,3 +113,17 @@ def test_diff_fails_where_the_reload_would_be_refused(
     old = write(folder / "old.config", 'name: "m" base_path: "m"')
     assert main(["config", "diff", old, write(folder / "new.config", entry)]) == 1
     assert text in capsys.readouterr().err
+
+
+def test_check_shows_how_a_version_is_batched_where_it_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(folder / "models.config", 'name: "m" base_path: "m" model_version_policy { all {} }')
+    (folder / "m" / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 4 }")
+    assert main(["config", "check", file]) == 0
+    assert "per_model_batching_parameters batched: max_batch_size 4," in capsys.readouterr().out
+    (folder / "m" / "2" / "batching_params.pbtxt").write_text("max_batch { value: 4 }")
+    assert main(["config", "check", file]) == 1
+    shown = capsys.readouterr().out
+    assert "batching_params.pbtxt" in shown
+    assert "1:1" in shown

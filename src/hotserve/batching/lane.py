@@ -24,7 +24,7 @@ _MAX_SHAPES = 1000
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
 
-_RATE_GAIN = 0.3
+_PACE_GAIN = 0.1
 """How much the last batch counts in how fast requests are answered."""
 
 
@@ -176,7 +176,7 @@ class Lane:
         "_fits",
         "_is_plain",
         "_last_finish",
-        "_rate",
+        "_pace",
         "_signature",
         "id",
         "outputs",
@@ -209,7 +209,7 @@ class Lane:
         self.times = RunTimes()
         self.timer: asyncio.TimerHandle | None = None
         self.strikes = 0
-        self._rate: float | None = None  # requests a second that are answered while others wait
+        self._pace: float | None = None  # seconds from one answer to the next while others wait
         self._last_finish: float | None = None
         self._signature = signature
         # Nothing is left to compare where the shapes have been checked and only the number of rows is free.
@@ -281,10 +281,10 @@ class Lane:
                     f" {queue.batches} batches enqueued and max_enqueued_batches is {rules.max_batches}"
                 )
         waiting = queue.tasks
-        if waiting and task.timeout is not None and self._rate and waiting > self._rate * task.timeout * _IN_TIME:
+        if waiting and task.timeout is not None and self._pace and waiting * self._pace > task.timeout * _IN_TIME:
             return (
                 f"The batch scheduling queue to which this task was submitted is full; currently {waiting} requests"
-                f" wait, for about {waiting / self._rate:.1f} s, and the client waits for {task.timeout:g} s. Send it"
+                f" wait, for about {waiting * self._pace:.1f} s, and the client waits for {task.timeout:g} s. Send it"
                 " again, later."
             )
         return ""
@@ -294,12 +294,13 @@ class Lane:
         self.rules = ALONE
         self.queue.stop_joining()
 
-    def learn_rate(self, answered: int, now: float) -> None:
+    def learn_pace(self, answered: int, now: float) -> None:
         """Takes into account that a batch of so many requests has been answered, on a thread."""
         if not self.queue.tasks:
             self._last_finish = None
             return
-        if self._last_finish is not None and now > self._last_finish:
-            rate = answered / (now - self._last_finish)
-            self._rate = rate if self._rate is None else self._rate + _RATE_GAIN * (rate - self._rate)
+        if self._last_finish is not None:
+            # Times are averaged and not their inverses: two threads that finish together are not infinitely fast.
+            pace = (now - self._last_finish) / answered
+            self._pace = pace if self._pace is None else self._pace + _PACE_GAIN * (pace - self._pace)
         self._last_finish = now

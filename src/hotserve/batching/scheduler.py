@@ -400,7 +400,7 @@ class EngineThreads:
 
     def _finished(self, lane: Lane, tasks: list[Task], reason: Closed, shared: SharedRun) -> None:
         # First the next batch, so that the thread is busy while the answers of this one are encoded.
-        lane.learn_rate(len(tasks), self._clock())
+        lane.learn_pace(len(tasks), self._clock())
         self._unblock()
         self._deliver(lane, tasks, reason, shared)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hotserve.cli.found_versions import found_versions, warnings_handled_by
+from hotserve.config.batching_config import describe, read_version_options
 from hotserve.config.model_config import ModelConfig, read_model_config
 from hotserve.config.reload import ModelChange, plan_reload, read_reloaded_config
 from hotserve.core.source import AspiredVersion
@@ -82,6 +83,13 @@ def _show_version(model: ModelConfig, version: AspiredVersion) -> Iterator[str]:
         _line(title, f"not complete: {version.waiting_for}")
         return
     _line(title, platform.name)
+    try:
+        batching = read_version_options(version.path)
+    except ServingError as error:
+        yield f"{error.message} With --enable_per_model_batching_parameters the version would not be served."
+    else:
+        if batching is not None:
+            _line("", f"with --enable_per_model_batching_parameters batched: {describe(batching)}")
     if binds(model.platform, platform):
         yield (
             f"{version.path} holds a model of platform {platform.name}, but model_platform says {model.platform}."

@@ -349,6 +349,7 @@ class Metrics:
                 instrument.drop({"model_path": model_path})
         self._request_cells = {key: c for key, c in self._request_cells.copy().items() if key[:2] != (model, version)}
         self._run_cells = {key: c for key, c in self._run_cells.copy().items() if key[:2] != (model, version)}
+        self.batching.forget_cells()
 
     def forget_model(self, model: str) -> None:
         """Drops the cells of a model that is no longer configured, and of which no version is left."""
@@ -357,6 +358,7 @@ class Metrics:
             instrument.drop({"model": model})
         self._request_cells = {key: c for key, c in self._request_cells.copy().items() if key[0] != model}
         self._run_cells = {key: c for key, c in self._run_cells.copy().items() if key[0] != model}
+        self.batching.forget_cells()
         self._answering_models.discard(model)
 
     def bounded_name(self, model: str) -> str:

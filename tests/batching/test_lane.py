@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from hotserve.batching.lane import Lane, Task
+from hotserve.batching.options import ALONE, NATURAL, BatchingOptions, BatchRules
+from hotserve.core.ids import ServableId
+from hotserve.errors import InvalidArgument
+from hotserve.tensors import DType, Shape, Signature, TensorSpec
+from support.batching_bench import Bench
+
+
+def lane(rules: BatchRules, shape: Shape | None = (None, 2), *, enforces_shapes: bool = False) -> Lane:
+    spec = TensorSpec(DType.FLOAT, shape)
+    signature = Signature({"x": spec}, {"y": spec}, enforces_shapes=enforces_shapes)
+    return Lane(ServableId("m", 1), "s", signature, ("y",), rules, "toy")
+
+
+def of_shape(*shape: int) -> dict[str, np.ndarray]:
+    return {"x": np.zeros(shape, np.float32)}
+
+
+def test_naturally_a_request_has_its_rows_if_its_shape_is_declared_and_goes_alone_if_not() -> None:
+    natural, alone = lane(NATURAL), NATURAL.max_rows + 1
+    assert natural.admit(of_shape(3, 2))[:2] == (3, 3)
+    assert natural.admit(of_shape(3, 5))[:2] == (3, alone)
+    assert natural.admit(of_shape(3))[:2] == (3, alone)
+    assert natural.admit(of_shape())[:2] == (1, alone)
+    assert natural.admit(of_shape(0, 2))[:2] == (1, alone)
+
+
+def test_where_shapes_are_checked_before_there_is_nothing_to_compare() -> None:
+    assert lane(NATURAL, enforces_shapes=True).admit(of_shape(3, 2)) == (3, 3, None)
+    variable = lane(NATURAL, (None, None), enforces_shapes=True)
+    assert variable.admit(of_shape(3, 2))[2] != variable.admit(of_shape(3, 4))[2]
+
+
+def test_configured_a_request_is_refused_that_has_too_many_rows() -> None:
+    configured = lane(BatchingOptions(max_batch_size=4).rules())
+    assert configured.admit(of_shape(4, 7))[:2] == (4, 4)
+    with pytest.raises(InvalidArgument, match="Task size 5"):
+        configured.admit(of_shape(5, 2))
+
+
+def test_alone_nothing_is_looked_at() -> None:
+    assert lane(ALONE).admit(of_shape()) == (1, 1, None)
+
+
+def test_the_pace_of_two_threads_that_finish_together_is_not_infinite() -> None:
+    bench = Bench(NATURAL)
+    lease = bench.handle.acquire()
+    assert lease is not None
+    loop = asyncio.new_event_loop()
+    slow = lane(NATURAL)
+
+    def task(timeout: float) -> Task:
+        return Task(slow, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, timeout, loop.create_future())
+
+    for _ in range(10):
+        slow.queue.add(task(1), 1, 8, None, 0.0)
+    for pair in range(50):
+        slow.learn_pace(1, float(pair))
+        slow.learn_pace(1, float(pair))
+    # Two answers a second, and ten requests that wait: five seconds, of which half of the time may be waited.
+    assert slow.refusal(task(13), None) == ""
+    assert "10 requests wait" in slow.refusal(task(7), None)
+    loop.close()
+    lease.release()
+    bench.engine.close()
+
+
+def test_a_lane_that_stops_sharing_lets_every_request_go_alone() -> None:
+    natural = lane(NATURAL)
+    natural.stop_sharing()
+    assert natural.rules is ALONE
+    assert natural.admit(of_shape(3, 2)) == (1, 1, None)
+    assert not natural.queue.fits(1, 8, None)
+
+
+def test_a_run_is_short_only_when_that_is_known() -> None:
+    natural = lane(NATURAL)
+    assert not natural.is_short(8)
+    natural.times.learn(8, 1e-6)
+    assert natural.is_short(8)
+    assert not natural.is_short(8_000_000)
