@@ -17,7 +17,7 @@ def findings(**options: int) -> dict[str, Finding]:
 def test_python_packages_and_processors_are_told() -> None:
     found = findings()
     assert found[f"CPython {platform.python_version()}"].grade is Grade.OK
-    for package in ("onnxruntime", "numpy", "protobuf", "h2corn", "tensorflow"):
+    for package in ("onnxruntime", "numpy", "protobuf", "uvloop", "tensorflow"):
         assert [subject for subject in found if subject.startswith(f"{package} ")]
     assert any(finding.section == "Processors" for finding in found.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from support.contract import ask, later, lines
+from support.contract import ask, lines
 from support.server_process import ServerProcess
 
 BODY = '{"instances": [10.0]}'
@@ -105,19 +105,16 @@ def test_get(server: ServerProcess, path: str, status: int, text: str) -> None:
     assert answer.error.startswith(text)
 
 
-@later("hand on a path with an empty query as it came")
 def test_an_empty_query_on_post_is_malformed(server: ServerProcess) -> None:
     answer = ask(server, "POST", "/v1/models/half:predict?", BODY)
     assert (answer.status, answer.error) == (400, "Malformed request: POST /v1/models/half:predict?")
 
 
-@later("hand on a path with a fragment")
 def test_a_fragment_becomes_part_of_the_name(server: ServerProcess) -> None:
     answer = ask(server, "GET", "/v1/models/half#x")
     assert (answer.status, answer.error) == (404, "Could not find any versions of model half#x")
 
 
-@later("hand on a path with a percent that encodes nothing")
 def test_a_percent_that_encodes_nothing_stays(server: ServerProcess) -> None:
     answer = ask(server, "GET", "/v1/models/a%zz")
     assert (answer.status, answer.error) == (404, "Could not find any versions of model a%zz")

@@ -28,11 +28,6 @@ def lines(names: str, table: Mapping[str, Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(names, [pytest.param(*row, id=line) for line, row in table.items()])
 
 
-def later(reason: str) -> pytest.MarkDecorator:
-    """Marks a line of the contract that the HTTP server in front cannot do: it does not ..."""
-    return pytest.mark.xfail(strict=True, reason=f"the HTTP server in front does not {reason}")
-
-
 def tfs(*flags: str, **more: Any) -> ServerProcess:
     """A server process under the name of the one whose place it takes."""
     return ServerProcess(*flags, command=[TFS_COMMAND], **more)

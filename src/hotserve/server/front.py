@@ -79,7 +79,7 @@ class Front:
     def announce_end(self) -> None:
         """Tells busy HTTP/1.1 clients, with their next answer, to send what follows elsewhere; idle ones stay."""
         for wire in set(self._http1.values()):
-            wire.draining = True
+            wire.bid_farewell()
 
     async def close(self, timeout_seconds: float) -> None:
         """Takes no more connections, answers what has come, and ends.
