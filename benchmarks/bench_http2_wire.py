@@ -29,7 +29,7 @@ from peers.echo_grpc import PATH, WIRES
 _PEER = Path(__file__).parent / "peers" / "echo_grpc.py"
 _MESSAGE = bytes(range(64))
 _LARGE_BYTES = 64 << 20
-_SHAPES = ((1, 1), (1, 16), (16, 1), (16, 4), (64, 1))
+_SHAPES = ((1, 1), (1, 16), (1, 64), (16, 1), (64, 1))
 
 
 @dataclass(frozen=True, slots=True)
