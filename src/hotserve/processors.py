@@ -6,6 +6,10 @@ import os
 from math import ceil
 from pathlib import Path
 
+CPUS_VARIABLE = "HOTSERVE_CPUS"
+"""The environment variable that says how many processors this process may count on: workers share those that there are.
+"""
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 
@@ -14,8 +18,11 @@ def usable_cpus() -> int:
     """The processors that this process may use, at least 1.
 
     On a pinned process there are fewer than the machine has, and so there are in a container with a quota of processor
-    time: of 1.5 processors, 2 are worth using.
+    time: of 1.5 processors, 2 are worth using. One of several workers counts on its share.
     """
+    share = os.environ.get(CPUS_VARIABLE, "")
+    if share.isdecimal() and int(share) > 0:
+        return int(share)
     cpus = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))

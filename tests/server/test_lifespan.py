@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hotserve import Server, State
-from hotserve.server import lifespan
+from hotserve.server import farewell, first_load, lifespan
 from hotserve.testing import FakeLoader
 from support.embedded import (
     BASE_PATH,
@@ -117,8 +117,8 @@ def test_the_start_says_in_the_log_where_it_listens_in_the_words_of_the_original
 def test_a_load_that_takes_long_is_told_in_the_log_now_and_then(
     held: FakeLoader, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifespan, "_LOOK_UP_SECONDS", 0.01)
-    monkeypatch.setattr(lifespan, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(first_load, "_LOOK_UP_SECONDS", 0.01)
+    monkeypatch.setattr(first_load, "_PATIENCE_SECONDS", 0.01)
     server = toy_server({"slow": {1: adder(1)}}, held)
     with caplog.at_level(logging.INFO, "hotserve"):
         starting = in_background(server.start)
@@ -129,7 +129,7 @@ def test_a_load_that_takes_long_is_told_in_the_log_now_and_then(
 
 
 def test_a_stop_while_models_load_does_not_wait_for_them(held: FakeLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifespan, "_UNLOAD_SECONDS", 0.01)
+    monkeypatch.setattr(lifespan, "UNLOAD_SECONDS", 0.01)
     server = toy_server({"slow": {1: adder(1)}}, held)
 
     async def program() -> None:
@@ -151,7 +151,7 @@ def test_a_stop_while_models_load_does_not_wait_for_them(held: FakeLoader, monke
 def test_a_request_in_flight_is_answered_after_the_stop_was_asked_for(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifespan, "_FAREWELL_SECONDS", 1.0)  # time enough to look at what is said meanwhile
+    monkeypatch.setattr(farewell, "_FAREWELL_SECONDS", 1.0)  # time enough to look at what is said meanwhile
     server = toy_server({"m": {1: gate.servable}})
     server.start()
     port = server.options.rest_api_port
@@ -189,7 +189,7 @@ def test_an_idle_connection_does_not_hold_the_stop_up() -> None:
 
 
 def test_a_request_that_takes_longer_than_the_drain_is_left_behind(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifespan, "_UNLOAD_SECONDS", 0.01)
+    monkeypatch.setattr(lifespan, "UNLOAD_SECONDS", 0.01)
     server = toy_server({"m": {1: gate.servable}}, drain_timeout_seconds=0.1)
     server.start()
     answer = in_background(lambda: predict(server.options.rest_api_port, "m", 1.0))

@@ -15,6 +15,7 @@ import numpy as np
 
 from hotserve.api.asgi import AsgiApp
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
@@ -169,7 +170,8 @@ class InProcess:
             self.health,
             lambda models: health_service.notify(),
         )
-        self.grpc_services = GrpcServices(self.manager, predict, health_service, self.metrics, self.reloader)
+        reload = GrpcReload(self.reloader, self.metrics)
+        self.grpc_services = GrpcServices(self.manager, predict, health_service, self.metrics, reload.reload_config)
         self.health_service = health_service
         self.app = AsgiApp(self.rest_api, self.grpc_services, max_message_bytes, lambda: self.health.stopping)
 

@@ -6,15 +6,16 @@ Source: ModelServiceImpl::HandleReloadConfigRequest in tensorflow_serving/model_
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import counted, parse
 from hotserve.config.model_config import model_configs_from_proto
 from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.handlers.reload_config import ConfigReloader, ModelOutcome, Outcome
-from hotserve.observability.instruments import Counter
+from hotserve.observability.instruments import Counter, Instrument
 from hotserve.observability.metrics import Metrics
 from hotserve.protos import messages
 
@@ -25,9 +26,22 @@ MAX_WAIT_SECONDS = 600.0
 class GrpcReload:
     """Answers `HandleReloadConfigRequest`."""
 
-    def __init__(self, reloader: ConfigReloader, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        reloader: ConfigReloader[Any],
+        metrics: Metrics,
+        read_metrics: Callable[[], Awaitable[Iterable[Instrument]]] | None = None,
+    ) -> None:
+        """Makes the method.
+
+        Args:
+            reloader: Applies the list of models.
+            metrics: Counts calls.
+            read_metrics: Reads the metrics whose increase the answer tells; those of `metrics` if it is not given.
+        """
         self._reloader = reloader
         self._metrics = metrics
+        self._read_metrics = read_metrics or metrics.read
 
     async def reload_config(self, request: GrpcRequest) -> bytes:
         """Replaces the list of models, and waits for the new ones; answers before the client's deadline.
@@ -53,7 +67,7 @@ class GrpcReload:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
                 " supported"
             )
-        before = {counter.name: dict(counter.cells()) for counter in self._counters()}
+        before = {counter.name: dict(counter.cells()) for counter in await self._counters()}
         change = self._reloader.apply(model_configs_from_proto(message.config, Path.cwd()))
         added = {model.name for model in change.added}
         names = [*sorted(added), *(pair.new.name for pair in change.changed)]
@@ -64,7 +78,7 @@ class GrpcReload:
         response = messages.ReloadConfigResponse()
         response.status.error_message = _waiting_text(outcomes)
         # Of each counter its first cell, which is all that the original looks at; any other name is told as 0.
-        first_cells = {counter.name: cell for counter in self._counters() for cell in list(counter.cells())[:1]}
+        first_cells = {counter.name: cell for counter in await self._counters() for cell in list(counter.cells())[:1]}
         for name in message.metric_names:
             increase = 0
             if name in first_cells:
@@ -73,8 +87,8 @@ class GrpcReload:
             response.metric.add(name=name, int64_value_increase=increase)
         return bytes(response.SerializeToString())
 
-    def _counters(self) -> list[Counter]:
-        return [metric for metric in self._metrics.all() if isinstance(metric, Counter)]
+    async def _counters(self) -> list[Counter]:
+        return [metric for metric in await self._read_metrics() if isinstance(metric, Counter)]
 
 
 def _wait_seconds(timeout_seconds: float | None) -> float:

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
-from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.health_service import HealthService
 from hotserve.api.predict_messages import decode_inputs, encode_response
 from hotserve.api.reflection_service import REFLECTION_SERVICES, ReflectionService
@@ -20,7 +19,6 @@ from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplement
 from hotserve.handlers.checks import explain, find_signature, select_outputs
 from hotserve.handlers.metadata import SIGNATURE_DEF_FIELD, check_metadata_fields, signature_def_map
 from hotserve.handlers.predict import Predict
-from hotserve.handlers.reload_config import ConfigReloader
 from hotserve.handlers.status import model_status
 from hotserve.observability.logged_call import GrpcCall
 from hotserve.observability.metrics import Metrics
@@ -46,7 +44,7 @@ class GrpcServices:
         predict: Predict,
         health: HealthService,
         metrics: Metrics,
-        reloader: ConfigReloader,
+        reload_config: Unary,
         request_log: RequestLog = NO_REQUEST_LOG,
         *,
         as_content: bool = False,
@@ -59,7 +57,7 @@ class GrpcServices:
             predict: Runs requests.
             health: Answers the health service.
             metrics: Counts calls.
-            reloader: Answers reloads of the config.
+            reload_config: Answers `HandleReloadConfigRequest`; see `GrpcReload`.
             request_log: Where requests go that have been answered.
             as_content: Whether the tensors that answer Predict are sent as raw bytes, in `tensor_content`.
             check_method_name: Whether a signature must have been exported for the method that calls it; see
@@ -72,7 +70,6 @@ class GrpcServices:
         self._run_predict = predict
         self._metrics = metrics
         examples = GrpcExamples(manager, predict, metrics, request_log, check_method_name=check_method_name)
-        reload = GrpcReload(reloader, metrics)
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
                 "/tensorflow.serving.PredictionService/Predict": self._predict,
@@ -81,7 +78,7 @@ class GrpcServices:
                 "/tensorflow.serving.PredictionService/MultiInference": examples.multi_inference,
                 "/tensorflow.serving.PredictionService/GetModelMetadata": self._get_model_metadata,
                 "/tensorflow.serving.ModelService/GetModelStatus": self._get_model_status,
-                "/tensorflow.serving.ModelService/HandleReloadConfigRequest": reload.reload_config,
+                "/tensorflow.serving.ModelService/HandleReloadConfigRequest": reload_config,
                 "/grpc.health.v1.Health/Check": health.check,
             }
         )

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import unquote
@@ -44,6 +45,7 @@ from hotserve.handlers.predict import Predict
 from hotserve.handlers.regress import REGRESS
 from hotserve.handlers.status import model_status
 from hotserve.observability import prometheus
+from hotserve.observability.instruments import Instrument
 from hotserve.observability.logged_call import RestOnExamples, RestPredict
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
@@ -81,6 +83,7 @@ class RestApi:
         request_log: RequestLog = NO_REQUEST_LOG,
         cors: CorsPolicy = no_cors,
         metrics_path: str = prometheus.DEFAULT_PATH,
+        read_metrics: Callable[[], Awaitable[Iterable[Instrument]]] | None = None,
         as_content: bool = False,
         check_method_name: bool = False,
     ) -> None:
@@ -90,12 +93,13 @@ class RestApi:
             manager: Resolves names to versions.
             predict: Runs requests.
             health: Answers `/healthz` and `/readyz`.
-            metrics: Counts requests, and is what the page with the metrics shows.
+            metrics: Counts requests.
             timeout_seconds: How long an inference may take; None for as long as it takes.
             max_message_bytes: The largest body, before and after decompression.
             request_log: Where requests go that have been answered.
             cors: What browsers are told about pages of other origins.
             metrics_path: Where the page with the metrics is; empty for none.
+            read_metrics: Reads what that page shows; `metrics` if it is not given.
             as_content: Whether the tensors of an answer in protobuf are raw bytes, in `tensor_content`.
             check_method_name: Whether a signature must have been exported for the method that calls it; see
                 `OnExamples` and `check_predict_method`.
@@ -112,6 +116,7 @@ class RestApi:
         self._request_log = request_log
         self._cors = cors
         self._metrics_path = metrics_path
+        self._read_metrics = read_metrics or metrics.read
         self._formats = PredictFormats(max_message_bytes=max_message_bytes, as_content=as_content)
         self._pages = MappingProxyType(
             {
@@ -289,10 +294,10 @@ class RestApi:
         if request.path != self._metrics_path:
             text = f"Unexpected path: {request.path}. Should be {self._metrics_path}"
             return RestResponse(HTTP_STATUS[Code.INVALID_ARGUMENT], text.encode(), prometheus.CONTENT_TYPE)
-        self._metrics.refresh()
+        instruments = await self._read_metrics()
         parts: list[str] = []
         started = time.perf_counter()
-        for part in prometheus.parts(self._metrics.all()):
+        for part in prometheus.parts(instruments):
             parts.append(part)
             if time.perf_counter() - started > _PAGE_SLICE_SECONDS:
                 await asyncio.sleep(0)  # requests have their turn

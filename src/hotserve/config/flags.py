@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from hotserve.config.options import ServerOptions
+from hotserve.config.options import AUTO_WORKERS, ServerOptions
 from hotserve.errors import ConfigError
 
 FlagValue = bool | int | float | str
@@ -28,6 +28,7 @@ class Flag:
         help: One line for `--help`.
         option: The field of `ServerOptions` where that is not the flag's name.
         adds_up: Whether several of its name are one list; otherwise the last one wins.
+        words: Words that stand for values.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Flag:
     help: str
     option: str = ""
     adds_up: bool = False
+    words: Mapping[str, FlagValue] = field(default_factory=dict)
 
     @property
     def field(self) -> str:
@@ -63,6 +65,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("enable_serialization_as_tensor_content", bool, "tensors that answer Predict over gRPC are raw bytes"),
     Flag("max_message_bytes", int, "largest request over either API"),
     Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
+    Flag("workers", int, "processes that answer requests, as one server; auto chooses", words={"auto": AUTO_WORKERS}),
     Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
     Flag("num_unload_threads", int, "versions that unload at the same time; 0 for one"),
     Flag("max_num_load_retries", int, "how often a load that failed is tried again with the same files"),
@@ -177,6 +180,7 @@ def parse_flags(
     """
     known = {flag.name: flag.kind for flag in FLAGS}
     adding_up = {flag.name for flag in FLAGS if flag.adds_up}
+    words_of = {flag.name: flag.words for flag in FLAGS}
     values: dict[str, FlagValue] = {}
     ignored: dict[str, FlagValue] = {}
     passed_over: list[str] = []
@@ -206,7 +210,9 @@ def parse_flags(
                 refuse(f"Flag --{name} needs a value: --{name}={kind.__name__.upper()}")
                 continue
         target = values if name in known else ignored
-        value = flag_value(name, kind, text)
+        value = words_of.get(name, {}).get(text)
+        if value is None:
+            value = flag_value(name, kind, text)
         target[name] = f"{target[name]},{value}" if name in target and name in adding_up else value
     for name, reason in REFUSED.items():
         if ignored.get(name):

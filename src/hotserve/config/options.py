@@ -11,6 +11,9 @@ from hotserve.errors import ConfigError
 
 _INT32 = 2**31 - 1
 
+AUTO_WORKERS = 0
+"""As many workers as processors and models suggest."""
+
 _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
         "port": (0, 65535),
@@ -21,6 +24,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "rest_api_timeout_in_ms": (-_INT32, _INT32),
         "max_message_bytes": (1, 2**63 - 1),
         "drain_timeout_seconds": (0, _INT32),
+        "workers": (0, 1024),
         "num_load_threads": (0, _INT32),
         "num_unload_threads": (0, _INT32),
         "max_num_load_retries": (-_INT32, _INT32),
@@ -70,6 +74,7 @@ class ServerOptions:
         enable_serialization_as_tensor_content: The tensors that answer Predict over gRPC are sent as raw bytes.
         max_message_bytes: The largest request, in bytes, over either API, also after decompression.
         drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
+        workers: How many processes answer requests, together as one server; `AUTO_WORKERS` chooses.
         num_load_threads: How many models load at the same time; 0 chooses.
         num_unload_threads: How many versions unload at the same time; 0 for one.
         max_num_load_retries: How often a load that has failed is tried again with the same files; never if it is not
@@ -131,6 +136,7 @@ class ServerOptions:
     enable_serialization_as_tensor_content: bool = False
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
+    workers: int = 1
     num_load_threads: int = 0
     num_unload_threads: int = 0
     max_num_load_retries: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hotserve.config.model_config import ModelConfig
 from hotserve.errors import ServingError
@@ -25,7 +26,7 @@ class ConfigFile:
         path: Path,
         read: Callable[[Path], Sequence[ModelConfig]],
         applied: Sequence[ModelConfig],
-        reloader: ConfigReloader,
+        reloader: ConfigReloader[Any],
     ) -> None:
         """Makes a reader.
 

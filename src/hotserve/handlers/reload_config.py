@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from hotserve.config.model_config import ModelConfig
 from hotserve.config.reload import ConfigChange, plan_reload
 from hotserve.core.ids import ServableId
-from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
 from hotserve.core.states import State
 from hotserve.errors import ServingError
@@ -80,14 +79,18 @@ class ModelOutcome:
     error: ServingError | None = None
 
 
-class ConfigReloader:
+ModelLoader = TypeVar("ModelLoader")
+"""What a manager has for each model, to load its versions."""
+
+
+class ConfigReloader(Generic[ModelLoader]):
     """Applies new lists of models, one at a time. Reloads may come from any thread."""
 
     def __init__(
         self,
         models: Sequence[ModelConfig],
-        loaders: dict[str, Loader],
-        make_loader: Callable[[ModelConfig], Loader],
+        loaders: dict[str, ModelLoader],
+        make_loader: Callable[[ModelConfig], ModelLoader],
         manager: Manager,
         source: ReloadableSource,
         health: Health,
@@ -148,7 +151,9 @@ class ConfigReloader:
         logger.info("Reloaded the list of models: %s", change)
         return change
 
-    def _commit(self, models: tuple[ModelConfig, ...], change: ConfigChange, loaders: Mapping[str, Loader]) -> None:
+    def _commit(
+        self, models: tuple[ModelConfig, ...], change: ConfigChange, loaders: Mapping[str, ModelLoader]
+    ) -> None:
         # Before the source hears of a model: its loader and its labels are there when its first version is found.
         self._loaders.update(loaders)
         for model in (*change.added, *(pair.new for pair in change.changed)):

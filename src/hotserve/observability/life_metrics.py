@@ -151,6 +151,10 @@ class LifeMetrics:
 
         return run
 
+    def note_warm_up(self, path: Path, seconds: float) -> None:
+        """Tells apart what a warm-up has taken that went on elsewhere, while the version in `path` was loading."""
+        self._warm_up_seconds[path] = seconds
+
     @contextmanager
     def unloading(self, id: ServableId) -> Iterator[None]:
         """See `WorkObserver.unloading`."""

@@ -39,6 +39,10 @@ OTHER_MODELS = "(other)"
 """The name under which all further ones are counted: a client cannot fill the memory with made-up names."""
 
 
+def _forgets_nothing(model: str, version: str, model_path: str) -> None:
+    """What else drops cells where nothing else has any."""
+
+
 def _nothing() -> None:
     """What metrics that are counted as it happens need to be up to date."""
 
@@ -84,7 +88,13 @@ class _RunCells:
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, also_forget: Callable[[str, str, str], None] = _forgets_nothing) -> None:
+        """Makes the metrics, all of them zero.
+
+        Args:
+            also_forget: Called with the arguments of `forget_version`, or of `forget_model` and two empty ones.
+        """
+        self._also_forget = also_forget
         self.request_count = Counter("/tensorflow/serving/request_count", ("model_name", "status"))
         self.request_latency = Histogram(
             "/tensorflow/serving/request_latency", ("model_name", "API", "entrypoint"), LATENCY_LIMITS_US
@@ -163,6 +173,11 @@ class Metrics:
         """Brings up to date what is not counted as it happens; for whoever reads `all` next."""
         for _, refresh in self._groups:
             refresh()
+
+    async def read(self) -> Sequence[Instrument]:
+        """Every metric, up to date."""
+        self.refresh()
+        return self.all()
 
     def count_warmup(self, model_path: str, status: str, records: int, microseconds: float) -> None:
         """Counts one warm-up of a version with recorded requests.
@@ -350,6 +365,7 @@ class Metrics:
         self._request_cells = {key: c for key, c in self._request_cells.copy().items() if key[:2] != (model, version)}
         self._run_cells = {key: c for key, c in self._run_cells.copy().items() if key[:2] != (model, version)}
         self.batching.forget_cells()
+        self._also_forget(model, version, model_path)
 
     def forget_model(self, model: str) -> None:
         """Drops the cells of a model that is no longer configured, and of which no version is left."""
@@ -360,6 +376,7 @@ class Metrics:
         self._run_cells = {key: c for key, c in self._run_cells.copy().items() if key[0] != model}
         self.batching.forget_cells()
         self._answering_models.discard(model)
+        self._also_forget(model, "", "")
 
     def bounded_name(self, model: str) -> str:
         """The name to count a model under that may not exist: its own, or `OTHER_MODELS` if there are too many."""

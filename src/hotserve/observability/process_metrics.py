@@ -18,13 +18,16 @@ from hotserve.version import __version__
 ENGINES = ("onnxruntime", "tensorflow")
 """The packages whose versions the page tells; empty where one is not installed."""
 
+SUPERVISOR = "supervisor"
+"""The name of the process that directs the others, where there are several. It alone tells what all have in common."""
+
 _PROCESS = Path("/proc/self")
 
 
-def resident_bytes() -> int:
-    """The resident memory of the whole process; 0 where it cannot be told."""
+def resident_bytes(process: Path = _PROCESS) -> int:
+    """The resident memory of a whole process, by its folder in /proc; 0 where it cannot be told."""
     try:
-        pages = int((_PROCESS / "statm").read_bytes().split()[1])
+        pages = int((process / "statm").read_bytes().split()[1])
     except OSError:
         return 0
     return pages * resource.getpagesize()
@@ -41,21 +44,29 @@ def package_version(name: str) -> str:
 class ProcessMetrics:
     """Keeps the metrics of this process."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        """Adds its metrics to those of the server."""
-        self.resident = Gauge("hotserve_process_resident_memory_bytes", ())
-        self.cpu_seconds = ReadCounter("hotserve_process_cpu_seconds_total", ())
-        self.open_files = Gauge("hotserve_process_open_fds", ())
-        self.max_files = Gauge("hotserve_process_max_fds", ())
-        self.threads = Gauge("hotserve_process_threads", ())
-        self.started_at = Gauge("hotserve_process_start_time_seconds", ())
+    def __init__(self, metrics: Metrics, process: str = "") -> None:
+        """Adds its metrics to those of the server.
+
+        Args:
+            metrics: Those of the server.
+            process: Which of several processes this is, which a label says then; empty for the only one.
+        """
+        labels = ("process",) if process else ()
+        self._values = (process,) if process else ()
+        self.resident = Gauge("hotserve_process_resident_memory_bytes", labels)
+        self.cpu_seconds = ReadCounter("hotserve_process_cpu_seconds_total", labels)
+        self.open_files = Gauge("hotserve_process_open_fds", labels)
+        self.max_files = Gauge("hotserve_process_max_fds", labels)
+        self.threads = Gauge("hotserve_process_threads", labels)
+        self.started_at = Gauge("hotserve_process_start_time_seconds", labels)
         self.build = Gauge(
             "hotserve_build_info", ("version", "python_version", *(f"{name}_version" for name in ENGINES))
         )
-        self.build.set(1, __version__, platform.python_version(), *map(package_version, ENGINES))
+        if not process or process == SUPERVISOR:
+            self.build.set(1, __version__, platform.python_version(), *map(package_version, ENGINES))
         self._on_linux = _PROCESS.exists()
         if self._on_linux:
-            self.started_at.set(_start_time())
+            self.started_at.set(_start_time(), *self._values)
         metrics.add_group(
             (
                 self.resident,
@@ -72,12 +83,13 @@ class ProcessMetrics:
     def refresh(self) -> None:
         """Looks everything up."""
         times = os.times()
-        self.cpu_seconds.set(round(times.user + times.system, 3))
-        self.max_files.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self.cpu_seconds.set(round(times.user + times.system, 3), *self._values)
+        self.max_files.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0], *self._values)
         if self._on_linux:
-            self.resident.set(resident_bytes())
-            self.open_files.set(len(os.listdir(_PROCESS / "fd")) - 1)  # without the one that lists them
-            self.threads.set(len(os.listdir(_PROCESS / "task")))
+            self.resident.set(resident_bytes(), *self._values)
+            # Without the one that lists them.
+            self.open_files.set(len(os.listdir(_PROCESS / "fd")) - 1, *self._values)
+            self.threads.set(len(os.listdir(_PROCESS / "task")), *self._values)
 
 
 def _start_time() -> float:

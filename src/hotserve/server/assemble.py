@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from hotserve.api.cors import CorsPolicy, any_origin, listed_origins, no_cors
-from hotserve.api.grpc_services import GrpcServices
+from hotserve.api.grpc_reload import GrpcReload
+from hotserve.api.grpc_services import GrpcServices, Unary
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
 from hotserve.batching.lane import QueueBounds
@@ -23,9 +24,11 @@ from hotserve.config.monitoring_config import metrics_path
 from hotserve.config.options import ServerOptions
 from hotserve.config.reload import read_reloaded_config
 from hotserve.config.session_config import loader_options, log_unused_config, session_bundle_config, warmup_iterations
+from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
 from hotserve.core.loader import Loader
 from hotserve.core.manager import Manager
+from hotserve.core.served_versions import ServedVersions
 from hotserve.core.source import AspiredTarget
 from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
@@ -36,6 +39,7 @@ from hotserve.handlers.predict import Predict
 from hotserve.handlers.recorded_request import RecordedRequests
 from hotserve.handlers.recorded_warmup import RecordedWarmUp
 from hotserve.handlers.reload_config import ConfigReloader
+from hotserve.observability.instruments import Instrument
 from hotserve.observability.life_metrics import LifeMetrics
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.model_gauges import ModelGauges
@@ -214,7 +218,9 @@ def logged_models(models: Sequence[ModelConfig]) -> Mapping[str, RequestLogConfi
     return {model.name: model.request_log for model in models if model.request_log is not None}
 
 
-def configured_watch(options: ServerOptions, models: Sequence[ModelConfig], reloader: ConfigReloader) -> ConfigWatch:
+def configured_watch(
+    options: ServerOptions, models: Sequence[ModelConfig], reloader: ConfigReloader[Any]
+) -> ConfigWatch:
     """What looks at the config file again, as often as the options say."""
     config_file = ConfigFile(Path(options.model_config_file), read_reloaded_config, models, reloader)
     period = options.model_config_file_poll_wait_seconds if options.model_config_file else 0
@@ -226,6 +232,135 @@ def configured_cors(options: ServerOptions) -> CorsPolicy:
     if options.rest_api_cors_origins:
         return listed_origins(parse_origins(options.rest_api_cors_origins))
     return any_origin if options.rest_api_enable_cors_support else no_cors
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What turns folders into servables, and runs them.
+
+    Attributes:
+        make_loader: Makes the loader of a model's versions.
+        engine: Runs requests.
+    """
+
+    make_loader: LoaderFactory
+    engine: EngineThreads
+
+
+def assemble_inference(
+    options: ServerOptions, metrics: Metrics, timed: Callable[[WarmUp], WarmUp], loader: LoaderFactory | None
+) -> Inference:
+    """Makes what a process needs that runs models.
+
+    Args:
+        options: What the server is told.
+        metrics: Counts.
+        timed: The same warm-up, whose time is taken.
+        loader: Makes the loader of a model's versions, in place of the one that goes by a folder's content.
+
+    Raises:
+        ConfigError: A file that the options name is wrong, or operations cannot be loaded.
+    """
+    bundle = session_bundle_config(options)
+    load_operations(_listed(options.custom_op_libraries), _listed(options.import_modules))
+    batching = batching_setup(options, bundle)
+    in_common = batching.options if not batching.per_version else None
+    plans = BatchPlans(None if in_common is None else VersionPlan(otherwise=in_common.rules()))
+    warm_up = timed(configured_warm_up(options, bundle, metrics, batching, plans))
+    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options))
+    return Inference(make_loader, configured_engine(options, batching, plans, metrics))
+
+
+def load_threads(options: ServerOptions) -> int:
+    """How many models load at the same time."""
+    return options.num_load_threads or max(2, usable_cpus())
+
+
+def unload_threads(options: ServerOptions) -> int:
+    """How many versions unload at the same time."""
+    return options.num_unload_threads or 1
+
+
+def configured_labels(options: ServerOptions, models: Sequence[ModelConfig]) -> Labels:
+    """The labels of all models."""
+    labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
+    for model in models:
+        labels.configure(model.name, model.version_labels)
+    return labels
+
+
+def assemble_manager(
+    options: ServerOptions, models: Sequence[ModelConfig], loader_for: Callable[[ServableId], Loader], life: LifeMetrics
+) -> Manager:
+    """Makes the manager of these models, watched by `life`."""
+    manager = Manager(
+        loader_for,
+        labels=configured_labels(options, models),
+        load_threads=load_threads(options),
+        unload_threads=unload_threads(options),
+        max_load_retries=max(0, options.max_num_load_retries),
+        load_retry_seconds=max(0.0, options.load_retry_interval_micros / 1e6),
+        policy=TRANSITION_POLICIES[options.aspired_version_policy],
+        observer=life,
+    )
+    manager.events.subscribe(life.on_status)
+    return manager
+
+
+def assemble_model_gauges(metrics: Metrics, manager: Manager, health: Health, source: SourceThread) -> None:
+    """Adds the metrics of the configured models."""
+    ModelGauges(
+        metrics,
+        manager,
+        is_ready=health.is_ready,
+        names=lambda: health.model_names,
+        problems=lambda: source.problems,
+        last_looks=lambda: source.last_looks,
+    )
+
+
+def assemble_apis(
+    options: ServerOptions,
+    manager: ServedVersions,
+    engine: EngineThreads,
+    health: Health,
+    health_service: HealthService,
+    metrics: Metrics,
+    request_log: RequestLog,
+    reload_config: Unary,
+    read_metrics: Callable[[], Awaitable[Iterable[Instrument]]],
+) -> tuple[RestApi, GrpcServices]:
+    """Makes both APIs.
+
+    Raises:
+        ConfigError: A file that the options name is wrong.
+    """
+    predict = Predict(engine)
+    rest = RestApi(
+        manager,
+        predict,
+        health,
+        metrics,
+        timeout_seconds=options.rest_api_timeout_in_ms / 1e3 if options.rest_api_timeout_in_ms > 0 else None,
+        max_message_bytes=options.max_message_bytes,
+        request_log=request_log,
+        cors=configured_cors(options),
+        metrics_path=metrics_path(options.monitoring_config_file),
+        read_metrics=read_metrics,
+        as_content=options.enable_serialization_as_tensor_content,
+        check_method_name=options.enable_signature_method_name_check,
+    )
+    grpc = GrpcServices(
+        manager,
+        predict,
+        health_service,
+        metrics,
+        reload_config,
+        request_log,
+        as_content=options.enable_serialization_as_tensor_content,
+        check_method_name=options.enable_signature_method_name_check,
+    )
+    return rest, grpc
 
 
 def assemble(
@@ -244,81 +379,42 @@ def assemble(
             cannot be loaded, or what `loader` raises.
     """
     metrics = Metrics()
-    bundle = session_bundle_config(options)
     log_unused_config(options)
-    load_operations(_listed(options.custom_op_libraries), _listed(options.import_modules))
     life = LifeMetrics(metrics)
     ProcessMetrics(metrics)
-    batching = batching_setup(options, bundle)
-    in_common = batching.options if not batching.per_version else None
-    plans = BatchPlans(None if in_common is None else VersionPlan(otherwise=in_common.rules()))
-    warm_up = life.timed(configured_warm_up(options, bundle, metrics, batching, plans))
-    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options))
+    inference = assemble_inference(options, metrics, life.timed, loader)
+    make_loader = inference.make_loader
     loaders = {model.name: make_loader(model) for model in models}
-    labels = Labels(allow_unavailable=options.allow_version_labels_for_unavailable_models)
-    for model in models:
-        labels.configure(model.name, model.version_labels)
-    manager = Manager(
-        lambda id: loaders[id.name],
-        labels=labels,
-        load_threads=options.num_load_threads or max(2, usable_cpus()),
-        unload_threads=options.num_unload_threads or 1,
-        max_load_retries=max(0, options.max_num_load_retries),
-        load_retry_seconds=max(0.0, options.load_retry_interval_micros / 1e6),
-        policy=TRANSITION_POLICIES[options.aspired_version_policy],
-        observer=life,
-    )
-    manager.events.subscribe(life.on_status)
+    manager = assemble_manager(options, models, lambda id: loaders[id.name], life)
     running_source = source(manager, models)
     health = Health(manager, [model.name for model in models], lambda: running_source.problems)
-    ModelGauges(
-        metrics,
-        manager,
-        is_ready=health.is_ready,
-        names=lambda: health.model_names,
-        problems=lambda: running_source.problems,
-        last_looks=lambda: running_source.last_looks,
-    )
-    engine = configured_engine(options, batching, plans, metrics)
-    predict = Predict(engine)
+    assemble_model_gauges(metrics, manager, health, running_source)
     health_service = HealthService(health, manager.events)
     request_log = SampledRequestLog(logged_models(models), metrics, max_file_bytes=options.request_log_max_file_bytes)
-    rest = RestApi(
-        manager,
-        predict,
-        health,
-        metrics,
-        timeout_seconds=options.rest_api_timeout_in_ms / 1e3 if options.rest_api_timeout_in_ms > 0 else None,
-        max_message_bytes=options.max_message_bytes,
-        request_log=request_log,
-        cors=configured_cors(options),
-        metrics_path=metrics_path(options.monitoring_config_file),
-        as_content=options.enable_serialization_as_tensor_content,
-        check_method_name=options.enable_signature_method_name_check,
-    )
 
     def on_reloaded(models: Sequence[ModelConfig]) -> None:
         request_log.configure(logged_models(models))
         health_service.notify()
 
     reloader = ConfigReloader(models, loaders, make_loader, manager, running_source, health, on_reloaded)
-    grpc = GrpcServices(
+    reload_config = GrpcReload(reloader, metrics).reload_config
+    rest, grpc = assemble_apis(
+        options,
         manager,
-        predict,
+        inference.engine,
+        health,
         health_service,
         metrics,
-        reloader,
         request_log,
-        as_content=options.enable_serialization_as_tensor_content,
-        check_method_name=options.enable_signature_method_name_check,
+        reload_config,
+        metrics.read,
     )
-    config_watch = configured_watch(options, models, reloader)
     return Parts(
         models=tuple(models),
         manager=manager,
         source=running_source,
-        config_watch=config_watch,
-        engine=engine,
+        config_watch=configured_watch(options, models, reloader),
+        engine=inference.engine,
         health=health,
         health_service=health_service,
         metrics=metrics,

@@ -55,6 +55,14 @@ class Endpoint:
             self.bound.listen(BACKLOG)
             self.file.take_place()
 
+    def share(self) -> None:
+        """Lets other processes of the same user bind the same port from now on.
+
+        Bound first without that, the port is known to be free: it could not have been bound beside any listener.
+        """
+        if self.file is None:
+            self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
     def close(self) -> None:
         """Takes no more connections; those that there are go on."""
         self.bound.close()
@@ -77,8 +85,15 @@ def check_endpoints(options: ServerOptions) -> None:
         raise ConfigError(f"--port and --rest_api_port are both {options.port}. Give each a port of its own.")
 
 
-def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
+def open_endpoints(
+    options: ServerOptions, *, ports_are_shared: bool = False, unix: socket.socket | None = None
+) -> tuple[Endpoint, ...]:
     """Binds what the options ask for.
+
+    Args:
+        options: What the server is told.
+        ports_are_shared: Other processes of ours listen on the same ports; see `share`.
+        unix: The Unix socket, where another process has bound it already.
 
     Raises:
         ConfigError: As `check_endpoints`, or a port or path is in use or cannot be used, or a TLS file is wrong.
@@ -90,18 +105,20 @@ def open_endpoints(options: ServerOptions) -> tuple[Endpoint, ...]:
     with ExitStack() as opened:
         endpoints: list[Endpoint] = []
         if options.port:
-            bound = opened.enter_context(bind(options.host, options.port, "port"))
+            bound = opened.enter_context(bind(options.host, options.port, "port", is_shared=ports_are_shared))
             where = f"{options.host or '0.0.0.0'}:{options.port}"
             line = f"Running gRPC ModelServer at {where} ..."
             endpoints.append(Endpoint("port", Api.GRPC, bound, line, grpc_tls))
         if options.rest_api_port:
-            bound = opened.enter_context(bind(options.host, options.rest_api_port, "rest_api_port"))
+            bound = opened.enter_context(
+                bind(options.host, options.rest_api_port, "rest_api_port", is_shared=ports_are_shared)
+            )
             where = f"{options.host or 'localhost'}:{options.rest_api_port}"
             line = f"Exporting HTTP/REST API at:{where} ..."
             endpoints.append(Endpoint("rest_api_port", Api.REST, bound, line, rest_tls))
         if options.grpc_socket_path:
             path = Path(options.grpc_socket_path)
-            bound, file = bind_unix(path, "grpc_socket_path")
+            bound, file = (unix, None) if unix is not None else bind_unix(path, "grpc_socket_path")
             line = f"Running gRPC ModelServer at UNIX socket {path} ..."
             endpoints.append(Endpoint("grpc_socket_path", Api.GRPC, bound, line, grpc_tls, file))
         opened.pop_all()

@@ -10,13 +10,14 @@ from hotserve.errors import ConfigError
 BACKLOG = 2048
 
 
-def bind(host: str, port: int, flag: str) -> socket.socket:
+def bind(host: str, port: int, flag: str, *, is_shared: bool = False) -> socket.socket:
     """A socket bound to a TCP port, not listening yet: nobody can connect before the server answers.
 
     Args:
         host: The address; empty for all of them, IPv6 and IPv4 in one socket where the system has both.
         port: The port; 0 lets the system choose.
         flag: The name of the flag that the port came from, for the error.
+        is_shared: Other sockets of this user are bound to the port, too, and the system deals connections out.
 
     Raises:
         ConfigError: The port is in use, or the address is not of this machine.
@@ -25,11 +26,11 @@ def bind(host: str, port: int, flag: str) -> socket.socket:
         raise ConfigError(f"--{flag}={port}: a port is a number from 0 to 65535.")
     try:
         if not host and socket.has_dualstack_ipv6():
-            return _bound(socket.AF_INET6, ("::", port), dual_stack=True)
+            return _bound(socket.AF_INET6, ("::", port), dual_stack=True, is_shared=is_shared)
         family, _, _, _, address = socket.getaddrinfo(
             host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return _bound(family, address)
+        return _bound(family, address, is_shared=is_shared)
     except socket.gaierror as error:
         raise ConfigError(f"--host={host}: no such address: {error.strerror}.") from error
     except OSError as error:
@@ -49,10 +50,12 @@ def listen(bound: socket.socket, flag: str) -> None:
         raise ConfigError(_explain(error, host, port, flag)) from error
 
 
-def _bound(family: int, address: object, *, dual_stack: bool = False) -> socket.socket:
+def _bound(family: int, address: object, *, dual_stack: bool = False, is_shared: bool = False) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if dual_stack:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         bound.bind(address)  # type: ignore[arg-type]  # whatever getaddrinfo gave

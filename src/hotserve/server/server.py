@@ -21,6 +21,7 @@ from hotserve.server.assemble import (
 )
 from hotserve.server.lifespan import Lifespan
 from hotserve.server.loop import runner
+from hotserve.server.supervisor import Supervisor, check_workers
 
 _ONCE = "a Server serves once; make another one"
 
@@ -52,25 +53,34 @@ class Server:
             options: What the command line's flags say.
             models: What to serve, in place of what `options` name.
             source: Makes the source of versions, in place of polled folders.
-            loader: Makes the loader of a model's versions, in place of the one that goes by a folder's content.
+            loader: Makes the loader of a model's versions, in place of the one that goes by a folder's content. With
+                workers, a function of a module that they can import.
 
         Raises:
-            ConfigError: The options name no model, or a config file is wrong.
+            ConfigError: The options name no model, a config file is wrong, or workers cannot have `loader`.
         """
         self.options = options
         configured = tuple(models) if models is not None else configured_models(options)
         if models is not None:
             options = replace(options, model_config_file="")  # Not what is served: nothing to look at again.
-        self._parts = assemble(options, configured, source or polled_folders(options), loader)
-        self._lifespan: Lifespan | None = None
+        make_source = source or polled_folders(options)
+        self._lifespan: Lifespan | Supervisor
+        if options.workers == 1:
+            parts = assemble(options, configured, make_source, loader)
+            self._manager, self._lifespan = parts.manager, Lifespan(options, parts)
+        else:
+            check_workers(loader)
+            self._lifespan = Supervisor(options, configured, make_source, loader)
+            self._manager = self._lifespan.manager
+        self._serves = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     @property
     def manager(self) -> Manager:
-        """The manager, to look at versions and to lease them."""
-        return self._parts.manager
+        """The manager, to look at versions and, where there are no workers, to lease them."""
+        return self._manager
 
     async def serve(self, on_ready: Callable[[], None] = _nothing) -> None:
         """Serves on the running loop until `request_stop`; a server serves once.
@@ -82,15 +92,15 @@ class Server:
             ConfigError: A port is in use, or the options contradict each other.
             RuntimeError: This server has served before.
         """
-        if self._lifespan is not None:
+        if self._serves:
             raise RuntimeError(_ONCE)
+        self._serves = True
         self._loop = asyncio.get_running_loop()
-        self._lifespan = Lifespan(self.options, self._parts)
         await self._lifespan.run(on_ready)
 
     def request_stop(self) -> None:
         """Asks for the orderly stop, from any thread; does nothing if the server does not run."""
-        if self._loop is not None and self._lifespan is not None:
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed: there is nothing left to stop
                 self._loop.call_soon_threadsafe(self._lifespan.request_stop)
 

@@ -1,0 +1,79 @@
+"""Starts worker processes: a new Python for each, and never a fork, which would take locks of other threads with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hotserve.processors import CPUS_VARIABLE
+from hotserve.workers.channel import Channel
+
+WORKER_MODULE = "hotserve.server.worker"
+"""The program that a worker runs: `python -m WORKER_MODULE CHANNEL [FLAG=SOCKET ...]`, numbers of open files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How workers are started.
+
+    Attributes:
+        sockets: Flag -> the socket that all workers share for it, bound and listening.
+    """
+
+    sockets: Mapping[str, socket.socket]
+
+    async def launch(self, channel: Channel, cpus: int) -> subprocess.Popen[bytes]:
+        """Starts a process and connects the channel to it.
+
+        Args:
+            channel: Our end of the connection.
+            cpus: How many processors it may count on.
+
+        Raises:
+            OSError: The system does not start another process.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            shared = [f"{flag}={bound.fileno()}" for flag, bound in self.sockets.items()]
+            files = [theirs.fileno(), *(bound.fileno() for bound in self.sockets.values())]
+            try:
+                # In the thread of the event loop, which lives as long as the server: the worker asks the system to end
+                # it with the thread that has started it.
+                process = subprocess.Popen(  # noqa: ASYNC220 - takes a few milliseconds, of a loop that serves nobody
+                    [sys.executable, "-m", WORKER_MODULE, str(theirs.fileno()), *shared],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=files,
+                    env=_environment(cpus),
+                )
+            except OSError:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: channel, sock=ours)
+        return process
+
+
+def describe_end(code: int) -> str:
+    """How a process has ended, in words."""
+    if code >= 0:
+        return f"ended with the exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def _environment(cpus: int) -> dict[str, str]:
+    # The same modules are found as here, whatever has been done to the path since the start.
+    path = os.pathsep.join(_importable(sys.path))
+    return {**os.environ, "PYTHONPATH": path, CPUS_VARIABLE: str(cpus)}
+
+
+def _importable(path: Sequence[str]) -> Sequence[str]:
+    return [entry or os.getcwd() for entry in path]
