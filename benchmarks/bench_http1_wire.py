@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,10 +21,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import uvloop
+from generators import best, run_tool
 from http1_client import Http1Connection
 from load import positive_float, positive_int
 from measure import RunningServer, ServerCommand, circumstances
+from workloads import JSON, Example, Workload
 
 SERVERS_FILE = Path(__file__).parent / "peers" / "http1_servers.py"
 NAMES = {
@@ -39,7 +39,6 @@ NAMES = {
 NEEDS = {"bare": "httptools", "hotserve": "hotserve", "h2corn": "h2corn", "uvicorn": "uvicorn"}
 PACKAGES = ("hotserve", "uvloop", "httptools", "h2corn", "uvicorn")
 PATH = "/v1/models/digits:predict"
-_REQUESTS = re.compile(r"(\d+) requests in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.load:
         host, port = options.load.split(":")
         load = _load(host, int(port), options.connections[0], options.seconds, options.body[0])
-        print(f"{uvloop.run(load)} requests in {options.seconds} s")
+        print(uvloop.run(load))
         return 0
     names = [name for name in options.servers if find_spec(NEEDS[name]) is not None]
     where = circumstances(PACKAGES)
     with ExitStack() as stack:
-        running = {name: stack.enter_context(RunningServer(_command(name))) for name in names}
-        tool = "wrk" if shutil.which("wrk") else "a client in Python"
-        print(f"{where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}; load: {tool}\n")
+        running = {name: stack.enter_context(RunningServer(command(name))) for name in names}
+        print(f"{where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}; load: {best('rest')}\n")
         print("| body | connections | server | server CPU, us/request | ratio to the first | requests/s |")
         print("| ---: | ---: | --- | ---: | ---: | ---: |")
         for body in options.body:
@@ -85,38 +83,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _command(name: str) -> ServerCommand:
+def command(name: str) -> ServerCommand:
+    """How to start one of the servers."""
     return ServerCommand(NAMES[name], (sys.executable, str(SERVERS_FILE), name, "{rest_port}"), ready_path="/")
 
 
 def _turn(server: RunningServer, connections: int, seconds: float, body: int) -> Turn:
     cpu, start = server.cpu_seconds(), time.perf_counter()
-    requests = _wrk(server.rest_port, connections, seconds, body) if shutil.which("wrk") else None
-    if requests is None:
+    if best("rest") == "wrk":
+        requests = _wrk(server.rest_port, connections, seconds, body)
+    else:
         requests = _own_load(server.rest_port, connections, seconds, body)
     return Turn(1e6 * (server.cpu_seconds() - cpu) / requests, requests / (time.perf_counter() - start))
 
 
 def _wrk(port: int, connections: int, seconds: float, body: int) -> int:
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f'wrk.method = "POST"\nwrk.body = string.rep("7", {body})\n')
-        script.write('wrk.headers["Content-Type"] = "application/json"\n')
-        script.flush()
-        words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script.name]
-        return _count([*words, f"http://127.0.0.1:{port}{PATH}"])
+    work = Workload(PATH, JSON, [Example(b"7" * body, np.empty(0, np.float32))], lambda _: np.empty(0, np.float32))
+    return run_tool("wrk", work, path="", port=port, connections=connections, seconds=seconds).answers
 
 
 def _own_load(port: int, connections: int, seconds: float, body: int) -> int:
     words = [sys.executable, __file__, f"--load=127.0.0.1:{port}", f"--connections={connections}"]
-    return _count([*words, f"--seconds={seconds}", f"--body={body}"])
-
-
-def _count(words: Sequence[str]) -> int:
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    match = _REQUESTS.search(done.stdout)
-    if match is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        raise RuntimeError(f"the load went wrong:\n{done.stdout}{done.stderr}")
-    return int(match[1])
+    done = subprocess.run(
+        [*words, f"--seconds={seconds}", f"--body={body}"], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
 
 
 async def _load(host: str, port: int, connections: int, seconds: float, body: int) -> int:

@@ -13,9 +13,9 @@ _HEAD_END = b"\r\n\r\n"
 class Http1Connection(asyncio.Protocol):
     """Posts one body after the other to one path."""
 
-    def __init__(self, authority: str, path: str) -> None:
+    def __init__(self, authority: str, path: str, content_type: str = "application/json") -> None:
         self._head = (
-            f"POST {path} HTTP/1.1\r\nhost: {authority}\r\naccept: */*\r\ncontent-type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: {authority}\r\naccept: */*\r\ncontent-type: {content_type}\r\n"
         ).encode()
         self._received = bytearray()
         self._answer: asyncio.Future[bytes] | None = None

@@ -15,26 +15,20 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import uvloop
-from digits import WIRES, Example, Wire, examples
 from http1_client import Http1Connection
 from http2_client import Http2Connection
-
-from hotserve.demo import MODEL_NAME
+from numpy.typing import ArrayLike
+from workloads import WORKLOADS, Workload, workload
 
 TOLERANCE = 1e-5
-"""How far a probability may be off: batches of other sizes and other numbers of threads round otherwise."""
-
-DEFAULT_PATHS = MappingProxyType(
-    {"rest": f"/v1/models/{MODEL_NAME}:predict", "grpc": "/tensorflow.serving.PredictionService/Predict"}
-)
-"""Where TensorFlow Serving's API has them."""
+"""How far a number may be off: batches of other sizes and other numbers of threads round otherwise."""
 
 
 class Connection(Protocol):
@@ -73,10 +67,10 @@ class WrongAnswerError(Exception):
 class Checker:
     """Compares answers with the right ones, and remembers what it has found right: servers repeat themselves."""
 
-    def __init__(self, wire: Wire, expected: Sequence[Example]) -> None:
-        self._read = wire.read
-        self._expected = expected
-        self._right: list[set[bytes]] = [set() for _ in expected]
+    def __init__(self, work: Workload) -> None:
+        self._read = work.read
+        self._expected = [example.answer for example in work.examples]
+        self._right: list[set[bytes]] = [set() for _ in self._expected]
 
     def check(self, index: int, answer: bytes) -> None:
         """Takes the answer to the request of example `index`.
@@ -86,28 +80,28 @@ class Checker:
         """
         if answer in self._right[index]:
             return
-        expected = self._expected[index].probabilities
+        expected = self._expected[index]
         try:
             got = self._read(answer)
         except (ValueError, KeyError, TypeError) as error:
-            raise WrongAnswerError(f"example {index}: expected probabilities, got {answer[:500]!r}: {error}") from error
+            raise WrongAnswerError(f"example {index}: expected numbers, got {answer[:500]!r}: {error}") from error
         if got.shape != expected.shape or not np.allclose(got, expected, rtol=0, atol=TOLERANCE):
             raise WrongAnswerError(f"example {index}: expected {expected.tolist()}, got {got.tolist()}")
         self._right[index].add(answer)
 
 
 async def run_load(
-    wire: str, host: str, port: int, path: str, *, connections: int, rows: int, seconds: float, requests: int
+    work: Workload, wire: str, host: str, port: int, path: str, *, connections: int, seconds: float, requests: int
 ) -> LoadResult:
     """Runs the closed loop.
 
     Args:
+        work: What is sent and comes back.
         wire: `rest` or `grpc`.
         host: Where the server listens.
         port: Its port for this wire.
-        path: What to post to, or the full name of the method.
+        path: What to post to, or the full name of the method; empty for the workload's own.
         connections: How many clients there are, each with a connection of its own.
-        rows: Digits in each request.
         seconds: No request is sent after this time.
         requests: No more requests than these are sent.
 
@@ -116,20 +110,19 @@ async def run_load(
         ConnectionError: The server has hung up.
         ValueError: An answer is an error.
     """
-    work = examples(WIRES[wire], rows)
-    checker = Checker(WIRES[wire], work)
-    opened = await asyncio.gather(*(_connect(wire, host, port, path) for _ in range(connections)))
+    checker = Checker(work)
+    opened = await asyncio.gather(*(connect(work, wire, host, port, path) for _ in range(connections)))
     numbers = iter(range(requests))
     latencies: list[float] = []
     start, start_cpu = time.perf_counter(), time.process_time()
 
     async def client(connection: Connection) -> None:
         for number in numbers:
-            index = number % len(work)
+            index = number % len(work.examples)
             sent = time.perf_counter()
             if sent - start >= seconds:
                 return
-            answer = await connection.call(work[index].request)
+            answer = await connection.call(work.examples[index].request)
             latencies.append(time.perf_counter() - sent)
             checker.check(index, answer)
 
@@ -139,27 +132,29 @@ async def run_load(
     finally:
         for connection in opened:
             connection.close()
-    return LoadResult(len(latencies), elapsed, _percentiles_ms(latencies), used_cpu)
+    return LoadResult(len(latencies), elapsed, percentiles_ms(latencies), used_cpu)
 
 
-async def _connect(wire: str, host: str, port: int, path: str) -> Connection:
-    client: Callable[[str, str], Http1Connection | Http2Connection]
-    client = Http1Connection if wire == "rest" else Http2Connection
-    loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: client(f"{host}:{port}", path), host, port)
+async def connect(work: Workload, wire: str, host: str, port: int, path: str = "") -> Http1Connection | Http2Connection:
+    """Opens a connection for the requests of a workload; an empty path stands for the workload's own."""
+    authority, path = f"{host}:{port}", path or work.path
+    client: Callable[[], Http1Connection | Http2Connection] = partial(Http2Connection, authority, path)
+    if wire == "rest":
+        client = partial(Http1Connection, authority, path, work.content_type)
+    _, connection = await asyncio.get_running_loop().create_connection(client, host, port)
     return connection
 
 
-def _percentiles_ms(latencies: Sequence[float]) -> dict[str, float]:
+def percentiles_ms(seconds: ArrayLike) -> dict[str, float]:
+    """The percentiles `p50`, `p90`, `p99` and `max` of some latencies, in milliseconds."""
     names = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
-    values = np.percentile(np.array(latencies), list(names.values())) * 1e3
+    values = np.percentile(np.asarray(seconds), list(names.values())) * 1e3
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def load_words(*, wire: str, port: int, path: str, connections: int, rows: int, seconds: float) -> list[str]:
-    """The command line of a load on 127.0.0.1; an empty path stands for TensorFlow Serving's."""
-    flags = {"wire": wire, "port": port, "path": path, "connections": connections, "rows": rows, "seconds": seconds}
-    return [sys.executable, __file__, *(f"--{name}={value}" for name, value in flags.items())]
+def load_words(**flags: object) -> list[str]:
+    """The command line of a load on 127.0.0.1; flags as `--help` has them, and those that are empty are left out."""
+    return [sys.executable, __file__, *(f"--{name}={value}" for name, value in flags.items() if value)]
 
 
 def positive_int(text: str) -> int:
@@ -178,10 +173,11 @@ def positive_float(text: str) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wire", choices=sorted(WIRES), default="rest")
+    parser.add_argument("--workload", choices=sorted(WORKLOADS), default="digits")
+    parser.add_argument("--wire", choices=["grpc", "rest"], default="rest")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--path", default="", help="what to post to, or the method to call (as in TensorFlow Serving)")
+    parser.add_argument("--path", default="", help="what to post to, or the method to call (the workload's own)")
     parser.add_argument("--connections", type=positive_int, default=1)
     parser.add_argument("--rows", type=positive_int, default=1, choices=range(1, 201), metavar="1..200")
     parser.add_argument("--seconds", type=positive_float, default=3.0, help="nothing is sent after this time")
@@ -193,12 +189,12 @@ def main() -> int:
     """The program."""
     options = _arguments()
     load = run_load(
+        workload(options.workload, options.wire, options.rows),
         options.wire,
         options.host,
         options.port,
-        options.path or DEFAULT_PATHS[options.wire],
+        options.path,
         connections=options.connections,
-        rows=options.rows,
         seconds=options.seconds,
         requests=options.requests,
     )

@@ -32,33 +32,41 @@ def table(comparison: Comparison, reference: str) -> str:
         comparison: What was measured.
         reference: The contestant that the ratios are taken against. A ratio is the median of the ratios of the rounds.
     """
-    lines = [_line(_COLUMNS), _line(["---:" if name != "server" else "---" for name in _COLUMNS])]
+    lines = [line(_COLUMNS), line(["---:" if name != "server" else "---" for name in _COLUMNS])]
     connections = dict.fromkeys(turn.connections for turn in comparison.turns)
     names = dict.fromkeys(turn.contestant for turn in comparison.turns)
     for number in connections:
-        base = _turns(comparison, reference, number)
-        lines += [_line(_cells(_turns(comparison, name, number), base)) for name in names]
+        base = comparison.of(reference, number)
+        lines += [line(_cells(comparison.of(name, number), base)) for name in names]
     return "\n".join(lines)
 
 
 def notes(comparison: Comparison, settings: Settings, where: Circumstances, reference: str) -> str:
     """What to know beside the table: the floor, where it was made, and what shared the machine."""
-    versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
-    answers = sum(turn.answers for turn in comparison.turns)
-    others = [turn.others_cores for turn in comparison.turns]
     return "\n".join(
         [
             f"- The floor: {median(comparison.floor_us):.0f} µs of CPU for one bare InferenceSession.run of one row.",
             f"- Ratios against {reference!r} in the same rounds. {settings.rounds} rounds of {settings.seconds:g} s"
             f" each, medians; {settings.rows} row(s) a request.",
-            f"- All {answers} answers were compared with the model's own, and right.",
-            f"- {where.date}, commit {where.commit}, {where.machine}. Client and server share these cores, so that"
-            " requests/s is a figure of both; CPU is the server's alone.",
-            f"- Everything else on the machine kept {median(others):.2f} cores busy in the median turn,"
-            f" {max(others):.2f} in the worst.",
-            f"- {versions}.",
+            *circumstances_notes(comparison.turns, where),
         ]
     )
+
+
+def circumstances_notes(turns: Sequence[Turn], where: Circumstances) -> Sequence[str]:
+    """Where turns were taken, and what shared the machine."""
+    versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
+    answers = sum(turn.answers for turn in turns)
+    others = [turn.others_cores for turn in turns]
+    return [
+        f"- All {answers} answers were right: compared with the model's own where the load is our own, and looked"
+        " at for errors where it is another's.",
+        f"- {where.date}, commit {where.commit}, {where.machine}. Client and server share these cores, so that"
+        " requests/s is a figure of both; CPU is the server's alone.",
+        f"- Everything else on the machine kept {median(others):.2f} cores busy in the median turn,"
+        f" {max(others):.2f} in the worst.",
+        f"- {versions}.",
+    ]
 
 
 def as_json(comparison: Comparison, settings: Settings, where: Circumstances, reference: str) -> str:
@@ -70,11 +78,6 @@ def as_json(comparison: Comparison, settings: Settings, where: Circumstances, re
         **asdict(comparison),
     }
     return json.dumps(document, indent=1) + "\n"
-
-
-def _turns(comparison: Comparison, name: str, connections: int) -> Sequence[Turn]:
-    turns = [turn for turn in comparison.turns if turn.contestant == name and turn.connections == connections]
-    return sorted(turns, key=lambda turn: turn.round)
 
 
 def _cells(turns: Sequence[Turn], base: Sequence[Turn]) -> Sequence[str]:
@@ -94,5 +97,6 @@ def _cells(turns: Sequence[Turn], base: Sequence[Turn]) -> Sequence[str]:
     ]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(cells)} |"

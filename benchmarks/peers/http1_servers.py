@@ -16,7 +16,9 @@ from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.wires.http1 import Http1Wire
 
 HOST = "127.0.0.1"
-BODY = b'{"predictions": [2.5, 3.0, 4.5]}'
+BODY = b'{\n    "predictions": [2.5, 3.0, 4.5\n    ]\n}'
+"""What half_plus_two answers to the tutorial's request."""
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 MAX_MESSAGE_BYTES = 1 << 30
 
