@@ -105,7 +105,7 @@ def test_a_package_that_cannot_be_imported_is_refused_with_the_reason(
     assert "No module named 'not_there_at_all'" in message
 
 
-@pytest.mark.parametrize("name", ["not_there_at_all", "not_there.at.all", ".relative", "with-dash", "__main__"])
+@pytest.mark.parametrize("name", ["not_there_at_all", "not_there.at.all", ".relative", "with-dash"])
 def test_a_package_that_there_is_not_is_refused(name: str) -> None:
     assert refusal([], [name]).startswith(f"--import={name}: there is no Python package")
 

