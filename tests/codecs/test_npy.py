@@ -33,7 +33,7 @@ def saved_together(**arrays: Any) -> bytes:
     return stream.getvalue()
 
 
-NUMBERS = sorted({dtype for dtype in NUMPY_OF.values() if dtype.kind in "fiuc"}, key=str)
+NUMBERS = sorted({dtype for dtype in NUMPY_OF.values() if dtype.kind in "fiuc" and dtype.num < 256}, key=str)
 
 
 @given(st.sampled_from(NUMBERS), st.binary(max_size=96), st.sampled_from([(-1,), (1, -1), (-1, 1, 1), ()]))
