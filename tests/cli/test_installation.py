@@ -5,6 +5,7 @@ import socket
 
 from hotserve.cli.findings import Finding, Grade
 from hotserve.cli.installation import examine_installation
+from hotserve.codecs.compiled import describe_codec
 from hotserve.config.options import ServerOptions
 from support.server_process import free_port
 
@@ -20,6 +21,12 @@ def test_python_packages_and_processors_are_told() -> None:
     for package in ("onnxruntime", "numpy", "protobuf", "uvloop", "tensorflow"):
         assert [subject for subject in found if subject.startswith(f"{package} ")]
     assert any(finding.section == "Processors" for finding in found.values())
+
+
+def test_the_json_codec_is_told_and_is_no_problem_where_it_is_not_compiled() -> None:
+    finding = findings()["JSON codec"]
+    assert finding.text == describe_codec()
+    assert finding.grade in (Grade.OK, Grade.NOTE)
 
 
 def test_free_ports_are_told() -> None:

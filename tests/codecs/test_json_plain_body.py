@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotserve.codecs.json_document import parse_document
-from hotserve.codecs.json_plain_body import PlainBody, decode_plain_body, read_plain_body
+from hotserve.codecs.json_plain_body import PlainBody, read_plain_body
 from hotserve.codecs.json_request import decode_predict
 from hotserve.errors import ServingError
 from hotserve.tensors import NUMPY_OF, DType, Signature, TensorSpec
@@ -38,7 +38,7 @@ def nested(leaves: Sequence[str], shape: Sequence[int]) -> str:
 def assert_agrees(body: bytes, dtype: DType) -> bool:
     """Where the short cut answers, the long way gives the same array; returns whether it did answer."""
     plain = read_plain_body(body)
-    short = decode_plain_body(plain, signature(dtype)) if plain is not None else None
+    short = plain.decode(signature(dtype)) if plain is not None else None
     if short is None:
         return False
     long = decode_predict(parse_document(body), signature(dtype), "")
@@ -117,14 +117,14 @@ def test_whatever_is_not_a_regular_list_of_numbers_is_left_to_the_long_way(text:
 def test_a_number_that_does_not_fit_its_type_is_left_to_the_long_way(text: str, dtype: DType) -> None:
     plain = read_plain_body(padded(text))
     assert plain is not None
-    assert decode_plain_body(plain, signature(dtype)) is None
+    assert plain.decode(signature(dtype)) is None
 
 
 def test_a_signature_of_several_inputs_is_left_to_the_long_way() -> None:
     spec = TensorSpec(DType.FLOAT, None)
     plain = read_plain_body(padded("[1]"))
     assert plain is not None
-    assert decode_plain_body(plain, Signature({"a": spec, "b": spec}, {"y": spec})) is None
+    assert plain.decode(Signature({"a": spec, "b": spec}, {"y": spec})) is None
 
 
 numbers = st.one_of(

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from hotserve.cli.findings import Finding, Grade
+from hotserve.codecs import compiled
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ConfigError
 from hotserve.platforms.registry import PLATFORMS
@@ -32,12 +33,18 @@ def examine_installation(options: ServerOptions) -> Iterator[Finding]:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield Finding("Program", Grade.OK, f"hotserve {__version__}", str(Path(__file__).parents[1]))
     yield Finding("Program", Grade.OK, python, f"{sys.executable}, {platform.platform()}")
+    yield _codec()
     yield from _packages()
     yield from _platforms()
     for flag, number in (("port", options.port), ("rest_api_port", options.rest_api_port)):
         if number:
             yield _port(flag, number)
     yield from _processors()
+
+
+def _codec() -> Finding:
+    # No problem, but a loss of speed that nobody would see otherwise.
+    return Finding("Program", Grade.OK if compiled.IS_USED else Grade.NOTE, "JSON codec", compiled.describe_codec())
 
 
 def _packages() -> Iterator[Finding]:

@@ -5,7 +5,8 @@ brackets are taken out before the standard library reads the numbers, so that it
 each of a picture's pixels. The shape is told from the brackets and commas that are left when the numbers are removed.
 For 9 KB (28 x 28 x 1) that takes half of what `parse_document` and `decode_predict` take together.
 
-Whatever is not exactly of this form is left to those two, which also have the words for what is wrong with it.
+Whatever is not exactly of this form is left to those two, which also have the words for what is wrong with it. Where
+the package was installed with a compiler, `json_compiled_body` does this and more, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -58,6 +59,18 @@ class PlainBody:
     numbers: list[Any]
     shape: tuple[int, ...]
 
+    def decode(self, signature: Signature) -> PredictInputs | None:
+        """The tensor; None where `decode_predict` has to look.
+
+        Args:
+            signature: What is called.
+        """
+        if len(signature.inputs) != 1:
+            return None
+        ((alias, spec),) = signature.inputs.items()
+        values = _array(self.numbers, spec.dtype, self.shape)
+        return None if values is None else PredictInputs({alias: values}, self.row_format)
+
 
 def read_plain_body(body: bytes) -> PlainBody | None:
     """Reads a body; None where it is not exactly of this form, be it right or wrong."""
@@ -84,32 +97,19 @@ def read_plain_body(body: bytes) -> PlainBody | None:
     return PlainBody((name or b"").decode("ascii"), key == b"instances", numbers, shape)
 
 
-def decode_plain_body(body: PlainBody, signature: Signature) -> PredictInputs | None:
-    """The tensor of a body of this form; None where `decode_predict` has to look.
-
-    Args:
-        body: What was read.
-        signature: What is called.
-    """
-    if len(signature.inputs) != 1:
-        return None
-    ((alias, spec),) = signature.inputs.items()
+def _array(numbers: list[Any], dtype: DType, shape: tuple[int, ...]) -> Array | None:
     try:
-        if spec.dtype is DType.FLOAT:
+        if dtype is DType.FLOAT:
             # Refuses what is no float32 (1e39): that becomes infinite, which is for the other path to do.
-            packed = struct.pack(f"={len(body.numbers)}f", *body.numbers)
-            values: Array = np.frombuffer(packed, np.float32).reshape(body.shape)
-        elif spec.dtype is DType.DOUBLE:
-            values = np.frombuffer(struct.pack(f"={len(body.numbers)}d", *body.numbers)).reshape(body.shape)
-            if not np.isfinite(values).all():
-                return None
-        elif spec.dtype in _INTEGERS and set(map(type, body.numbers)) == {int}:
-            values = array_of(body.numbers, spec.dtype, body.shape)
-        else:
-            return None
+            return np.frombuffer(struct.pack(f"={len(numbers)}f", *numbers), np.float32).reshape(shape)
+        if dtype is DType.DOUBLE:
+            values: Array = np.frombuffer(struct.pack(f"={len(numbers)}d", *numbers)).reshape(shape)
+            return values if np.isfinite(values).all() else None
+        if dtype in _INTEGERS and set(map(type, numbers)) == {int}:
+            return array_of(numbers, dtype, shape)
     except (OverflowError, struct.error):
-        return None
-    return PredictInputs({alias: values}, body.row_format)
+        pass
+    return None
 
 
 def _has_misplaced_numbers(marked: bytes) -> bool:

@@ -1,14 +1,36 @@
-"""The JSON body of a predict request, by the short cut where that is possible."""
+"""The JSON body of a predict request, by a short cut where that is possible."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Protocol
 
+from hotserve.codecs import compiled
+from hotserve.codecs.json_compiled_body import read_compiled_body
 from hotserve.codecs.json_document import parse_document
-from hotserve.codecs.json_plain_body import PlainBody, decode_plain_body, read_plain_body
+from hotserve.codecs.json_plain_body import read_plain_body
 from hotserve.codecs.json_request import PredictInputs, decode_predict, signature_name
 from hotserve.codecs.json_value import JsonObject
 from hotserve.tensors import Signature
+
+
+class UsualBody(Protocol):
+    """A body of a form that is read by a short cut."""
+
+    @property
+    def signature_name(self) -> str:
+        """The signature that it names; empty for the default one."""
+        ...
+
+    def decode(self, signature: Signature) -> PredictInputs | None:
+        """The tensors; None where `decode_predict` has to look."""
+        ...
+
+
+_read_usual_body: Final[Callable[[bytes], UsualBody | None]] = (
+    read_compiled_body if compiled.IS_USED else read_plain_body
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +44,14 @@ class PredictBody:
     """
 
     signature_name: str
-    form: PlainBody | JsonObject
+    form: UsualBody | JsonObject
     data: bytes
 
     def decode(self, signature: Signature, name: str) -> PredictInputs:
         """Reads the tensors: see `json_request.decode_predict`."""
-        if not isinstance(self.form, PlainBody):
+        if isinstance(self.form, dict):
             return decode_predict(self.form, signature, name)
-        return decode_plain_body(self.form, signature) or decode_predict(parse_document(self.data), signature, name)
+        return self.form.decode(signature) or decode_predict(parse_document(self.data), signature, name)
 
 
 def read_predict_body(data: bytes) -> PredictBody:
@@ -38,8 +60,8 @@ def read_predict_body(data: bytes) -> PredictBody:
     Raises:
         InvalidArgument: It is not JSON, not an object, or names a signature by something else than a string.
     """
-    plain = read_plain_body(data)
-    if plain is not None:
-        return PredictBody(plain.signature_name, plain, data)
+    usual = _read_usual_body(data)
+    if usual is not None:
+        return PredictBody(usual.signature_name, usual, data)
     document = parse_document(data)
     return PredictBody(signature_name(document), document, data)

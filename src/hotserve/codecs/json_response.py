@@ -6,31 +6,17 @@ its row format; columns, which it spreads over a line for each number, are writt
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from hotserve.codecs.json_base64 import base64_object
-from hotserve.codecs.json_numbers import float_texts
+from hotserve.codecs.json_lists import WRITTEN, nested, number_lists
 from hotserve.codecs.json_text import quoted
 from hotserve.codecs.json_value import printable
 from hotserve.errors import InvalidArgument
 from hotserve.tensors import Array, DType, dtype_of_array
 
 _BYTES_SUFFIX: Final = "_bytes"
-_FLOATING: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
-_INTEGERS: Final = frozenset(
-    {
-        DType.INT8,
-        DType.INT16,
-        DType.INT32,
-        DType.INT64,
-        DType.UINT8,
-        DType.UINT16,
-        DType.UINT32,
-        DType.UINT64,
-    }
-)
 
 
 def encode_predictions(outputs: Mapping[str, Array], row_format: bool) -> bytes:
@@ -72,13 +58,13 @@ def _predictions(outputs: Mapping[str, Array]) -> str:
             raise InvalidArgument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
     # An element stands in the answer's object, the list of rows, perhaps the row's object, and its own lists.
-    around = 2 if len(outputs) == 1 else 3
-    columns = {name: _texts(name, array, keep=1, around=around) for name, array in outputs.items()}
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        listed = _texts(name, array, by_row=False, around=1)[0]
+        return f'{{\n    "predictions": {listed[:-1]}\n    ]\n}}' if rows else f'{{\n    "predictions": {listed}\n}}'
+    columns = {name: _texts(name, array, by_row=True, around=3) for name, array in outputs.items()}
     if not rows:
         return '{\n    "predictions": []\n}'
-    if len(columns) == 1:
-        (values,) = columns.values()
-        return f'{{\n    "predictions": [{", ".join(values)}\n    ]\n}}'
     names = [quoted(name) for name in columns]
     objects = (
         ",\n".join(f"            {name}: {value}" for name, value in zip(names, row, strict=True))
@@ -89,7 +75,7 @@ def _predictions(outputs: Mapping[str, Array]) -> str:
 
 
 def _outputs(outputs: Mapping[str, Array]) -> str:
-    values = {name: _texts(name, array, keep=0)[0] for name, array in outputs.items()}
+    values = {name: _texts(name, array, by_row=False)[0] for name, array in outputs.items()}
     if len(values) == 1:
         (value,) = values.values()
         return f'{{\n    "outputs": {value}\n}}'
@@ -97,40 +83,32 @@ def _outputs(outputs: Mapping[str, Array]) -> str:
     return f'{{\n    "outputs": {{\n{members}\n    }}\n}}'
 
 
-def _texts(name: str, array: Array, keep: int, around: int | None = None) -> list[str]:
-    """The text of each value along the first `keep` dimensions, lists and all.
+def _texts(name: str, array: Array, by_row: bool, around: int | None = None) -> list[str]:
+    """The text of a whole output, or of each of its rows, lists and all.
 
     Args:
         name: The output.
         array: Its values.
-        keep: As said.
+        by_row: Whether each value of the first dimension is a text of its own.
         around: How many objects and lists stand around each of these texts; None for no line breaks.
     """
-    texts = _element_texts(name, array, None if around is None else around + array.ndim - keep)
-    for axis in range(array.ndim - 1, keep - 1, -1):
-        size = array.shape[axis]
-        lists = range(math.prod(array.shape[:axis]))
-        texts = [f"[{', '.join(texts[i * size : (i + 1) * size])}]" for i in lists]
-    return texts
-
-
-def _element_texts(name: str, array: Array, level: int | None) -> list[str]:
     try:
         dtype = dtype_of_array(array)
     except KeyError as error:
         raise InvalidArgument(f"Failed to write JSON value for tensor type: {array.dtype}") from error
-    if dtype in _FLOATING:
-        return float_texts(array, dtype)
-    elements: list[Any] = array.ravel().tolist()
-    if dtype in _INTEGERS:
-        return list(map(str, elements))
-    if dtype is DType.BOOL:
-        return ["true" if element else "false" for element in elements]
+    if dtype in WRITTEN:
+        return number_lists(array, dtype, by_row)
     if dtype is DType.STRING:
-        if name.endswith(_BYTES_SUFFIX):
-            return [_base64(_bytes(element), level) for element in elements]
-        return [_string(_bytes(element), level) for element in elements]
+        level = None if around is None else around + array.ndim - by_row
+        return nested(_string_texts(name, array, level), array.shape, by_row)
     raise InvalidArgument(f"Failed to write JSON value for tensor type: {dtype.label}")
+
+
+def _string_texts(name: str, array: Array, level: int | None) -> list[str]:
+    elements: list[Any] = array.ravel().tolist()
+    if name.endswith(_BYTES_SUFFIX):
+        return [_base64(_bytes(element), level) for element in elements]
+    return [_string(_bytes(element), level) for element in elements]
 
 
 def _bytes(element: object) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hotserve.codecs.inference_results import Classified, Regressed, label_text
 from hotserve.codecs.json_base64 import base64_object
-from hotserve.codecs.json_numbers import float_texts
+from hotserve.codecs.json_lists import number_lists
 from hotserve.codecs.json_text import quoted
 from hotserve.errors import InvalidArgument
 from hotserve.tensors import DType
@@ -25,7 +25,7 @@ def encode_classifications(classified: Classified) -> bytes:
     examples, classes = classified.scores.shape
     if not examples:
         raise InvalidArgument("Cannot convert empty ClassificationResults to JSON")
-    scores = float_texts(classified.scores, DType.FLOAT)
+    scores = number_lists(classified.scores.ravel(), DType.FLOAT, True)
     labels = classified.labels.ravel().tolist()
     # Most models give every example the same few labels.
     texts = {label: _label(label) for label in set(labels)}
@@ -42,7 +42,7 @@ def encode_regressions(regressed: Regressed) -> bytes:
     """
     if not len(regressed.values):
         raise InvalidArgument("Cannot convert empty RegressionResults to JSON")
-    return f'{{\n    "results": [{", ".join(float_texts(regressed.values, DType.FLOAT))}]\n}}'.encode()
+    return f'{{\n    "results": {number_lists(regressed.values.ravel(), DType.FLOAT, False)[0]}\n}}'.encode()
 
 
 def _label(label: bytes | str) -> str:

@@ -17,6 +17,7 @@ from hotserve.batching.lane import QueueBounds
 from hotserve.batching.plans import BatchPlans, VersionPlan
 from hotserve.batching.samples import Samples
 from hotserve.batching.scheduler import EngineThreads
+from hotserve.codecs.compiled import describe_codec
 from hotserve.config.batching_config import BatchingSetup, batching_setup, describe, read_version_options
 from hotserve.config.cors_origins import parse_origins
 from hotserve.config.model_config import ModelConfig, local_path, read_model_config
@@ -205,6 +206,7 @@ def configured_engine(
     else:
         how = "as each version's folder says" if batching.per_version else describe(batching.options)
     logger.info("Usable processors: %d; engine threads: %d; batching: %s", usable_cpus(), threads, how)
+    logger.info("JSON codec: %s", describe_codec())
     bounds = QueueBounds(options.max_queued_requests, options.max_queued_bytes)
     return EngineThreads(threads, plans=plans, metrics=metrics, bounds=bounds)
 

@@ -1,0 +1,292 @@
+"""Compares the compiled codec with its plain twin on random and on damaged input, with AddressSanitizer watching.
+
+    python scripts/fuzz_codec.py --seconds 600
+
+builds the extension with `-fsanitize=address,undefined` in a folder of its own, and runs itself in it. Whatever the
+extension takes has to mean the same the long way, byte for byte; what it writes has to be what the twin writes; and
+reading has to take no more memory than a small multiple of the body. `--seed` repeats a run; a difference is
+printed with its input, and ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hotserve.codecs.compiled import CODES, EXTENSION
+from hotserve.codecs.json_compiled_body import read_compiled_body
+from hotserve.codecs.json_document import parse_document
+from hotserve.codecs.json_lists import WRITTEN, compiled_lists, plain_lists
+from hotserve.codecs.json_request import decode_predict, signature_name
+from hotserve.errors import ServingError
+from hotserve.tensors import DType, Signature, TensorSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
+INPUTS_OF = (("x",), ("x", "y"), ("b64",))
+DTYPES = [*CODES, DType.HALF, DType.BFLOAT16, DType.STRING, DType.COMPLEX64]
+NUMBERS = (
+    *(
+        "0",
+        "-0",
+        "-0.0",
+        "1",
+        "255",
+        "1.5",
+        "1e5",
+        "1E-7",
+        "0.1",
+        "1e309",
+        "1e308",
+        "1.8e308",
+        "5e-324",
+        "1e-400",
+        "NaN",
+    ),
+    *("Inf", "-Infinity", "01", "1.", "-", "+1", "9007199254740993", "9223372036854775808", "18446744073709551616"),
+    *("9007199254740993.00000000000000000000", "0." + "3" * 60, "1" * 310, "2.4703282292062327e-324", "null", "true"),
+)
+STRINGS = ('""', '"a"', '"aGk="', '"\\u0041"', '"\\"', '"\xe9"', '{"b64":"aGk="}', '{"b64":"a"}', '{"b64":1}', "{}")
+PIECES = (b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\0", b"\x80", b"-", b".", b"e", b"0", b"9", b" ", b'"x":')
+
+
+def number(chance: random.Random) -> str:
+    match chance.randrange(24):
+        case 0:
+            return chance.choice(NUMBERS)
+        case 1:
+            return repr(struct.unpack("=d", chance.randbytes(8))[0]).replace("inf", "Infinity").replace("nan", "NaN")
+        case 2:
+            return (
+                f"{chance.getrandbits(chance.randrange(1, 80))}.{chance.getrandbits(70)}e{chance.randrange(-360, 310)}"
+            )
+        case 3 | 4 | 5 | 6 | 7:
+            return repr(float(np.float32(chance.random())))
+        case 8 | 9 | 10 | 11:
+            return f"{chance.random() * 10.0 ** chance.randrange(-20, 20):.{chance.randrange(1, 30)}f}"
+        case _:
+            return str(chance.getrandbits(chance.randrange(1, 66)) * chance.choice((1, -1)))
+
+
+def value(chance: random.Random, shape: tuple[int, ...]) -> str:
+    kind = chance.randrange(10)
+
+    def leaf() -> str:
+        if kind == 0:
+            return chance.choice(("true", "false"))
+        if kind in (1, 2):
+            return chance.choice(STRINGS if chance.randrange(8) == 0 else STRINGS[:3])
+        return str(chance.randrange(-300, 300)) if kind == 3 else number(chance)
+
+    def nest(level: int) -> str:
+        if level == len(shape):
+            return leaf()
+        return "[" + chance.choice((",", ", ", " ,\n")).join(nest(level + 1) for _ in range(shape[level])) + "]"
+
+    return nest(0)
+
+
+def body(chance: random.Random) -> bytes:
+    shape = tuple(chance.randrange(1, 5) for _ in range(chance.randrange(4)))
+    match chance.randrange(5):
+        case 0:
+            data = f'"inputs": {value(chance, shape)}'
+        case 1:
+            name = chance.choice(("x", "b64"))
+            data = f'"inputs": {{"{name}": {value(chance, shape)}, "y": {value(chance, shape)}}}'
+        case 2:
+            rows = (f'{{"x": {value(chance, shape)}, "y": {value(chance, ())}}}' for _ in range(chance.randrange(1, 4)))
+            data = f'"instances": [{", ".join(rows)}]'
+        case _:
+            data = f'"instances": {value(chance, (chance.choice((1, 2, 3, 40)), *shape))}'
+    name = chance.choice(("", "", '"signature_name": "s", '))
+    return f"{{{name}{data}}}".encode("latin-1" if chance.randrange(9) == 0 else "utf-8")
+
+
+def damaged(chance: random.Random, data: bytes) -> bytes:
+    changed = bytearray(data)
+    for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3))):
+        place, size = chance.randrange(len(changed) + 1), chance.randrange(12)
+        match chance.randrange(6):
+            case 0:
+                changed[place:place] = chance.choice(PIECES)
+            case 1:
+                del changed[place : place + size]
+            case 2:
+                changed[place : place + 1] = bytes([chance.randrange(256)])
+            case 3:
+                changed[place:place] = changed[max(0, place - size) : place]
+            case 4:
+                changed[place:place] = number(chance).encode()
+            case _:
+                del changed[place:]
+    return bytes(changed)
+
+
+def check_reading(chance: random.Random) -> bool:
+    """Reads one body both ways; returns whether the extension took it."""
+    data = damaged(chance, body(chance))
+    form = read_compiled_body(data)
+    if form is None:
+        return False
+    # Several dtypes: a body is soon read, and the conversions are to be tried as well.
+    taken = False
+    for _ in range(5):
+        signature = Signature({name: TensorSpec(chance.choice(DTYPES), None) for name in chance.choice(INPUTS_OF)}, {})
+        short = form.decode(signature)
+        try:
+            document = parse_document(data)
+            long = None
+            if form.signature_name != signature_name(document):
+                fail(data, "another signature name")
+            long = decode_predict(document, signature, "")
+        except ServingError as error:
+            if short is not None:
+                fail(data, f"taken by the extension for {signature.describe_inputs()}, and refused: {error}")
+            if "JSON Parse error" in str(error):
+                fail(data, f"read by the extension, and no JSON: {error}")
+            continue
+        if short is None:
+            continue
+        taken = True
+        for name, array in long.inputs.items():
+            other = short.inputs[name]
+            same = array.tolist() == other.tolist() if array.dtype == object else array.tobytes() == other.tobytes()
+            if not same or array.shape != other.shape or array.dtype != other.dtype:
+                fail(data, f"another tensor {name} for {signature.describe_inputs()}")
+        if short.row_format != long.row_format:
+            fail(data, "another format")
+    return taken
+
+
+def check_writing(chance: random.Random) -> None:
+    dtype = chance.choice(sorted(WRITTEN))
+    shape = tuple(chance.randrange(5) for _ in range(chance.randrange(1, 4)))
+    count = int(np.prod(shape))
+    match chance.randrange(3):
+        case 0:
+            array = np.frombuffer(chance.randbytes(count * dtype.numpy.itemsize), dtype.numpy)
+        case 1:
+            with np.errstate(all="ignore"):
+                array = np.array([chance.randrange(10**7) / 2.0 ** chance.randrange(12) for _ in range(count)])
+                array = array.astype(dtype.numpy)
+        case _:
+            with np.errstate(all="ignore"):
+                array = np.array(
+                    [float(f"{chance.randrange(10**6)}e{chance.randrange(-330, 303)}") for _ in range(count)]
+                )
+                array = array.astype(dtype.numpy)
+    if dtype is DType.BOOL:
+        array = array.view(np.uint8) % 2 == 1
+    array = array.reshape(shape)
+    by_row = chance.random() < 0.5
+    if compiled_lists(array, dtype, by_row) != plain_lists(array, dtype, by_row):
+        fail(array.tobytes(), f"another text for {dtype.label} {shape}")
+
+
+def check_memory() -> None:
+    """Reads large bodies of the smallest tokens, and of one token that has no end."""
+    size = 4 << 20
+    bodies = (
+        b'{"inputs": [' + b"1," * size + b"1]}",
+        b'{"inputs": [' + b'"",' * size + b'""]}',
+        b'{"inputs": [' + b"true," * size + b"true]}",
+        b'{"inputs": ' + b"[" * size,
+        b'{"inputs": "' + b"a" * size,
+        b'{"inputs": 0.' + b"1" * size,
+        b'{"inputs": {' + b",".join(b'"%d":1' % i for i in range(size // 8)) + b"}}",
+        b'{"instances": [' + b'{"x":1},' * size + b'{"x":1}]}',
+    )
+    for data in bodies:
+        before = peak_bytes()
+        read_compiled_body(data)
+        # Cells are 8 bytes for a token of two or more, in a buffer that doubles, while it is moved.
+        if peak_bytes() - before > 20 * len(data) + (64 << 20):
+            fail(data[:40], f"{peak_bytes() - before} bytes for a body of {len(data)}")
+
+
+def peak_bytes() -> int:
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+
+def fail(data: bytes, what: str) -> None:
+    sys.exit(f"{what}:\n{data!r}")
+
+
+def fuzz(seconds: float, seed: int) -> None:
+    if EXTENSION is None:
+        sys.exit("The extension is not there: run this without --no-build, or install with a C compiler.")
+    chance = random.Random(seed)
+    deadline = time.monotonic() + seconds
+    read = taken = written = 0
+    check_memory()
+    while time.monotonic() < deadline:
+        for _ in range(200):
+            taken += check_reading(chance)
+            check_writing(chance)
+        read += 200
+        written += 200
+    sanitized = "asan" in Path("/proc/self/maps").read_text()
+    print(
+        json.dumps(
+            {"sanitized": sanitized, "seed": seed, "bodies": read, "taken by the extension": taken, "arrays": written}
+        )
+    )
+
+
+def build_and_run(arguments: list[str]) -> int:
+    """Copies the sources, builds the extension there with sanitizers, and runs this file on it."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "src", Path(folder, "src"), ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, folder)
+        flags = {"CFLAGS": SANITIZERS, "LDFLAGS": SANITIZERS}
+        subprocess.run(
+            [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
+            cwd=folder,
+            env=os.environ | flags,
+            check=True,
+        )
+        libraries = [
+            subprocess.run(
+                ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for name in ("libasan.so", "libubsan.so")
+        ]
+        environment = {
+            "PYTHONPATH": str(Path(folder, "src")),
+            "LD_PRELOAD": " ".join(libraries),
+            # The interpreter keeps what it has; and what is out of memory is to be an error, not an end.
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            "PYTHONMALLOC": "malloc",
+        }
+        command = [sys.executable, __file__, "--no-build", *arguments]
+        return subprocess.run(command, env=os.environ | environment, check=False).returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--no-build", action="store_true", help="run on the extension that is installed")
+    options = parser.parse_args()
+    if options.no_build:
+        fuzz(options.seconds, options.seed)
+    else:
+        sys.exit(build_and_run([f"--seconds={options.seconds}", f"--seed={options.seed}"]))
+
+
+if __name__ == "__main__":
+    main()

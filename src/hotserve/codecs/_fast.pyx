@@ -1,0 +1,1223 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""JSON numbers to arrays and back, in C: what `json_plain_body` and `json_numbers` do, in one pass each.
+
+Nothing here words an error. A body that is wrong, or right in an unusual way, is left to `json_document` and
+`json_request`; `PlainBody.read` and `PlainBody.store` then say so by None and False.
+
+Threads: long loops run without the GIL. A `PlainBody` is filled before anybody else sees it and never changed.
+
+The arithmetic of both directions is the same. A power of ten is a power of two times one of five, and the powers of
+five are kept with 128 bits, cut off. A product with one of them is therefore known to lie in a small interval; where
+both of its ends round to the same result, that is the result, and where they do not (exact ties, mostly) CPython's own
+conversions decide, which are exact and know no locale.
+"""
+
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from libc.math cimport INFINITY, NAN, isfinite, isnan
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, UINT32_MAX, int8_t, int16_t, int32_t, int64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+cdef extern from *:
+    """
+    typedef unsigned __int128 hotserve_u128;
+
+    static inline int hotserve_leading_zeros(uint64_t x) { return __builtin_clzll(x); }
+
+    /* Whether any of eight bytes is a quotation mark, a backslash or a control character. */
+    static inline int hotserve_ends_plain_text(const unsigned char *p) {
+        const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
+        uint64_t x, quote, backslash;
+        memcpy(&x, p, 8);
+        quote = x ^ (ones * '"');
+        backslash = x ^ (ones * '\\\\');
+        return (((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & highs
+            ? 1 : 0;
+    }
+
+    /* How many of the next eight bytes are digits, up to the first that is none, and the number that they make. */
+    static inline int hotserve_next_digits(const unsigned char *p, uint64_t *number) {
+        const uint64_t each = 0x0101010101010101ULL;
+        uint64_t x, others;
+        int count = 8;
+        memcpy(&x, p, 8);
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = __builtin_bswap64(x);
+    #endif
+        x ^= each * '0';
+        others = (((x & each * 0x7F) + each * (0x80 - 10)) | x) & each * 0x80;
+        if (others) {
+            count = __builtin_ctzll(others) >> 3;
+            /* Zeros in front of the digits; the first one is the lowest byte. Twice, as 64 would be too far. */
+            x = x << (4 * (8 - count)) << (4 * (8 - count));
+        }
+        /* Neighbours are joined, three times over: pairs, fours, all eight. */
+        x = x * 10 + (x >> 8);
+        x = (x & 0x00FF00FF00FF00FFULL) * 100 + ((x >> 16) & 0x00FF00FF00FF00FFULL);
+        x = (x & 0x0000FFFF0000FFFFULL) * 10000 + ((x >> 32) & 0x0000FFFF0000FFFFULL);
+        *number = x & 0xFFFFFFFFULL;
+        return count;
+    }
+    """
+    ctypedef uint64_t u128 "hotserve_u128"
+    int leading_zeros "hotserve_leading_zeros"(uint64_t x) nogil
+    int next_digits "hotserve_next_digits"(const unsigned char *p, uint64_t *number) nogil
+    bint ends_plain_text "hotserve_ends_plain_text"(const unsigned char *p) nogil
+
+cdef extern from "Python.h":
+    double PyOS_string_to_double(const char *text, char **end, PyObject *overflow) except? -1.0
+    char *PyOS_double_to_string(double value, char format, int precision, int flags, int *kind) except NULL
+    void PyMem_Free(void *memory)
+    ctypedef struct PyObject
+
+REVISION = 1  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+
+ctypedef const unsigned char *Text
+
+cdef enum:
+    MAX_RANK = 32  # what every numpy can have; deeper lists go the long way
+    MAX_COLUMNS = 64
+    SMALLEST_POWER = -342
+    LARGEST_POWER = 342
+    SMALLEST_EXPONENT = -1074  # doubles are up to 53 bits times a power of two from this
+    LARGEST_EXPONENT = 971  # to this
+    EXACT_FIVES = 27  # 5 ** 27 and smaller ones have less than 64 bits
+    MOST_DOUBTS = 100  # numbers that CPython has to convert, in one body: it takes the GIL for each
+    LARGE = 1 << 16  # bytes, or numbers: from here on other threads may run meanwhile
+
+
+# Powers of five, and of ten --------------------------------------------------------------------------------------------
+
+cdef uint64_t TWO_TO_52 = 4503599627370496
+cdef u128 FIVES[LARGEST_POWER - SMALLEST_POWER + 1]  # the first 128 bits of 5 ** q, the highest one set, cut off
+cdef double SMALLEST_FLOAT = 2.0**-126  # of the normal ones
+cdef double SMALLEST_DOUBLE = 2.0**-1022
+cdef double TENS[23]  # those that a double holds exactly
+cdef uint64_t POWERS[18]
+
+
+cdef void fill_powers():
+    for power in range(SMALLEST_POWER, LARGEST_POWER + 1):
+        # Enough bits for 128 to be left of the smallest.
+        number = 5**power << 128 if power >= 0 else (1 << 1024) // 5**-power
+        number >>= number.bit_length() - 128
+        FIVES[power - SMALLEST_POWER] = (<u128><uint64_t>(number >> 64) << 64) | <uint64_t>(number & 0xFFFFFFFFFFFFFFFF)
+    for power in range(23):
+        TENS[power] = float(10**power)
+    for power in range(18):
+        POWERS[power] = 10**power
+
+
+fill_powers()
+
+
+cdef inline int floor_log2_of_five(int power) noexcept nogil:
+    """Where the highest bit of 5 ** power stands. The quotient is close enough to log2(5) for all powers up to 1000."""
+    return (power * 152170) >> 16
+
+
+cdef inline u128 times_power(uint64_t number, int power) noexcept nogil:
+    """The first 128 bits of number * 5 ** power in 192; the true ones are these or up to two more."""
+    cdef u128 five = FIVES[power - SMALLEST_POWER]
+    cdef u128 low = (<u128>number * <uint64_t>five) >> 64
+    return <u128>number * <uint64_t>(five >> 64) + low
+
+
+cdef inline u128 rounded(u128 number, int bits) noexcept nogil:
+    """`number` without its lowest bits, to nearest, ties to even; 1 <= bits <= 126, and number < 2 ** 127."""
+    cdef u128 one = 1
+    return (number + (one << (bits - 1)) - 1 + ((number >> bits) & 1)) >> bits
+
+
+# Text to double --------------------------------------------------------------------------------------------------------
+
+cdef bint nearest_double(uint64_t digits, int power, double *value) noexcept nogil:
+    """The double next to digits * 10 ** power; False where that is not certain, or beyond the doubles."""
+    cdef int zeros, exponent, surplus
+    cdef u128 product, mantissa
+    cdef uint64_t bits
+    if digits <= TWO_TO_52 * 2 and -22 <= power <= 22:
+        # Both are exact doubles, so that one operation rounds once (Clinger, 1990).
+        value[0] = <double>digits / TENS[-power] if power < 0 else <double>digits * TENS[power]
+        return True
+    if digits == 0 or power < SMALLEST_POWER:
+        # 2 ** 64 * 10 ** -343 is less than half of the smallest double.
+        value[0] = 0.0
+        return True
+    if power > LARGEST_POWER:
+        return False
+    zeros = leading_zeros(digits)
+    # One bit of room for rounding up: the product lies between 2 ** 125 and 2 ** 127.
+    product = times_power(digits << zeros, power) >> 1
+    surplus = 74 if product >> 126 else 73
+    # The product has lost 1 bit, and 64 in `times_power`; 127 of the power of five are behind its point.
+    exponent = surplus + 65 - 127 + floor_log2_of_five(power) + power - zeros
+    if exponent < SMALLEST_EXPONENT:
+        # Not a normal double: fewer bits are left of it.
+        surplus += SMALLEST_EXPONENT - exponent
+        exponent = SMALLEST_EXPONENT
+        if surplus > 126:
+            value[0] = 0.0
+            return surplus > 128
+    mantissa = rounded(product, surplus)
+    if mantissa != rounded(product + 2, surplus):
+        return False
+    if mantissa >> 53:
+        mantissa >>= 1
+        exponent += 1
+    if exponent > LARGEST_EXPONENT:
+        return False
+    bits = <uint64_t>mantissa
+    if bits >= TWO_TO_52:
+        bits += <uint64_t>(exponent - SMALLEST_EXPONENT) << 52
+    memcpy(value, &bits, 8)
+    return True
+
+
+cdef bint exact_double(Text start, Text end, double *value) noexcept with gil:
+    """What CPython makes of a number token; False if it makes nothing of it."""
+    cdef char *behind = NULL
+    try:
+        value[0] = PyOS_string_to_double(<const char *>start, &behind, NULL)
+    except ValueError:
+        return False
+    return behind == <const char *>end
+
+
+# Columns: what the values of one input are read into -------------------------------------------------------------------
+
+cdef enum Kind:
+    NOTHING_YET
+    INTEGERS
+    DOUBLES
+    FLAGS
+    STRINGS  # two cells each: where the text begins, and twice its length, plus 1 for base64
+
+cdef union Cell:
+    int64_t integer
+    double number
+
+cdef struct Column:
+    Text name
+    Py_ssize_t name_length
+    Py_ssize_t rows  # how many rows of a list of objects have a value for this
+    Kind kind
+    int rank  # -1 until the first value is read
+    Py_ssize_t shape[MAX_RANK]  # of one value; -1 until the first list at that depth ends
+    Cell *cells
+    Py_ssize_t count
+    Py_ssize_t capacity
+    int doubts
+
+
+cdef inline Cell *next_cells(Column *column, Py_ssize_t wanted) noexcept nogil:
+    """Room for `wanted` cells more; NULL where there is no memory."""
+    cdef Py_ssize_t capacity
+    cdef Cell *cells
+    if column.count + wanted > column.capacity:
+        capacity = 64 if column.capacity == 0 else column.capacity * 2
+        cells = <Cell *>PyMem_RawRealloc(column.cells, capacity * sizeof(Cell))
+        if cells == NULL:
+            return NULL
+        column.cells = cells
+        column.capacity = capacity
+    cells = column.cells + column.count
+    column.count += wanted
+    return cells
+
+
+cdef void make_doubles(Column *column) noexcept nogil:
+    """Turns the integers so far into doubles, rounding as a conversion from the text would."""
+    cdef Py_ssize_t i
+    for i in range(column.count):
+        column.cells[i].number = <double>column.cells[i].integer
+    column.kind = DOUBLES
+
+
+cdef inline bint add_double(Column *column, double value) noexcept nogil:
+    cdef Cell *cell
+    if column.kind != DOUBLES:
+        if column.kind == INTEGERS:
+            make_doubles(column)
+        elif column.kind == NOTHING_YET:
+            column.kind = DOUBLES
+        else:
+            return False
+    cell = next_cells(column, 1)
+    if cell == NULL:
+        return False
+    cell.number = value
+    return True
+
+
+cdef inline bint add_integer(Column *column, int64_t value) noexcept nogil:
+    cdef Cell *cell
+    if column.kind == DOUBLES:
+        return add_double(column, <double>value)
+    if column.kind == NOTHING_YET:
+        column.kind = INTEGERS
+    elif column.kind != INTEGERS:
+        return False
+    cell = next_cells(column, 1)
+    if cell == NULL:
+        return False
+    cell.integer = value
+    return True
+
+
+cdef bint add_flag(Column *column, bint value) noexcept nogil:
+    cdef Cell *cell
+    if column.kind == NOTHING_YET:
+        column.kind = FLAGS
+    elif column.kind != FLAGS:
+        return False
+    cell = next_cells(column, 1)
+    if cell == NULL:
+        return False
+    cell.integer = value
+    return True
+
+
+cdef bint add_string(Column *column, Py_ssize_t start, Py_ssize_t length, bint base64) noexcept nogil:
+    cdef Cell *cells
+    if column.kind == NOTHING_YET:
+        column.kind = STRINGS
+    elif column.kind != STRINGS:
+        return False
+    cells = next_cells(column, 2)
+    if cells == NULL:
+        return False
+    cells[0].integer = start
+    cells[1].integer = 2 * length + base64
+    return True
+
+
+# Reading: each function takes where its token begins and gives where it ends, NULL for anything unusual ---------------
+#
+# A `bytes` object ends with a NUL, which no token here contains: no function reads beyond it.
+
+cdef inline Text behind_space(Text p) noexcept nogil:
+    while p[0] == c" " or p[0] == c"\n" or p[0] == c"\t" or p[0] == c"\r":
+        p += 1
+    return p
+
+
+cdef inline bint is_digit(unsigned char byte) noexcept nogil:
+    return c"0" <= byte <= c"9"
+
+
+cdef Text read_text(Text p, Text end) noexcept nogil:
+    """A string without escapes; any other bytes go."""
+    if p[0] != c'"':
+        return NULL
+    p += 1
+    while end - p >= 8 and not ends_plain_text(p):
+        p += 8
+    while p[0] != c'"':
+        if p[0] < 0x20 or p[0] == c"\\":
+            return NULL
+        p += 1
+    return p + 1
+
+
+cdef inline Text read_digits(Text p, Text end, uint64_t *digits) noexcept nogil:
+    """Appends to `digits` as many as follow. Beyond 19 of them it wraps, and is not used."""
+    cdef uint64_t number
+    cdef int count = 8
+    while count == 8 and end - p >= 8:
+        count = next_digits(p, &number)
+        digits[0] = digits[0] * POWERS[count] + number
+        p += count
+    while is_digit(p[0]):
+        digits[0] = digits[0] * 10 + (p[0] - c"0")
+        p += 1
+    return p
+
+
+cdef Text read_number(Text start, Text end, Column *column) noexcept nogil:
+    cdef Text p = start
+    cdef Text whole
+    cdef Text point = NULL
+    cdef uint64_t digits = 0
+    cdef Py_ssize_t length
+    cdef int power = 0, exponent = 0, letters = 0
+    cdef bint negative = p[0] == c"-", negative_exponent, integer, certain
+    cdef double value
+    p += negative
+    whole = p
+    if p[0] == c"0":
+        p += 1
+    else:
+        if not is_digit(p[0]):
+            return read_word(start, column)
+        p = read_digits(p, end, &digits)
+    length = p - whole
+    if length > 300:
+        return NULL
+    integer = True
+    if p[0] == c".":
+        integer = False
+        p += 1
+        point = p
+        p = read_digits(p, end, &digits)
+        if p == point:
+            return NULL
+        length += p - point
+        if length > 1 << 20:
+            return NULL
+        power = -<int>(p - point)
+    if p[0] == c"e" or p[0] == c"E":
+        integer = False
+        p += 1
+        negative_exponent = p[0] == c"-"
+        if negative_exponent or p[0] == c"+":
+            p += 1
+        if not is_digit(p[0]):
+            return NULL
+        while is_digit(p[0]):
+            exponent = exponent * 10 + (p[0] - c"0")
+            letters += 1
+            # What overflows by its exponent alone is refused, in words that are not ours.
+            if letters > 6 or (exponent > 308 and not negative_exponent):
+                return NULL
+            p += 1
+        power += -exponent if negative_exponent else exponent
+    if integer and (length < 19 or (length == 19 and digits <= INT64_MAX)):
+        return p if add_integer(column, -<int64_t>digits if negative else <int64_t>digits) else NULL
+    if length > 19:
+        certain = long_double(whole, p, power, &value)
+    else:
+        certain = nearest_double(digits, power, &value)
+    if not certain:
+        column.doubts += 1
+        if column.doubts > MOST_DOUBTS or not exact_double(whole, p, &value):
+            return NULL
+    if not isfinite(value):
+        return NULL
+    return p if add_double(column, -value if negative else value) else NULL
+
+
+cdef bint long_double(Text whole, Text end, int power, double *value) noexcept nogil:
+    """A number of 20 or more digits: the first 19 that count are enough, unless one more would change the result."""
+    cdef Text p = whole
+    cdef uint64_t digits = 0
+    cdef int taken = 0
+    cdef bint cut_off = False
+    cdef double above
+    while p != end and (is_digit(p[0]) or p[0] == c"."):
+        if p[0] != c".":
+            if taken == 19:
+                power += 1
+                cut_off = cut_off or p[0] != c"0"
+            else:
+                digits = digits * 10 + (p[0] - c"0")
+                taken += digits != 0
+        p += 1
+    if not nearest_double(digits, power, value):
+        return False
+    return not cut_off or (nearest_double(digits + 1, power, &above) and value[0] == above)
+
+
+cdef Text read_word(Text p, Column *column) noexcept nogil:
+    """true, false, NaN, Inf or Infinity, the last three perhaps with a minus."""
+    cdef bint negative = p[0] == c"-"
+    cdef int length
+    if not negative:
+        if p[0] == c"t":
+            if p[1] == c"r" and p[2] == c"u" and p[3] == c"e" and add_flag(column, True):
+                return p + 4
+            return NULL
+        if p[0] == c"f":
+            if p[1] == c"a" and p[2] == c"l" and p[3] == c"s" and p[4] == c"e" and add_flag(column, False):
+                return p + 5
+            return NULL
+    p += negative
+    if p[0] == c"N":
+        if p[1] == c"a" and p[2] == c"N" and add_double(column, NAN):
+            return p + 3
+        return NULL
+    if p[0] != c"I" or p[1] != c"n" or p[2] != c"f":
+        return NULL
+    length = 3
+    if p[3] == c"i":
+        if p[4] != c"n" or p[5] != c"i" or p[6] != c"t" or p[7] != c"y":
+            return NULL
+        length = 8
+    return p + length if add_double(column, -INFINITY if negative else INFINITY) else NULL
+
+
+cdef Text after_base64_name(Text p) noexcept nogil:
+    """Behind `{"b64":`, where an object begins so; else NULL."""
+    if p[0] != c"{":
+        return NULL
+    p = behind_space(p + 1)
+    if p[0] != c'"' or p[1] != c"b" or p[2] != c"6" or p[3] != c"4" or p[4] != c'"':
+        return NULL
+    p = behind_space(p + 5)
+    return behind_space(p + 1) if p[0] == c":" else NULL
+
+
+cdef Text read_leaf(Text p, Text origin, Text end, Column *column) noexcept nogil:
+    cdef Text start
+    if p[0] == c'"':
+        start = p + 1
+        p = read_text(p, end)
+        return p if p != NULL and add_string(column, start - origin, p - 1 - start, False) else NULL
+    if p[0] != c"{":
+        return read_number(p, end, column)
+    p = after_base64_name(p)
+    if p == NULL:
+        return NULL
+    start = p + 1
+    p = read_text(p, end)
+    if p == NULL or not add_string(column, start - origin, p - 1 - start, True):
+        return NULL
+    p = behind_space(p)
+    return p + 1 if p[0] == c"}" else NULL
+
+
+cdef Text read_value(Text p, Text origin, Text end, Column *column) noexcept nogil:
+    """One value, its lists nested as those of the column's first value."""
+    cdef Py_ssize_t sizes[MAX_RANK]
+    cdef int depth = 0
+    while True:
+        p = behind_space(p)
+        if p[0] == c"[":
+            if depth == MAX_RANK:
+                return NULL
+            sizes[depth] = 0
+            depth += 1
+            p += 1
+            continue
+        if depth != column.rank:
+            if column.rank >= 0:
+                return NULL
+            column.rank = depth
+        p = read_leaf(p, origin, end, column)
+        if p == NULL:
+            return NULL
+        while True:
+            if depth == 0:
+                return p
+            sizes[depth - 1] += 1
+            p = behind_space(p)
+            if p[0] == c",":
+                p += 1
+                break
+            if p[0] != c"]":
+                return NULL
+            p += 1
+            depth -= 1
+            if column.shape[depth] != sizes[depth]:
+                if column.shape[depth] >= 0:
+                    return NULL
+                column.shape[depth] = sizes[depth]
+
+
+cdef struct Body:
+    Text origin
+    Text end
+    Text signature_name
+    Py_ssize_t signature_name_length
+    bint row_format
+    bint named
+    Py_ssize_t rows  # of a list of objects
+    Column *columns
+    int count
+    int capacity
+
+
+cdef Column *new_column(Body *body, Text name, Py_ssize_t name_length) noexcept nogil:
+    cdef Column *columns = body.columns
+    cdef Column *column
+    cdef int depth
+    if body.count == MAX_COLUMNS:
+        return NULL
+    if body.count == body.capacity:
+        columns = <Column *>PyMem_RawRealloc(columns, (body.capacity * 4 + 1) * sizeof(Column))
+        if columns == NULL:
+            return NULL
+        body.columns = columns
+        body.capacity = body.capacity * 4 + 1
+    column = columns + body.count
+    body.count += 1
+    column.name = name
+    column.name_length = name_length
+    column.rows = 0
+    column.kind = NOTHING_YET
+    column.rank = -1
+    for depth in range(MAX_RANK):
+        column.shape[depth] = -1
+    column.cells = NULL
+    column.count = 0
+    column.capacity = 0
+    column.doubts = 0
+    return column
+
+
+cdef Column *find_column(Body *body, int expected, Text name, Py_ssize_t name_length) noexcept nogil:
+    cdef Column *column
+    cdef int i
+    for i in range(body.count):
+        # Most rows name their values in the order of the first one.
+        column = body.columns + (expected + i) % body.count
+        if column.name_length == name_length and memcmp(column.name, name, name_length) == 0:
+            return column
+    return NULL
+
+
+cdef Text read_members(Text p, Body *body, bint first) noexcept nogil:
+    """An object of values by name; unless it is the first one, with exactly the names of that."""
+    cdef Column *column
+    cdef Text name
+    cdef Py_ssize_t name_length
+    cdef int members = 0
+    if p[0] != c"{":
+        return NULL
+    while True:
+        p = behind_space(p + 1)
+        name = p + 1
+        p = read_text(p, body.end)
+        if p == NULL:
+            return NULL
+        name_length = p - 1 - name
+        column = find_column(body, members, name, name_length)
+        if first:
+            column = new_column(body, name, name_length) if column == NULL else NULL
+        if column == NULL or column.rows != body.rows:
+            return NULL
+        p = behind_space(p)
+        if p[0] != c":":
+            return NULL
+        p = read_value(p + 1, body.origin, body.end, column)
+        if p == NULL:
+            return NULL
+        column.rows += 1
+        members += 1
+        p = behind_space(p)
+        if p[0] == c"}":
+            return p + 1 if members == body.count else NULL
+        if p[0] != c",":
+            return NULL
+
+
+cdef Text read_plain_value(Text p, Body *body) noexcept nogil:
+    cdef Column *column = new_column(body, NULL, 0)
+    if column == NULL:
+        return NULL
+    return read_value(p, body.origin, body.end, column)
+
+
+cdef Text read_instances(Text p, Body *body) noexcept nogil:
+    cdef Text row
+    if p[0] != c"[":
+        return NULL
+    row = behind_space(p + 1)
+    if row[0] != c"{" or after_base64_name(row) != NULL:
+        return read_plain_value(p, body)
+    body.named = True
+    p = row
+    while True:
+        p = read_members(p, body, body.rows == 0)
+        if p == NULL:
+            return NULL
+        body.rows += 1
+        p = behind_space(p)
+        if p[0] == c"]":
+            return p + 1
+        if p[0] != c",":
+            return NULL
+        p = behind_space(p + 1)
+
+
+cdef Text read_inputs(Text p, Body *body) noexcept nogil:
+    if p[0] != c"{" or after_base64_name(p) != NULL:
+        return read_plain_value(p, body)
+    body.named = True
+    return read_members(p, body, True)
+
+
+cdef inline bint is_name(Text name, Py_ssize_t length, const char *expected, Py_ssize_t expected_length) noexcept nogil:
+    return length == expected_length and memcmp(name, expected, length) == 0
+
+
+cdef bint read_body(Body *body) noexcept nogil:
+    """The whole document; False for anything unusual. What follows the object is ignored."""
+    cdef Text p = body.origin
+    cdef Text name
+    cdef Py_ssize_t length
+    if p[0] == 0xEF and p[1] == 0xBB and p[2] == 0xBF:
+        p += 3
+    p = behind_space(p)
+    if p[0] != c"{":
+        return False
+    while True:
+        p = behind_space(p + 1)
+        name = p + 1
+        p = read_text(p, body.end)
+        if p == NULL:
+            return False
+        length = p - 1 - name
+        p = behind_space(p)
+        if p[0] != c":":
+            return False
+        p = behind_space(p + 1)
+        if is_name(name, length, b"signature_name", 14):
+            if body.signature_name != NULL:
+                return False
+            body.signature_name = p + 1
+            p = read_text(p, body.end)
+            if p == NULL:
+                return False
+            body.signature_name_length = p - 1 - body.signature_name
+        elif body.count:
+            return False
+        elif is_name(name, length, b"instances", 9):
+            body.row_format = True
+            p = read_instances(p, body)
+        elif is_name(name, length, b"inputs", 6):
+            p = read_inputs(p, body)
+        else:
+            return False
+        if p == NULL:
+            return False
+        p = behind_space(p)
+        if p[0] == c"}":
+            return body.count > 0
+        if p[0] != c",":
+            return False
+
+
+# Columns to arrays -----------------------------------------------------------------------------------------------------
+
+cdef bint all_within(Column *column, int64_t lowest, int64_t highest) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef bint within = True
+    for i in range(column.count):
+        within &= lowest <= column.cells[i].integer <= highest
+    return within
+
+
+cdef bint fill(Column *column, char *data, char code) noexcept nogil:
+    """The values of a column as `code`, as the `struct` module names it; False if they do not go into that."""
+    cdef Py_ssize_t i
+    cdef Cell *cells = column.cells
+    cdef bint integers = column.kind == INTEGERS
+    if code == c"?":
+        if column.kind != FLAGS:
+            return False
+        for i in range(column.count):
+            (<uint8_t *>data)[i] = cells[i].integer != 0
+        return True
+    if not integers and column.kind != DOUBLES:
+        return False
+    if code == c"f":
+        # By way of a double, as the original: an integer is rounded twice. Too large becomes infinite.
+        if integers:
+            for i in range(column.count):
+                (<float *>data)[i] = <float><double>cells[i].integer
+        else:
+            for i in range(column.count):
+                (<float *>data)[i] = <float>cells[i].number
+        return True
+    if code == c"d":
+        if integers:
+            for i in range(column.count):
+                (<double *>data)[i] = <double>cells[i].integer
+        elif column.count:
+            memcpy(data, cells, column.count * sizeof(double))
+        return True
+    if not integers:
+        return False
+    if code == c"q":
+        if column.count:
+            memcpy(data, cells, column.count * sizeof(int64_t))
+        return True
+    if code == c"Q":
+        if not all_within(column, 0, INT64_MAX):
+            return False
+        memcpy(data, cells, column.count * sizeof(int64_t))
+        return True
+    if code == c"I":
+        if not all_within(column, 0, UINT32_MAX):
+            return False
+        for i in range(column.count):
+            (<uint32_t *>data)[i] = <uint32_t>cells[i].integer
+        return True
+    if code == c"H":
+        if not all_within(column, 0, 65535):
+            return False
+        for i in range(column.count):
+            (<uint16_t *>data)[i] = <uint16_t>cells[i].integer
+        return True
+    # The original reads the small ones as int32 and cuts them off.
+    if not all_within(column, INT32_MIN, INT32_MAX):
+        return False
+    if code == c"i":
+        for i in range(column.count):
+            (<int32_t *>data)[i] = <int32_t>cells[i].integer
+    elif code == c"h":
+        for i in range(column.count):
+            (<uint16_t *>data)[i] = <uint16_t>cells[i].integer
+    elif code == c"b" or code == c"B":
+        for i in range(column.count):
+            (<uint8_t *>data)[i] = <uint8_t>cells[i].integer
+    else:
+        return False
+    return True
+
+
+cdef class Values:
+    """The values of a predict body, by column: one for each input that it names, or the only one.
+
+    Attributes:
+        signature_name: The signature that the body names; empty for the default one.
+        row_format: Whether they stand under `instances`.
+        names: The columns' names; None for one that has none.
+        shapes: Their shapes, the rows included.
+    """
+
+    cdef Body body
+    cdef bytes data
+    cdef readonly str signature_name
+    cdef readonly bint row_format
+    cdef readonly tuple names
+    cdef readonly tuple shapes
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.body.count):
+            PyMem_RawFree(self.body.columns[i].cells)
+        PyMem_RawFree(self.body.columns)
+
+    cdef tuple shape(self, Column *column):
+        cdef int depth
+        shape = tuple([column.shape[depth] for depth in range(column.rank)])
+        return (self.body.rows, *shape) if self.body.row_format and self.body.named else shape
+
+    def store(self, int index, array, str code):
+        """Writes the numbers or flags of a column into an array.
+
+        Args:
+            index: Which column.
+            array: Of its shape, contiguous, and of the type that `code` says.
+            code: One letter of the `struct` module: f d q Q i I h H b B ?
+
+        Returns:
+            False where a value is of another kind or out of range; the array then holds anything.
+        """
+        cdef Py_buffer view
+        cdef Column *column
+        cdef bint stored
+        cdef char letter = ord(code)
+        if not 0 <= index < self.body.count:
+            raise IndexError(index)
+        column = self.body.columns + index
+        if column.kind == STRINGS:
+            return False
+        PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        try:
+            if view.len != column.count * size_of(letter) or view.itemsize != size_of(letter):
+                raise ValueError(f"expected {column.count} elements of {code}")
+            if column.count < LARGE:
+                stored = fill(column, <char *>view.buf, letter)
+            else:
+                with nogil:
+                    stored = fill(column, <char *>view.buf, letter)
+        finally:
+            PyBuffer_Release(&view)
+        return stored
+
+    def strings(self, int index):
+        """The strings of a column, each with whether it is base64; None where they are no strings."""
+        cdef Column *column
+        cdef Py_ssize_t i, start, length
+        if not 0 <= index < self.body.count:
+            raise IndexError(index)
+        column = self.body.columns + index
+        if column.kind != STRINGS:
+            return None
+        found = []
+        for i in range(0, column.count, 2):
+            start = column.cells[i].integer
+            length = column.cells[i + 1].integer >> 1
+            found.append((self.data[start : start + length], (column.cells[i + 1].integer & 1) != 0))
+        return found
+
+
+cdef Py_ssize_t size_of(char code) noexcept nogil:
+    if code == c"d" or code == c"q" or code == c"Q":
+        return 8
+    if code == c"f" or code == c"i" or code == c"I":
+        return 4
+    return 2 if code == c"h" or code == c"H" else 1
+
+
+def read_values(bytes data not None):
+    """Reads a predict body.
+
+    Args:
+        data: The body. Read without the GIL from 64 KiB on.
+
+    Returns:
+        Its `Values`; None where it is not of one of the usual forms, be it right or wrong.
+    """
+    cdef Values values = Values.__new__(Values)
+    cdef Body *body = &values.body
+    cdef Column *column
+    cdef bint usual
+    cdef int i
+    values.data = data
+    body.origin = <Text>PyBytes_AS_STRING(data)
+    body.end = body.origin + PyBytes_GET_SIZE(data)
+    if PyBytes_GET_SIZE(data) < LARGE:
+        usual = read_body(body)
+    else:
+        with nogil:
+            usual = read_body(body)
+    if not usual:
+        return None
+    values.row_format = body.row_format
+    try:
+        values.signature_name = body.signature_name[: body.signature_name_length].decode("utf-8") if (
+            body.signature_name != NULL
+        ) else ""
+        values.names = tuple(
+            [
+                body.columns[i].name[: body.columns[i].name_length].decode("utf-8") if body.named else None
+                for i in range(body.count)
+            ]
+        )
+    except UnicodeDecodeError:
+        return None
+    values.shapes = tuple([values.shape(body.columns + i) for i in range(body.count)])
+    return values
+
+
+# Doubles to text -------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    LONGEST = 32  # bytes of one element: "-2.2250738585072014e-308" has 24
+
+
+cdef bint decimal_digits(double value, int count, uint64_t *digits, int *exponent) noexcept nogil:
+    """The first `count` digits of a positive number, rounded, and the power of ten of the first; False if uncertain."""
+    cdef uint64_t bits
+    cdef int binary, zeros, power, attempt, surplus
+    cdef u128 product, above, low
+    memcpy(&bits, &value, 8)
+    binary = <int>(bits >> 52)
+    bits &= (1ULL << 52) - 1
+    if binary:
+        bits |= 1ULL << 52
+        binary -= 1
+    zeros = leading_zeros(bits)
+    bits <<= zeros
+    binary -= 1074 + zeros
+    # value = bits * 2 ** binary, with the highest of 64 bits set. The quotient is log10(2), a little low.
+    exponent[0] = ((binary + 63) * 78913) >> 18
+    for attempt in range(2):
+        power = count - 1 - exponent[0]
+        if power < SMALLEST_POWER or power > LARGEST_POWER:
+            return False
+        product = times_power(bits, power)
+        # Small powers of five are exact: no interval is needed there, and ties can be told.
+        above = product if 0 <= power <= EXACT_FIVES and not product & 1 else product + 4
+        product >>= 1
+        above >>= 1
+        surplus = -(binary + 65 - 127 + floor_log2_of_five(power) + power)
+        if surplus < 1 or surplus > 126:
+            return False
+        low = rounded(product, surplus)
+        if low != rounded(above, surplus):
+            return False
+        digits[0] = <uint64_t>low
+        if digits[0] < POWERS[count]:
+            return digits[0] >= POWERS[count - 1]
+        # One digit too many: the exponent was one too low, or rounding has made it so.
+        exponent[0] += 1
+    return False
+
+
+cdef bint six_digits_suffice(uint64_t digits, int power, double value, bint as_float) noexcept nogil:
+    """Whether digits * 10 ** power, a number of six digits, is read as `value`."""
+    cdef double back
+    if not nearest_double(digits, power, &back):
+        back = reread(value)
+    return <float>back == <float>value if as_float else back == value
+
+
+cdef double reread(double value) noexcept with gil:
+    """`%.6g` of a number, and that as a number again, by CPython's conversions."""
+    return float("%.6g" % value)
+
+
+cdef int write_decimal(char *to, uint64_t digits, int count, int exponent) noexcept nogil:
+    """A number as `%g` lays it out, and `.0` behind what would be an integer; the length."""
+    cdef char text[20]
+    cdef int length = 0, i
+    cdef int precision = count
+    for i in range(count - 1, -1, -1):
+        text[i] = <char>(c"0" + digits % 10)
+        digits //= 10
+    while count > 1 and text[count - 1] == c"0":
+        count -= 1
+    if exponent < -4 or exponent >= precision:
+        to[0] = text[0]
+        length = 1
+        if count > 1:
+            to[1] = c"."
+            memcpy(to + 2, text + 1, count - 1)
+            length = count + 1
+        to[length] = c"e"
+        to[length + 1] = c"-" if exponent < 0 else c"+"
+        length += 2
+        if exponent < 0:
+            exponent = -exponent
+        if exponent >= 100:
+            to[length] = <char>(c"0" + exponent // 100)
+            length += 1
+            exponent %= 100
+        to[length] = <char>(c"0" + exponent // 10)
+        to[length + 1] = <char>(c"0" + exponent % 10)
+        return length + 2
+    if exponent < 0:
+        to[0] = c"0"
+        to[1] = c"."
+        length = 2
+        for i in range(-1 - exponent):
+            to[length] = c"0"
+            length += 1
+        memcpy(to + length, text, count)
+        return length + count
+    for i in range(exponent + 1):
+        to[length] = text[i] if i < count else c"0"
+        length += 1
+    to[length] = c"."
+    length += 1
+    if count <= exponent + 1:
+        to[length] = c"0"
+        return length + 1
+    memcpy(to + length, text + exponent + 1, count - exponent - 1)
+    return length + count - exponent - 1
+
+
+cdef int write_exactly(char *to, double value, int count) noexcept with gil:
+    """A number by CPython's `%g`, and `.0` behind what would be an integer; the length, -1 where there is no memory."""
+    cdef char *text
+    cdef int length = 0
+    cdef bint marked = False
+    try:
+        text = PyOS_double_to_string(value, c"g", count, 0, NULL)
+    except MemoryError:
+        return -1
+    while text[length]:
+        marked = marked or text[length] == c"." or text[length] == c"e"
+        to[length] = text[length]
+        length += 1
+    PyMem_Free(text)
+    if not marked:
+        to[length] = c"."
+        to[length + 1] = c"0"
+        length += 2
+    return length
+
+
+cdef int write_double(char *to, double value, int count) noexcept nogil:
+    """One number, as `json_numbers` says, with up to `count` digits (9 means a float); the length, -1 for no memory."""
+    cdef uint64_t digits
+    cdef int exponent, sign = 0
+    cdef bint as_float = count == 9
+    cdef double back
+    if isnan(value):
+        memcpy(to, b"NaN", 3)
+        return 3
+    if value < 0 or (value == 0 and 1.0 / value < 0):
+        to[0] = c"-"
+        to += 1
+        sign = 1
+        value = -value
+    if not isfinite(value):
+        memcpy(to, b"Infinity", 8)
+        return sign + 8
+    if value == 0:
+        memcpy(to, b"0.0", 3)
+        return sign + 3
+    if decimal_digits(value, 6, &digits, &exponent):
+        if count == 6 or six_digits_suffice(digits, exponent - 5, value, as_float):
+            return sign + write_decimal(to, digits, 6, exponent)
+    elif count == 6 or value < (SMALLEST_FLOAT if as_float else SMALLEST_DOUBLE):
+        back = reread(value)
+        if count == 6 or (<float>back == <float>value if as_float else back == value):
+            return add_sign(sign, write_exactly(to, value, 6))
+    # Otherwise it lies midway between two numbers of six digits: farther from them than what reads as a normal number.
+    if decimal_digits(value, count, &digits, &exponent):
+        return sign + write_decimal(to, digits, count, exponent)
+    return add_sign(sign, write_exactly(to, value, count))
+
+
+cdef inline int add_sign(int sign, int length) noexcept nogil:
+    return length if length < 0 else sign + length
+
+
+cdef int write_unsigned(char *to, uint64_t value) noexcept nogil:
+    cdef char text[20]
+    cdef int length = 0, i
+    while True:
+        text[length] = <char>(c"0" + value % 10)
+        length += 1
+        value //= 10
+        if value == 0:
+            break
+    for i in range(length):
+        to[i] = text[length - 1 - i]
+    return length
+
+
+cdef int write_signed(char *to, int64_t value) noexcept nogil:
+    if value >= 0:
+        return write_unsigned(to, <uint64_t>value)
+    to[0] = c"-"
+    return 1 + write_unsigned(to + 1, 0 - <uint64_t>value)
+
+
+cdef inline int write_element(char *to, const char *data, Py_ssize_t i, char code, int count) noexcept nogil:
+    if code == c"f":
+        return write_double(to, (<const float *>data)[i], 9)
+    if code == c"d":
+        return write_double(to, (<const double *>data)[i], count)
+    if code == c"q":
+        return write_signed(to, (<const int64_t *>data)[i])
+    if code == c"i":
+        return write_signed(to, (<const int32_t *>data)[i])
+    if code == c"h":
+        return write_signed(to, (<const int16_t *>data)[i])
+    if code == c"b":
+        return write_signed(to, (<const int8_t *>data)[i])
+    if code == c"Q":
+        return write_unsigned(to, (<const uint64_t *>data)[i])
+    if code == c"I":
+        return write_unsigned(to, (<const uint32_t *>data)[i])
+    if code == c"H":
+        return write_unsigned(to, (<const uint16_t *>data)[i])
+    if code == c"B":
+        return write_unsigned(to, (<const uint8_t *>data)[i])
+    if data[i]:
+        memcpy(to, b"true", 4)
+        return 4
+    memcpy(to, b"false", 5)
+    return 5
+
+
+cdef struct Output:
+    char *text
+    Py_ssize_t length
+    Py_ssize_t capacity
+    const char *data
+    Py_ssize_t position  # of the next element
+    char code
+    int digits
+
+
+cdef inline bint has_room(Output *output) noexcept nogil:
+    """Makes room for an element, its separator and a bracket."""
+    cdef char *text
+    cdef Py_ssize_t capacity
+    if output.capacity - output.length > LONGEST + 4:
+        return True
+    capacity = 256 if output.capacity == 0 else output.capacity * 2
+    text = <char *>PyMem_RawRealloc(output.text, capacity)
+    if text == NULL:
+        return False
+    output.text = text
+    output.capacity = capacity
+    return True
+
+
+cdef bint write_nested(Output *output, const Py_ssize_t *shape, int rank) noexcept nogil:
+    """The next elements, as nested lists of this shape; False where there is no memory."""
+    cdef Py_ssize_t i
+    cdef int written
+    if not has_room(output):
+        return False
+    if rank == 0:
+        written = write_element(
+            output.text + output.length, output.data, output.position, output.code, output.digits
+        )
+        output.length += written
+        output.position += 1
+        return written >= 0
+    output.text[output.length] = c"["
+    output.length += 1
+    for i in range(shape[0]):
+        if not has_room(output):
+            return False
+        if i:
+            output.text[output.length] = c","
+            output.text[output.length + 1] = c" "
+            output.length += 2
+        if rank > 1:
+            if not write_nested(output, shape + 1, rank - 1):
+                return False
+        else:
+            written = write_element(
+                output.text + output.length, output.data, output.position, output.code, output.digits
+            )
+            if written < 0:
+                return False
+            output.length += written
+            output.position += 1
+    if not has_room(output):
+        return False
+    output.text[output.length] = c"]"
+    output.length += 1
+    return True
+
+
+def nested_texts(array, str code, int digits, bint by_row):
+    """Writes numbers or flags as JSON.
+
+    Args:
+        array: Contiguous, of the type that `code` says.
+        code: One letter of the `struct` module: f d q Q i I h H b B ?
+        digits: How many significant ones a "d" may take: 17, or 6 for what came of a type of 16 bits.
+        by_row: Whether to write each value of the first dimension by itself.
+
+    Returns:
+        One text, of nested lists or one number; or as many as there are rows.
+    """
+    cdef Py_buffer view
+    cdef Output output
+    cdef Py_ssize_t rows = 1, row
+    cdef int skipped = by_row
+    cdef bint written = True
+    output.code = ord(code)
+    output.digits = digits
+    output.text = NULL
+    output.length = output.capacity = output.position = 0
+    if digits != 6 and digits != 17:
+        raise ValueError(f"expected 6 or 17 digits, not {digits}")
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS)
+    try:
+        if view.itemsize != size_of(output.code) or view.ndim < skipped:
+            raise ValueError(f"expected an array of {code}")
+        output.data = <const char *>view.buf
+        if by_row:
+            rows = view.shape[0]
+        texts = []
+        for row in range(rows):
+            output.length = 0
+            if view.len < LARGE:
+                written = write_nested(&output, view.shape + skipped, view.ndim - skipped)
+            else:
+                with nogil:
+                    written = write_nested(&output, view.shape + skipped, view.ndim - skipped)
+            if not written:
+                raise MemoryError
+            texts.append(output.text[: output.length].decode("ascii"))
+        return texts
+    finally:
+        PyMem_RawFree(output.text)
+        PyBuffer_Release(&view)

@@ -1,0 +1,95 @@
+"""The usual predict bodies, read by the extension: numbers, flags, strings and base64 objects, with or without names.
+
+As `json_plain_body`, which takes fewer forms, this leaves whatever is unusual to `json_document` and `json_request`,
+which have the words for what is wrong: unequal lists, escapes, empty lists, null, a number that does not fit its type,
+a name that comes up twice.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from hotserve.codecs.compiled import CODES, EXTENSION, Values
+from hotserve.codecs.json_request import PredictInputs
+from hotserve.codecs.json_tensor import array_of
+from hotserve.tensors import Array, DType, Signature
+
+_BY_WAY_OF_DOUBLE: Final = frozenset({DType.HALF, DType.BFLOAT16})
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledBody:
+    """A body of such a form."""
+
+    values: Values
+
+    @property
+    def signature_name(self) -> str:
+        """The signature that it names; empty for the default one."""
+        return self.values.signature_name
+
+    def decode(self, signature: Signature) -> PredictInputs | None:
+        """The tensors; None where `decode_predict` has to look.
+
+        Args:
+            signature: What is called.
+        """
+        values = self.values
+        names = values.names
+        inputs = signature.inputs
+        if names[0] is None:
+            if len(inputs) != 1:
+                return None
+            places = dict.fromkeys(inputs, 0)
+        else:
+            places = {name: i for i, name in enumerate(names) if name is not None}
+            # Columns may have names that are no inputs, rows may not.
+            if not inputs or not places.keys() >= inputs.keys() or (values.row_format and len(places) > len(inputs)):
+                return None
+        arrays: dict[str, Array] = {}
+        for name, spec in inputs.items():
+            array = _array(values, places[name], spec.dtype)
+            if array is None:
+                return None
+            arrays[name] = array
+        return PredictInputs(arrays, values.row_format)
+
+
+def read_compiled_body(data: bytes) -> CompiledBody | None:
+    """Reads a body; None where it is not of such a form, be it right or wrong."""
+    assert EXTENSION is not None, "who calls this has looked"
+    values = EXTENSION.read_values(data)
+    return None if values is None else CompiledBody(values)
+
+
+def _array(values: Values, index: int, dtype: DType) -> Array | None:
+    shape = values.shapes[index]
+    array: Array
+    code = CODES.get(dtype)
+    if code is not None:
+        array = np.empty(shape, dtype.numpy)
+        return array if values.store(index, array, code) else None
+    if dtype in _BY_WAY_OF_DOUBLE:
+        array = np.empty(shape, np.float64)
+        if not values.store(index, array, CODES[DType.DOUBLE]):
+            return None
+        with np.errstate(over="ignore"):
+            return array.astype(dtype.numpy)
+    if dtype is DType.STRING:
+        return _strings(values.strings(index), shape)
+    return None
+
+
+def _strings(strings: list[tuple[bytes, bool]] | None, shape: tuple[int, ...]) -> Array | None:
+    if strings is None:
+        return None
+    try:
+        leaves = [binascii.a2b_base64(text, strict_mode=True) if is_base64 else text for text, is_base64 in strings]
+    except ValueError:
+        # The other alphabet, white space, or no base64 at all.
+        return None
+    return array_of(leaves, DType.STRING, shape)
