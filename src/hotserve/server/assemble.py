@@ -34,6 +34,7 @@ from hotserve.core.source import AspiredTarget
 from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
 from hotserve.handlers.batch_planning import ConfiguredPlanning, NaturalPlanning, PlannedWarmUp
+from hotserve.handlers.batch_warmup import BatchSizesWarmUp
 from hotserve.handlers.config_file import ConfigFile
 from hotserve.handlers.health import Health
 from hotserve.handlers.predict import Predict
@@ -189,9 +190,10 @@ def configured_warm_up(
         )
     if batching.options is not None:
         read = read_version_options if batching.per_version else None
-        return PlannedWarmUp(warm_up, ConfiguredPlanning(plans, batching.options, read))
+        planned = PlannedWarmUp(warm_up, ConfiguredPlanning(plans, batching.options, read))
+        return BatchSizesWarmUp(planned, plans) if bundle.enable_model_warmup else planned
     if options.natural_batching and bundle.enable_model_warmup:
-        return PlannedWarmUp(warm_up, NaturalPlanning(plans, samples))
+        return BatchSizesWarmUp(PlannedWarmUp(warm_up, NaturalPlanning(plans, samples)), plans)
     return warm_up
 
 
