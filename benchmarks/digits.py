@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,11 +19,11 @@ INTRA_OP_THREADS = 1
 Floats = NDArray[np.float32]
 
 
-def session() -> onnxruntime.InferenceSession:
-    """The bundled model in ONNX Runtime, without a server around it."""
+def session(model_file: Path = MODEL_FILE) -> onnxruntime.InferenceSession:
+    """A model, the bundled one unless said otherwise, in ONNX Runtime, without a server around it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = INTRA_OP_THREADS
-    return onnxruntime.InferenceSession(str(MODEL_FILE), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
 
 
 def pixels(rows: int = 1) -> Sequence[Floats]:

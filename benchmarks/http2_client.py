@@ -33,6 +33,7 @@ _PREFIX_BYTES = 5  # gRPC's: whether the message is packed, and its length
 
 _LARGEST_WINDOW = 2**31 - 1
 _FIRST_WINDOW = 65535
+_FIRST_FRAME_SIZE = 16384
 _REPLENISH_FROM = 2**29
 
 # Entries of HPACK's static table.
@@ -64,14 +65,7 @@ class Http2Connection(asyncio.Protocol):
     """Makes one call after the other of one method."""
 
     def __init__(self, authority: str, path: str) -> None:
-        self._headers = (
-            _Header(_PATH_INDEX, b":path", path.encode()),
-            _Header(_AUTHORITY_INDEX, b":authority", authority.encode()),
-            _Header(0, b"te", b"trailers"),
-            _Header(_CONTENT_TYPE_INDEX, b"content-type", b"application/grpc"),
-            _Header(_USER_AGENT_INDEX, b"user-agent", b"hotserve-benchmark"),
-            _Header(0, b"grpc-accept-encoding", b"identity, deflate, gzip"),
-        )
+        self._headers = _headers(authority, path)
         self._header_block = self._later_header_block = b""
         self._next_stream = 1
         self._stream = 0
@@ -81,7 +75,7 @@ class Http2Connection(asyncio.Protocol):
         self._settled = asyncio.get_running_loop().create_future()
         self._answer: asyncio.Future[bytes] | None = None
         self._transport: asyncio.WriteTransport | None = None
-        self._max_frame_size = 16384
+        self._max_frame_size = _FIRST_FRAME_SIZE
         self._first_stream_window = _FIRST_WINDOW
         self._stream_window = 0
         self._window = _FIRST_WINDOW
@@ -113,12 +107,7 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's do not say that they are
-        settings = _SETTING.pack(_ENABLE_PUSH, 0) + _SETTING.pack(_INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
-        self._transport.write(
-            _PREFACE
-            + _frame(_SETTINGS, 0, 0, settings)
-            + _frame(_WINDOW_UPDATE, 0, 0, _NUMBER.pack(_LARGEST_WINDOW - _FIRST_WINDOW))
-        )
+        self._transport.write(_opening())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(ConnectionError(f"the server has closed the connection ({exc or 'in order'})"))
@@ -210,6 +199,72 @@ class Http2Connection(asyncio.Protocol):
         for waiting in (self._settled, self._answer):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(error)
+
+
+class CallBytes:
+    """What a client sends for one call after the other on one connection, if it need not look at what it gets.
+
+    Attributes:
+        opening: What it sends first.
+    """
+
+    def __init__(self, authority: str, path: str) -> None:
+        """Begins a connection.
+
+        Args:
+            authority: Host and port, as clients name them.
+            path: The full name of the method.
+        """
+        self.opening = _opening()
+        headers = _headers(authority, path)
+        self._block = _header_block(headers, indexing=True)
+        self._later_block = _indexed_header_block(headers)
+        self._stream = 1
+
+    def call(self, message: bytes) -> bytes:
+        """The bytes of the next call."""
+        frames = _frame(_HEADERS, _END_HEADERS, self._stream, self._block)
+        rest = b"\x00" + _NUMBER.pack(len(message)) + message
+        while rest:
+            part, rest = rest[:_FIRST_FRAME_SIZE], rest[_FIRST_FRAME_SIZE:]
+            frames += _frame(_DATA, 0 if rest else _END_STREAM, self._stream, part)
+        self._block = self._later_block
+        self._stream += 2
+        return frames
+
+
+def count_answers(frames: bytes) -> int:
+    """How many calls have ended in whole frames that a server has sent.
+
+    Raises:
+        ValueError: Not every one of them has a message.
+    """
+    position = messages = ends = 0
+    while position < len(frames):
+        high, low, kind, flags, _ = _FRAME_HEAD.unpack_from(frames, position)
+        messages += kind == _DATA
+        ends += kind == _HEADERS and flags & _END_STREAM
+        position += _FRAME_HEAD.size + (high << 16) + low
+    if messages < ends:
+        raise ValueError(f"expected messages, got {frames[:500]!r}")
+    return ends
+
+
+def _headers(authority: str, path: str) -> Sequence[_Header]:
+    return (
+        _Header(_PATH_INDEX, b":path", path.encode()),
+        _Header(_AUTHORITY_INDEX, b":authority", authority.encode()),
+        _Header(0, b"te", b"trailers"),
+        _Header(_CONTENT_TYPE_INDEX, b"content-type", b"application/grpc"),
+        _Header(_USER_AGENT_INDEX, b"user-agent", b"hotserve-benchmark"),
+        _Header(0, b"grpc-accept-encoding", b"identity, deflate, gzip"),
+    )
+
+
+def _opening() -> bytes:
+    settings = _SETTING.pack(_ENABLE_PUSH, 0) + _SETTING.pack(_INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
+    window = _NUMBER.pack(_LARGEST_WINDOW - _FIRST_WINDOW)
+    return _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, window)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
