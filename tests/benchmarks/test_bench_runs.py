@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hotserve.codecs.compiled import EXTENSION
 from support.server_process import COMMAND, ServerProcess
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -163,3 +164,11 @@ def test_the_wire_of_grpc_is_measured_with_every_load(tmp_path: Path) -> None:
     ]
     assert all(turn["calls_per_second"] > 0 for turn in document["turns"])
     assert document["large_mb_per_second"]["own"][0] > 0
+
+
+@pytest.mark.skipif(EXTENSION is None, reason="hotserve was installed without a C compiler")
+def test_the_json_codec_is_compared_with_its_twin_and_with_json_and_numpy() -> None:
+    done = run("bench_json_codec.py", "--rounds=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("| what | json + numpy, µs | plain Python, µs | compiled, µs |")
+    assert "| write 10 floats |" in done.stdout

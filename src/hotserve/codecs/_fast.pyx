@@ -137,7 +137,7 @@ cdef bint nearest_double(uint64_t digits, int power, double *value) noexcept nog
     """The double next to digits * 10 ** power; False where that is not certain, or beyond the doubles."""
     cdef int zeros, exponent, surplus
     cdef u128 product, mantissa
-    cdef uint64_t bits
+    cdef uint64_t bits, high, low, half, rest
     if digits <= TWO_TO_52 * 2 and -22 <= power <= 22:
         # Both are exact doubles, so that one operation rounds once (Clinger, 1990).
         value[0] = <double>digits / TENS[-power] if power < 0 else <double>digits * TENS[power]
@@ -155,23 +155,30 @@ cdef bint nearest_double(uint64_t digits, int power, double *value) noexcept nog
     # The product has lost 1 bit, and 64 in `times_power`; 127 of the power of five are behind its point.
     exponent = surplus + 65 - 127 + floor_log2_of_five(power) + power - zeros
     if exponent < SMALLEST_EXPONENT:
-        # Not a normal double: fewer bits are left of it.
+        # Not a normal double: fewer bits are left of it. The bits of the smallest normal one would be right, too.
         surplus += SMALLEST_EXPONENT - exponent
-        exponent = SMALLEST_EXPONENT
         if surplus > 126:
             value[0] = 0.0
             return surplus > 128
-    mantissa = rounded(product, surplus)
-    if mantissa != rounded(product + 2, surplus):
+        mantissa = rounded(product, surplus)
+        if mantissa != rounded(product + 2, surplus):
+            return False
+        bits = <uint64_t>mantissa
+        memcpy(value, &bits, 8)
+        return True
+    # As `rounded` does it, in words of 64 bits. Only between half and two less do both ends of the interval differ.
+    high = <uint64_t>(product >> 64)
+    low = <uint64_t>product
+    half = <uint64_t>1 << (surplus - 65)
+    rest = high & (2 * half - 1)
+    if (rest == half and low == 0) or (rest == half - 1 and low >= <uint64_t>0 - 2):
         return False
-    if mantissa >> 53:
-        mantissa >>= 1
-        exponent += 1
-    if exponent > LARGEST_EXPONENT:
+    bits = (high >> (surplus - 64)) + (rest >= half)
+    if exponent > LARGEST_EXPONENT - 1:
+        # Perhaps it is no double any more.
         return False
-    bits = <uint64_t>mantissa
-    if bits >= TWO_TO_52:
-        bits += <uint64_t>(exponent - SMALLEST_EXPONENT) << 52
+    # Its highest bit is added to the exponent, and what rounding up may have carried into the next one, too.
+    bits += <uint64_t>(exponent - SMALLEST_EXPONENT) << 52
     memcpy(value, &bits, 8)
     return True
 
@@ -299,7 +306,7 @@ cdef bint add_string(Column *column, Py_ssize_t start, Py_ssize_t length, bint b
 # A `bytes` object ends with a NUL, which no token here contains: no function reads beyond it.
 
 cdef inline Text behind_space(Text p) noexcept nogil:
-    while p[0] == c" " or p[0] == c"\n" or p[0] == c"\t" or p[0] == c"\r":
+    while p[0] <= c" " and (p[0] == c" " or p[0] == c"\n" or p[0] == c"\t" or p[0] == c"\r"):
         p += 1
     return p
 
@@ -1027,7 +1034,7 @@ cdef int write_exactly(char *to, double value, int count) noexcept with gil:
 
 cdef int write_double(char *to, double value, int count) noexcept nogil:
     """One number, as `json_numbers` says, with up to `count` digits (9 means a float); the length, -1 for no memory."""
-    cdef uint64_t digits
+    cdef uint64_t digits, unit, rest, six, distance
     cdef int exponent, sign = 0
     cdef bint as_float = count == 9
     cdef double back
@@ -1045,6 +1052,24 @@ cdef int write_double(char *to, double value, int count) noexcept nogil:
     if value == 0:
         memcpy(to, b"0.0", 3)
         return sign + 3
+    if count != 6 and decimal_digits(value, count, &digits, &exponent):
+        # As many digits as are ever needed tell without another conversion, most of the time, whether six are enough.
+        unit = POWERS[count - 6]
+        rest = digits % unit
+        if 2 * rest != unit:
+            six = digits // unit + (2 * rest > unit)
+            distance = rest if 2 * rest < unit else unit - rest
+            # What reads as the same number is less than half of its last bit away; one more for each rounding.
+            if distance > (digits >> (24 if as_float else 53)) + 2 and value >= (
+                SMALLEST_FLOAT if as_float else SMALLEST_DOUBLE
+            ):
+                return sign + write_decimal(to, digits, count, exponent)
+            if six == 1000000:
+                if distance == 0 or six_digits_suffice(100000, exponent - 4, value, as_float):
+                    return sign + write_decimal(to, 100000, 6, exponent + 1)
+            elif distance == 0 or six_digits_suffice(six, exponent - 5, value, as_float):
+                return sign + write_decimal(to, six, 6, exponent)
+            return sign + write_decimal(to, digits, count, exponent)
     if decimal_digits(value, 6, &digits, &exponent):
         if count == 6 or six_digits_suffice(digits, exponent - 5, value, as_float):
             return sign + write_decimal(to, digits, 6, exponent)
