@@ -163,6 +163,7 @@ def test_a_worker_that_cannot_load_what_the_others_answer_with_stays_apart_until
     refuse = controlled.control(1, "refuse", "not just now")
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: "cannot load {name: m version: 1}" in controlled.log(), what="the log says so")
+    # By then its socket is gone, and no connection comes to it.
     assert everywhere(controlled, controlled.answer) == {1.0}
     assert metric(controlled, r"hotserve_workers_listening\{\}") == WORKERS - 1
 
@@ -208,7 +209,7 @@ def test_a_server_whose_workers_can_never_start_ends_and_says_so(tmp_path: Path)
     server._wait_ready = False
     with server:
         assert server.wait_exit() != 0
-        assert "ended with the exit code 3, the 5th time in a row before it could serve" in server.log()
+        assert "ended with the exit code 3 before it could serve, 3 times in a row" in server.log()
 
 
 def test_what_is_wrong_with_the_options_is_said_as_without_workers(tmp_path: Path) -> None:
@@ -246,7 +247,13 @@ def test_metrics_are_the_sum_of_all_workers_and_do_not_fall_when_one_ends(contro
     assert processes == {"supervisor", "worker 0", "worker 1"}
 
     os.kill(min(workers_of(controlled)), signal.SIGKILL)
-    wait_until(lambda: metric(controlled, r"hotserve_worker_restarts_total\{\}") == 1, what="it is started again")
+
+    def is_started_again() -> bool:
+        with contextlib.suppress(OSError):  # what came to the one that ended is lost with it
+            return metric(controlled, r"hotserve_worker_restarts_total\{\}") == 1
+        return False
+
+    wait_until(is_started_again, what="it is started again")
     assert metric(controlled, requests) == ASKED
 
 

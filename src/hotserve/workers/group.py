@@ -52,7 +52,7 @@ QUICK_SECONDS = 10.0
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
-MAX_FAILED_STARTS = 5
+MAX_FAILED_STARTS = 3
 """As often as that in a row a worker may end before it can be told to load anything; then the server ends."""
 
 MAX_DEATHS_IN_LOAD = 2
@@ -506,7 +506,7 @@ class WorkerGroup:
         if place.failed_starts >= MAX_FAILED_STARTS:
             self._fail(
                 ServingError(
-                    f"Worker {place.number} {how}, the {place.failed_starts}th time in a row before it could serve."
+                    f"Worker {place.number} {how} before it could serve, {place.failed_starts} times in a row."
                     " Its lines in the log say why; --workers=1 serves without workers."
                 )
             )
