@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hotserve.processors import cpu_quota, usable_cpus
+from hotserve.processors import CPUS_VARIABLE, cpu_quota, usable_cpus
 
 
 def test_there_is_a_processor() -> None:
@@ -56,3 +56,15 @@ def test_control_groups_limit_the_processors_time(
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path / "none", tmp_path / "none either") is None
+
+
+def test_one_of_several_workers_counts_on_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CPUS_VARIABLE, "3")
+    assert usable_cpus() == 3
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "all"])
+def test_a_share_that_is_no_number_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = usable_cpus()
+    monkeypatch.setenv(CPUS_VARIABLE, text)
+    assert usable_cpus() == expected

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from hotserve.config.flags import FLAGS, REFUSED, WITHOUT_EFFECT, help_text, parse_flags
-from hotserve.config.options import ServerOptions
+from hotserve.config.options import AUTO_WORKERS, ServerOptions
 from hotserve.errors import Code, ConfigError
 
 # The flags of tensorflow_model_server 2.21, by the kind of their values.
@@ -332,3 +332,15 @@ def test_a_policy_that_there_is_not_is_refused_with_those_that_there_are() -> No
         "--aspired_version_policy=eager: expected availability_preserving or resource_preserving."
     )
     assert options("--aspired_version_policy=resource_preserving").aspired_version_policy == "resource_preserving"
+
+
+@pytest.mark.parametrize(("text", "workers"), [("4", 4), ("auto", AUTO_WORKERS), ("0", AUTO_WORKERS)])
+def test_workers_are_a_number_or_chosen(text: str, workers: int) -> None:
+    assert parse_flags([f"--workers={text}"]).options.workers == workers
+    assert parse_flags(["--workers", text]).options.workers == workers
+
+
+@pytest.mark.parametrize("text", ["many", "Auto", "-1", "1025"])
+def test_any_other_word_for_workers_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="workers"):
+        parse_flags([f"--workers={text}"])

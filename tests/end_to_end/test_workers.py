@@ -55,11 +55,16 @@ def metric(server: ServerProcess, pattern: str) -> float:
 
 
 class Controlled(ServerProcess):
-    """A server of model `m` whose loads the test controls, with version 1 in place."""
+    """A server of model `m` whose loads the test controls, with version 1 in place.
+
+    Attributes:
+        latest: The version that answers.
+    """
 
     def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None) -> None:
         self.base_path = folder / "m"
-        self.version(1)
+        self.latest = self._next = 1
+        self.add(1)
         super().__init__(
             f"--workers={WORKERS}",
             "--model_name=m",
@@ -72,12 +77,25 @@ class Controlled(ServerProcess):
             },
         )
 
-    def version(self, number: int) -> Path:
+    def next(self) -> int:
+        """The number of a version that is not there yet."""
+        self._next += 1
+        return self._next
+
+    def add(self, number: int) -> Path:
         """Adds a version."""
         path = self.base_path / str(number)
         path.mkdir(parents=True, exist_ok=True)
         (path / "table").write_text("")
         return path
+
+    def add_held(self) -> tuple[int, Path]:
+        """Adds a version whose load every worker has begun; it goes on when the file returned is removed."""
+        number = self.next()
+        hold = self.control(number, "hold")
+        self.add(number)
+        wait_until(lambda: len(self.loads(number)) == WORKERS, what="every worker loads it")
+        return number, hold
 
     def control(self, number: int, what: str, text: str = "") -> Path:
         """Controls the loads of a version, before or after it is added."""
@@ -86,113 +104,67 @@ class Controlled(ServerProcess):
         (folder / what).write_text(text)
         return folder / what
 
+    def loads(self, number: int) -> list[int]:
+        """The processes that have begun to load a version."""
+        return loads_of(self.base_path / str(number))
+
     def answer(self) -> float:
         """The number of the version that answers a request on a new connection."""
         return float(predict(self.rest_port, "m", 0.0)[0])
 
+    def asks_for(self, number: int) -> int:
+        """The status of a request that names a version, on a new connection."""
+        return self.get(f"/v1/models/m/versions/{number}/metadata")[0]
 
-@pytest.fixture
-def controlled(tmp_path: Path) -> Iterator[Controlled]:
-    with Controlled(tmp_path) as server:
+    def listening(self) -> float:
+        """How many workers clients can connect to; 0 where the answer is lost with a worker that ends."""
+        with contextlib.suppress(OSError):
+            return metric(self, r"hotserve_workers_listening\{\}")
+        return 0
+
+
+# The tests of this part share a server, one after the other: each leaves one that answers.
+
+
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controlled]:
+    with Controlled(tmp_path_factory.mktemp("controlled")) as server:
         yield server
 
 
 def test_a_version_is_available_when_every_worker_has_it_and_answers_at_each_of_them_then(
     controlled: Controlled,
 ) -> None:
-    assert len(workers_of(controlled)) == WORKERS
-    hold = controlled.control(2, "hold")
-    path = controlled.version(2)
-    wait_until(lambda: set(loads_of(path)) == workers_of(controlled), what="every worker loads it")
-    slow = loads_of(path)[-1]
-    controlled.control(2, f"hold-{slow}")
+    old = controlled.latest
+    new, hold = controlled.add_held()
+    assert set(controlled.loads(new)) == workers_of(controlled)
+    slow = controlled.control(new, f"hold-{controlled.loads(new)[-1]}")
     hold.unlink()
 
     # One worker has it, the other one has not: it answers nowhere.
-    assert everywhere(controlled, lambda: controlled.states("m")[2]) == {"LOADING"}
-    assert everywhere(controlled, controlled.answer) == {1.0}
-    assert everywhere(controlled, lambda: controlled.get("/v1/models/m/versions/2/metadata")[0]) == {404}
+    assert everywhere(controlled, lambda: controlled.states("m")[new]) == {"LOADING"}
+    assert everywhere(controlled, controlled.answer) == {old}
+    assert everywhere(controlled, lambda: controlled.asks_for(new)) == {404}
 
-    (control_folder(path) / f"hold-{slow}").unlink()
-    controlled.wait_state("m", 2, "AVAILABLE")
-    assert everywhere(controlled, controlled.answer) == {2.0}
-    controlled.wait_state("m", 1, "END")
-    assert everywhere(controlled, lambda: controlled.get("/v1/models/m/versions/1/metadata")[0]) == {404}
+    slow.unlink()
+    controlled.wait_state("m", new, "AVAILABLE")
+    controlled.latest = new
+    assert everywhere(controlled, controlled.answer) == {new}
+    controlled.wait_state("m", old, "END")
+    assert everywhere(controlled, lambda: controlled.asks_for(old)) == {404}
 
 
 def test_a_version_that_fails_in_one_worker_fails_in_all_with_that_error_and_the_old_one_goes_on(
     controlled: Controlled,
 ) -> None:
-    hold = controlled.control(2, "hold")
-    path = controlled.version(2)
-    wait_until(lambda: len(loads_of(path)) == WORKERS, what="every worker loads it")
-    controlled.control(2, f"refuse-{loads_of(path)[0]}", "no good here")
+    new, hold = controlled.add_held()
+    controlled.control(new, f"refuse-{controlled.loads(new)[0]}", "no good here")
     hold.unlink()
 
-    controlled.wait_state("m", 2, "END")
-    assert controlled.status_texts("m")[2] == "no good here"
-    assert everywhere(controlled, controlled.answer) == {1.0}
-    assert controlled.get("/readyz")[0] == 200
-
-
-def test_a_worker_that_ends_in_a_load_is_started_again_and_the_load_with_it(controlled: Controlled) -> None:
-    hold = controlled.control(2, "hold")
-    path = controlled.version(2)
-    wait_until(lambda: len(loads_of(path)) == WORKERS, what="every worker loads it")
-    controlled.control(2, f"die-{loads_of(path)[0]}")
-    hold.unlink()
-
-    controlled.wait_state("m", 2, "AVAILABLE")
-    assert len(loads_of(path)) == WORKERS + 1
-    assert everywhere(controlled, controlled.answer) == {2.0}
-
-
-def test_a_version_that_ends_the_process_that_loads_it_fails_and_the_server_goes_on(controlled: Controlled) -> None:
-    controlled.control(2, "die")
-    controlled.version(2)
-    controlled.wait_state("m", 2, "END")
-    assert "was ended by SIGKILL while it loaded the version" in controlled.status_texts("m")[2]
-    wait_until(lambda: metric(controlled, r"hotserve_workers_listening\{\}") == WORKERS, what="all workers are back")
-    assert everywhere(controlled, controlled.answer) == {1.0}
-
-
-def test_a_worker_that_cannot_load_what_the_others_answer_with_stays_apart_until_it_can(
-    controlled: Controlled,
-) -> None:
-    victim = min(workers_of(controlled))
-    refuse = controlled.control(1, "refuse", "not just now")
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: "cannot load {name: m version: 1}" in controlled.log(), what="the log says so")
-    # By then its socket is gone, and no connection comes to it.
-    assert everywhere(controlled, controlled.answer) == {1.0}
-    assert metric(controlled, r"hotserve_workers_listening\{\}") == WORKERS - 1
-
-    refuse.unlink()
-    wait_until(lambda: metric(controlled, r"hotserve_workers_listening\{\}") == WORKERS, what="it is back")
-    assert everywhere(controlled, controlled.answer) == {1.0}
-
-
-def test_a_second_signal_ends_all_processes_at_once(controlled: Controlled) -> None:
-    workers = workers_of(controlled)
-    with socket.create_connection(("127.0.0.1", controlled.rest_port)) as client:
-        body = b'{"instances": [60000]}'  # a run of a minute
-        client.sendall(
-            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-        )
-        wait_until(lambda: metric(controlled, r'hotserve_requests_in_flight\{entrypoint="REST"\}') > 0, what="it runs")
-        controlled.send_signal(signal.SIGTERM)
-        wait_until(lambda: "Stopping: requests in flight" in controlled.log(), what="the stop has begun")
-        controlled.send_signal(signal.SIGTERM)
-        assert controlled.wait_exit(10) == 128 + signal.SIGTERM
-    wait_until(lambda: not any(map(is_alive, workers)), 10, "the workers have ended")
-
-
-def test_workers_end_when_their_parent_is_killed(controlled: Controlled) -> None:
-    workers = workers_of(controlled)
-    assert all(map(is_alive, workers))
-    controlled.send_signal(signal.SIGKILL)
-    controlled.wait_exit(10)
-    wait_until(lambda: not any(map(is_alive, workers)), 10, "the workers have ended")
+    controlled.wait_state("m", new, "END")
+    assert controlled.status_texts("m")[new] == "no good here"
+    assert everywhere(controlled, controlled.answer) == {controlled.latest}
+    assert everywhere(controlled, lambda: controlled.get("/readyz")[0]) == {200}
 
 
 def test_signals_to_a_worker_alone_are_the_supervisors_matter(controlled: Controlled) -> None:
@@ -200,8 +172,100 @@ def test_signals_to_a_worker_alone_are_the_supervisors_matter(controlled: Contro
     for pid in workers:
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGINT)
-    assert everywhere(controlled, controlled.answer) == {1.0}
+    assert everywhere(controlled, controlled.answer) == {controlled.latest}
     assert workers_of(controlled) == workers
+
+
+def test_metrics_are_the_sum_of_all_workers_and_do_not_fall_when_one_ends(controlled: Controlled) -> None:
+    requests = (
+        rf'hotserve_requests_total\{{model_name="m",version="{controlled.latest}",.*API="predict",.*status="OK"\}}'
+    )
+    before = metric(controlled, requests)
+    for _ in range(ASKED):
+        controlled.answer()
+    assert everywhere(controlled, lambda: metric(controlled, requests)) == {before + ASKED}
+    loaded = {number for number, state in controlled.states("m").items() if not controlled.status_texts("m")[number]}
+    # Once for each version, however many workers have loaded it.
+    assert metric(controlled, r'hotserve_loads_total\{model_name="m",status="OK"\}') == len(loaded)
+    page = controlled.get(METRICS)[1].decode()
+    processes = set(re.findall(r'hotserve_process_resident_memory_bytes\{process="(.*)"\}', page))
+    assert processes == {"supervisor", "worker 0", "worker 1"}
+
+    os.kill(min(workers_of(controlled)), signal.SIGKILL)
+    wait_until(lambda: controlled.listening() == WORKERS - 1, what="its end is known")
+    wait_until(lambda: controlled.listening() == WORKERS, what="it is back")
+    assert metric(controlled, r"hotserve_worker_restarts_total\{\}") == 1
+    assert metric(controlled, requests) == before + ASKED
+
+
+def test_a_worker_that_ends_in_a_load_is_started_again_and_the_load_with_it(controlled: Controlled) -> None:
+    new, hold = controlled.add_held()
+    # Not the one that the test before has had started: two quick ends in a row would have it left out.
+    controlled.control(new, f"die-{min(controlled.loads(new))}")
+    hold.unlink()
+
+    controlled.wait_state("m", new, "AVAILABLE")
+    controlled.latest = new
+    assert len(controlled.loads(new)) == WORKERS + 1
+    assert everywhere(controlled, controlled.answer) == {new}
+
+
+def test_a_worker_that_cannot_load_what_the_others_answer_with_stays_apart_until_it_can(
+    controlled: Controlled,
+) -> None:
+    refuse = controlled.control(controlled.latest, "refuse", "not just now")
+    os.kill(min(workers_of(controlled)), signal.SIGKILL)
+    text = f"cannot load {{name: m version: {controlled.latest}}}"
+    wait_until(lambda: text in controlled.log(), what="the log says so")
+    assert everywhere(controlled, controlled.answer) == {controlled.latest}
+    assert controlled.listening() == WORKERS - 1
+
+    refuse.unlink()
+    wait_until(lambda: controlled.listening() == WORKERS, what="it is back")
+    assert everywhere(controlled, controlled.answer) == {controlled.latest}
+
+
+def test_a_version_that_ends_the_process_that_loads_it_fails_and_the_server_goes_on(controlled: Controlled) -> None:
+    new = controlled.next()
+    controlled.control(new, "die")
+    controlled.add(new)
+
+    def has_failed() -> bool:
+        with contextlib.suppress(OSError):  # while no worker listens
+            return controlled.states("m").get(new) == "END"
+        return False
+
+    wait_until(has_failed, what="it fails")
+    wait_until(lambda: controlled.listening() == WORKERS, what="all workers are back")
+    assert "was ended by SIGKILL while it loaded the version" in controlled.status_texts("m")[new]
+    assert everywhere(controlled, controlled.answer) == {controlled.latest}
+
+
+# Those of this part end the server, or never start it.
+
+
+def test_a_second_signal_ends_all_processes_at_once(tmp_path: Path) -> None:
+    with Controlled(tmp_path) as server, socket.create_connection(("127.0.0.1", server.rest_port)) as client:
+        workers = workers_of(server)
+        body = b'{"instances": [60000]}'  # a run of a minute
+        client.sendall(
+            b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
+        wait_until(lambda: metric(server, r'hotserve_requests_in_flight\{entrypoint="REST"\}') > 0, what="it runs")
+        server.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Stopping: requests in flight" in server.log(), what="the stop has begun")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait_exit(10) == 128 + signal.SIGTERM
+        wait_until(lambda: not any(map(is_alive, workers)), 10, "the workers have ended")
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    with Controlled(tmp_path) as server:
+        workers = workers_of(server)
+        assert all(map(is_alive, workers))
+        server.send_signal(signal.SIGKILL)
+        server.wait_exit(10)
+        wait_until(lambda: not any(map(is_alive, workers)), 10, "the workers have ended")
 
 
 def test_a_server_whose_workers_can_never_start_ends_and_says_so(tmp_path: Path) -> None:
@@ -220,8 +284,7 @@ def test_what_is_wrong_with_the_options_is_said_as_without_workers(tmp_path: Pat
         assert "/nowhere/ops.so" in server.log()
 
 
-@pytest.mark.parametrize("flag", ["port", "rest_api_port"])
-@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize(("flag", "shares"), [("port", False), ("rest_api_port", True)])
 def test_a_port_that_another_program_listens_on_is_an_error_also_if_that_one_would_share_it(
     flag: str, shares: bool, tmp_path: Path
 ) -> None:
@@ -234,27 +297,6 @@ def test_a_port_that_another_program_listens_on_is_an_error_also_if_that_one_wou
         with server:
             server.wait_exit()
             assert f"Port {other.getsockname()[1]} is in use. Choose another with --{flag}" in server.log()
-
-
-def test_metrics_are_the_sum_of_all_workers_and_do_not_fall_when_one_ends(controlled: Controlled) -> None:
-    requests = r'hotserve_requests_total\{model_name="m",version="1",.*status="OK"\}'
-    for _ in range(ASKED):
-        controlled.answer()
-    assert everywhere(controlled, lambda: metric(controlled, requests)) == {float(ASKED)}
-    assert metric(controlled, r'hotserve_loads_total\{model_name="m",status="OK"\}') == 1
-    page = controlled.get(METRICS)[1].decode()
-    processes = set(re.findall(r'hotserve_process_resident_memory_bytes\{process="(.*)"\}', page))
-    assert processes == {"supervisor", "worker 0", "worker 1"}
-
-    os.kill(min(workers_of(controlled)), signal.SIGKILL)
-
-    def is_started_again() -> bool:
-        with contextlib.suppress(OSError):  # what came to the one that ended is lost with it
-            return metric(controlled, r"hotserve_worker_restarts_total\{\}") == 1
-        return False
-
-    wait_until(is_started_again, what="it is started again")
-    assert metric(controlled, requests) == ASKED
 
 
 def test_a_unix_socket_is_shared_and_its_file_goes_with_the_server(tmp_path: Path) -> None:
@@ -282,6 +324,9 @@ def test_auto_says_what_it_has_chosen_and_why(tmp_path: Path) -> None:
         line = re.search(r"--workers=auto: (\d+), each with (\d+) threads for a run: (.*)", server.log())
         assert line is not None
         assert "the slowest run takes" in line[3]
+        # The supervisor runs no model, and has no engine.
+        assert "onnxruntime" not in Path(f"/proc/{server.pid}/maps").read_text()
+        assert "onnxruntime" in Path(f"/proc/{min(workers_of(server))}/maps").read_text()
         assert len(workers_of(server)) == int(line[1])
         assert predict(server.rest_port, "m", [0] * WIDTH) == [[1.0] * WIDTH]
 
@@ -315,7 +360,7 @@ def test_a_reload_that_reaches_any_worker_is_in_effect_at_all_of_them_when_it_is
         def stable() -> str:
             return str(predict(server.rest_port, "a/labels/stable", "one")[0])
 
-        for _ in range(3):
+        for _ in range(2):
             reload(config_of(tmp_path, "a", "b", label=1))
             assert everywhere(server, stable) == {"eins"}
             reload(config_of(tmp_path, "a", label=2))

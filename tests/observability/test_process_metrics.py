@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hotserve.observability.metrics import Metrics
-from hotserve.observability.process_metrics import ProcessMetrics, package_version, resident_bytes
+from hotserve.observability.process_metrics import SUPERVISOR, ProcessMetrics, package_version, resident_bytes
 from hotserve.version import __version__
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc, as on Linux")
@@ -84,3 +84,12 @@ def test_the_build_is_told_by_labels(process: ProcessMetrics) -> None:
 
 def test_a_package_that_is_not_installed_has_no_version() -> None:
     assert package_version("there-is-no-such-package") == ""
+
+
+def test_one_of_several_processes_says_which_it_is_and_leaves_to_the_supervisor_what_all_have_in_common() -> None:
+    metrics = Metrics()
+    worker = ProcessMetrics(metrics, "worker 3")
+    worker.refresh()
+    assert [values for values, _ in worker.cpu_seconds.cells()] == [("worker 3",)]
+    assert worker.build.cells() == []
+    assert ProcessMetrics(Metrics(), SUPERVISOR).build.cells() != []

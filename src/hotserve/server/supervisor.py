@@ -31,11 +31,12 @@ from hotserve.core.ids import ServableId
 from hotserve.errors import ConfigError, Internal
 from hotserve.handlers.health import Health
 from hotserve.handlers.reload_config import ConfigReloader
-from hotserve.observability.instruments import Gauge, Instrument, ReadCounter
+from hotserve.observability.instruments import Instrument
 from hotserve.observability.life_metrics import LifeMetrics
 from hotserve.observability.merged_metrics import MergedMetrics, Snapshot, take
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.process_metrics import SUPERVISOR, ProcessMetrics, resident_bytes
+from hotserve.observability.worker_gauges import WorkerGauges
 from hotserve.platforms.by_content import check_platform
 from hotserve.processors import usable_cpus
 from hotserve.server.assemble import (
@@ -112,7 +113,12 @@ class Supervisor:
         self._metrics = Metrics(self._group.forget)
         self._life = LifeMetrics(self._metrics, memory=self._workers_bytes)
         ProcessMetrics(self._metrics, SUPERVISOR)
-        self._count_workers()
+        WorkerGauges(
+            self._metrics,
+            wanted=lambda: self._group.size,
+            listening=lambda: self._group.listening,
+            restarts=lambda: self._group.restarts,
+        )
         self._loaded: dict[Path, float | None] = {}
         configs = {model.name: self._checked(model) for model in models}
         self.manager = assemble_manager(
@@ -281,15 +287,3 @@ class Supervisor:
 
     def _workers_bytes(self) -> int:
         return sum(resident_bytes(Path("/proc", str(pid))) for pid in self._group.pids)
-
-    def _count_workers(self) -> None:
-        wanted = Gauge("hotserve_workers", ())
-        listening = Gauge("hotserve_workers_listening", ())
-        restarts = ReadCounter("hotserve_worker_restarts_total", ())
-
-        def refresh() -> None:
-            wanted.set(self._group.size)
-            listening.set(self._group.listening)
-            restarts.set(self._group.restarts)
-
-        self._metrics.add_group((wanted, listening, restarts), refresh)

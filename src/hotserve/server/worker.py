@@ -63,6 +63,7 @@ from hotserve.workers.messages import (
     Drain,
     Finish,
     Forget,
+    HaveAnswered,
     Listen,
     Load,
     Open,
@@ -144,6 +145,9 @@ class Worker:
                 parts.manager.unload(id)
             case Statuses(statuses):
                 parts.manager.set_statuses(statuses)
+            case HaveAnswered(ids):
+                for id in ids:
+                    parts.manager.labels.on_available(id)
             case Sources():
                 self._sources = message
                 parts.manager.set_model_names(message.model_names)

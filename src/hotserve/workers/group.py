@@ -14,7 +14,7 @@ import asyncio
 import logging
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from hotserve.workers.messages import (
     Drain,
     Finish,
     Forget,
+    HaveAnswered,
     Listen,
     Load,
     LoadEnded,
@@ -157,8 +158,8 @@ class _Place:
 
     @property
     def is_counted_on(self) -> bool:
-        """Whether new versions wait for it: not where its processes end again and again."""
-        return self.quick_ends < 2
+        """Whether new versions wait for it: not where its processes end again and again and clients reach none."""
+        return self.quick_ends < 2 or (self.worker is not None and self.worker.asked_to_listen)
 
     @property
     def listens(self) -> bool:
@@ -188,6 +189,7 @@ class WorkerGroup:
         self._versions: dict[ServableId, _Version] = {}
         self._unload_errors: dict[ServableId, ServingError] = {}
         self._statuses: dict[ServableId, VersionStatus] = {}
+        self._have_answered: dict[ServableId, None] = {}
         self._models: tuple[ModelConfig, ...] = ()
         self._sources = Sources()
         self._departed = MergedMetrics()
@@ -217,7 +219,7 @@ class WorkerGroup:
                 for place in self._places:
                     if place.worker is not None:
                         place.worker.is_replaced = True
-                        place.worker.channel.close()
+                        self._start(self._retire(place.worker))
             self._cpus = cpus
             for number in range(len(self._places), count):
                 place = _Place(number)
@@ -323,6 +325,7 @@ class WorkerGroup:
                 self._give_back(id)
                 raise version.error
             version.open = True
+            self._have_answered[id] = None
             for worker in self._workers():
                 if id in worker.loaded:
                     worker.channel.tell(Open(id))
@@ -412,16 +415,17 @@ class WorkerGroup:
             logger.info("Worker %d did not tell its metrics in time; the last known are shown", worker.place.number)
 
     async def _ask_all(self, question: object, timeout_seconds: float) -> None:
-        async def ask(worker: _Worker) -> None:
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    await worker.channel.ask(question)
-            except TimeoutError:
-                logger.warning("Worker %d does not answer: %s", worker.place.number, type(question).__name__)
-            except Unavailable:
-                pass  # It has ended: there is nothing that it could do.
+        asked = (self._ask(worker, question, timeout_seconds) for worker in self._workers() if worker.is_set_up)
+        await asyncio.gather(*asked)
 
-        await asyncio.gather(*(ask(worker) for worker in self._workers() if worker.is_set_up))
+    async def _ask(self, worker: _Worker, question: object, timeout_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await worker.channel.ask(question)
+        except TimeoutError:
+            logger.warning("Worker %d does not answer: %s", worker.place.number, type(question).__name__)
+        except Unavailable:
+            pass  # It has ended: there is nothing that it could do.
 
     def _tell_all(self, message: object) -> None:
         for worker in self._workers():
@@ -476,6 +480,7 @@ class WorkerGroup:
             worker.is_set_up = True
             worker.place.failed_starts = 0
             worker.channel.tell(Statuses(tuple(self._statuses.values())))
+            worker.channel.tell(HaveAnswered(tuple(self._have_answered)))
             worker.channel.tell(self._sources)
             worker.channel.tell(Configured(self._models))
             for version in sorted(self._versions.values(), key=lambda version: not version.open):
@@ -578,9 +583,17 @@ class WorkerGroup:
             if not all(version.id in worker.opened for version in self._versions.values() if version.open):
                 return
             worker.asked_to_listen = True
-        task = self._loop.create_task(self._listen(worker))
+        self._start(self._listen(worker))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    async def _retire(self, worker: _Worker) -> None:
+        if worker.is_set_up:
+            await self._ask(worker, Finish(), 2 * _END_SECONDS)
+        worker.channel.close()
 
     async def _listen(self, worker: _Worker) -> None:
         try:

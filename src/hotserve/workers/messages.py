@@ -64,6 +64,13 @@ class Unload:
 
 
 @dataclass(frozen=True, slots=True)
+class HaveAnswered:
+    """Told: requests have found these versions before this worker was there, so that their labels are in effect."""
+
+    ids: tuple[ServableId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Statuses:
     """Told: these versions have a new status."""
 
