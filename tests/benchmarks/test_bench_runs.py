@@ -73,6 +73,13 @@ def test_batching_is_measured_against_the_same_server_without_it() -> None:
     assert "natural batching, grpc" in done.stdout
 
 
+def test_several_workers_are_measured_against_one() -> None:
+    done = run("bench_workers.py", "--seconds=0.2", "--rounds=1", "--connections=2", "--wires", "grpc")
+    assert done.returncode == 0, done.stderr
+    assert "Ratios against '1 worker, gRPC'" in done.stdout
+    assert "2 workers, gRPC" in done.stdout
+
+
 @pytest.mark.parametrize("wire", ["rest", "grpc"])
 def test_the_load_ends_after_the_requests_that_it_was_told(digits: ServerProcess, wire: str) -> None:
     result = load(f"--wire={wire}", port(digits, wire), "--connections=3", "--requests=7", "--seconds=60")
