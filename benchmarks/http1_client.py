@@ -10,6 +10,18 @@ _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 
 
+class StatusError(ValueError):
+    """An answer is an error.
+
+    Attributes:
+        status: The status of HTTP, or that of gRPC.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"expected an answer, got status {status}: {text}")
+        self.status = status
+
+
 class Http1Connection(asyncio.Protocol):
     """Posts one body after the other to one path."""
 
@@ -26,7 +38,8 @@ class Http1Connection(asyncio.Protocol):
 
         Raises:
             ConnectionError: The server has hung up.
-            ValueError: The answer is not status 200 with a content-length.
+            StatusError: The status is not 200.
+            ValueError: The answer has no content-length.
         """
         assert self._transport is not None, "call() before the connection is made"
         self._answer = asyncio.get_running_loop().create_future()
@@ -56,11 +69,11 @@ class Http1Connection(asyncio.Protocol):
         end = head_end + len(_HEAD_END) + int(length[1])
         if len(self._received) < end:
             return
-        if not self._received.startswith(b"HTTP/1.1 200 "):
-            self._fail(ValueError(f"expected status 200, got {bytes(self._received[:500])!r}"))
-            return
-        body = bytes(self._received[head_end + len(_HEAD_END) : end])
+        head, body = bytes(self._received[:head_end]), bytes(self._received[head_end + len(_HEAD_END) : end])
         del self._received[:end]
+        if not head.startswith(b"HTTP/1.1 200 "):
+            self._fail(StatusError(int(head.split(b" ")[1]), f"{head[:500]!r}, {body[:500]!r}"))
+            return
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(body)
 

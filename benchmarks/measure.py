@@ -85,6 +85,10 @@ class RunningServer:
         """The processor time that it and its children have used since they were started."""
         return sum(_cpu_seconds(pid) for pid in _process_tree(self.pid))
 
+    def memory_bytes(self) -> int:
+        """The resident memory of it and its children; pages that they share count for each."""
+        return sum(_resident_bytes(pid) for pid in _process_tree(self.pid))
+
     def output(self) -> str:
         """What it has printed since it was started."""
         # The server writes at the position that the two processes share: read without moving it.
@@ -168,6 +172,14 @@ def _cpu_seconds(pid: int) -> float:
         # A child that has ended; its parent counts it no more than we do.
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def _resident_bytes(pid: int) -> int:
+    """Source: proc(5), /proc/pid/statm: the second field, in pages."""
+    try:
+        return int(_first_line(f"/proc/{pid}/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _process_tree(pid: int) -> Sequence[int]:

@@ -26,7 +26,7 @@ def test_a_short_run_ends_with_what_was_measured_and_which_aims_are_reached(tmp_
 
 
 def test_the_server_in_process_answers_every_request_and_tells_where_its_time_goes() -> None:
-    flags = ["--models=half_plus_two", "--connections", "1", "3", "--requests=300", "--rounds=1", "--profile=5"]
+    flags = ["--models=half_plus_two", "--connections", "1", "3", "--requests=300", "--rounds=1", "--profile=40"]
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "bench_in_process.py"), *flags], capture_output=True, text=True, timeout=300
     )
