@@ -54,7 +54,7 @@ def _contestant(workers: int, wire: str) -> Contestant:
             *("--model_name=digits", f"--model_base_path={MODEL_FILE.parent.parent}"),
         ),
     )
-    return Contestant(f"{name}, {WIRES[wire]}", server, wire)
+    return Contestant(f"{name}, {WIRES[wire]}", server, wire, generator=best(wire))
 
 
 def _parser() -> argparse.ArgumentParser:

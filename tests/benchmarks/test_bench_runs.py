@@ -138,7 +138,7 @@ def imposter() -> Iterator[Imposter]:
         (200, b'{"predictions": [[1.0]]}', "got [[1.0]]"),
         (200, b'{"outputs": 1}', """got b'{"outputs": 1}'"""),
         (200, b"oops", "got b'oops'"),
-        (503, b'{"error": "busy"}', "expected status 200, got b'HTTP/1.1 503"),
+        (503, b'{"error": "busy"}', "expected an answer, got status 503: b'HTTP/1.1 503"),
     ],
 )
 def test_a_wrong_answer_ends_the_load(imposter: Imposter, status: int, body: bytes, words: str) -> None:
