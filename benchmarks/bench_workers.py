@@ -16,6 +16,7 @@ from pathlib import Path
 
 from comparison import Contestant, Settings, compare
 from digits import MODEL_FILE
+from generators import best
 from load import positive_float, positive_int
 from measure import ServerCommand, circumstances
 from report import as_json, notes, table
