@@ -46,6 +46,7 @@ IMPORTS_BY_NAME: Mapping[str, str] = {
 STARTS_WORK: Mapping[str, str] = {
     "core.manager": "loads and unloads",
     "batching.scheduler": "runs servables",
+    "api.codec_threads": "reads and writes large messages, which would hold up the loop",
     "sources.poller": "looks for versions",
     "sources.config_watch": "looks at the model config file, which a base path that hangs must not delay",
     "observability.request_log": "writes logged requests to files, so that no request waits for a disk",
@@ -231,7 +232,15 @@ def test_threads_and_tasks_are_started_in_few_places_and_each_is_listed_with_its
 
 
 @pytest.mark.parametrize(
-    "name", ["core.manager", "batching.scheduler", "sources.poller", "sources.config_watch", "server.lifespan"]
+    "name",
+    [
+        "api.codec_threads",
+        "core.manager",
+        "batching.scheduler",
+        "sources.poller",
+        "sources.config_watch",
+        "server.lifespan",
+    ],
 )
 def test_a_file_that_starts_work_says_first_which_threads_and_how_they_end(name: str) -> None:
     assert re.search(r"^(Tasks and threads|Threads):.*end", ast.get_docstring(modules()[name].tree) or "", re.S | re.M)

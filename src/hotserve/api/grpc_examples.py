@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse, read_model_spec
+from hotserve.api.grpc_calls import AnyMessage, answering_spec, counted, model_spec_of, parse, read_model_spec
 from hotserve.codecs.inference_results import Classified, Regressed, classification_result, regression_result
 from hotserve.codecs.prediction_log import LogKind
 from hotserve.codecs.tf_example import examples_of
@@ -22,7 +23,7 @@ from hotserve.observability.logged_call import GrpcCall
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
 from hotserve.protos import messages
-from hotserve.tensors import DEFAULT_SIGNATURE
+from hotserve.tensors import DEFAULT_SIGNATURE, Array
 
 
 class GrpcExamples:
@@ -34,11 +35,13 @@ class GrpcExamples:
         predict: Predict,
         metrics: Metrics,
         request_log: RequestLog = NO_REQUEST_LOG,
+        codec_threads: CodecThreads | None = None,
         *,
         check_method_name: bool = False,
     ) -> None:
         """Makes the methods; for the arguments see `GrpcServices`."""
         self._request_log = request_log
+        self._codec_threads = codec_threads or CodecThreads()
         self._manager = manager
         self._metrics = metrics
         self._run_classify = OnExamples(CLASSIFY, predict, check_method_name=check_method_name)
@@ -48,7 +51,7 @@ class GrpcExamples:
     async def classify(self, request: GrpcRequest) -> bytes:
         """Answers a Classify call; raises ServingError."""
         start = time.perf_counter()
-        message = parse(messages.ClassificationRequest, request.message)
+        message = await self._parsed(messages.ClassificationRequest, request.message)
         signature_name = message.model_spec.signature_name
         with (
             counted(self._metrics, message.model_spec.name, "Classify", start, request) as call,
@@ -56,7 +59,7 @@ class GrpcExamples:
         ):
             call.version = str(lease.id.version)
             call.signature = known_signature(lease, signature_name)
-            examples = examples_of(message.input)
+            examples = await self._examples_of(message.input, len(request.message))
             call.mark_decoded()
             result = await self._run_classify(lease, signature_name, examples, request.timeout_seconds)
             call.mark_ran()
@@ -71,7 +74,7 @@ class GrpcExamples:
     async def regress(self, request: GrpcRequest) -> bytes:
         """Answers a Regress call; raises ServingError."""
         start = time.perf_counter()
-        message = parse(messages.RegressionRequest, request.message)
+        message = await self._parsed(messages.RegressionRequest, request.message)
         signature_name = message.model_spec.signature_name
         with (
             counted(self._metrics, message.model_spec.name, "Regress", start, request) as call,
@@ -79,7 +82,7 @@ class GrpcExamples:
         ):
             call.version = str(lease.id.version)
             call.signature = known_signature(lease, signature_name)
-            examples = examples_of(message.input)
+            examples = await self._examples_of(message.input, len(request.message))
             call.mark_decoded()
             result = await self._run_regress(lease, signature_name, examples, request.timeout_seconds)
             call.mark_ran()
@@ -91,6 +94,16 @@ class GrpcExamples:
             self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
+    async def _parsed(self, message_class: type[AnyMessage], data: bytes) -> AnyMessage:
+        if len(data) < LARGE_BYTES:
+            return parse(message_class, data)
+        return await self._codec_threads.run(parse, message_class, data)
+
+    async def _examples_of(self, message: messages.Input, size: int) -> Array:
+        if size < LARGE_BYTES:
+            return examples_of(message)
+        return await self._codec_threads.run(examples_of, message)
+
     async def multi_inference(self, request: GrpcRequest) -> bytes:
         """Answers a MultiInference call; raises ServingError.
 
@@ -98,7 +111,7 @@ class GrpcExamples:
         requests; its examples are counted instead.
         """
         start = time.perf_counter()
-        message = parse(messages.MultiInferenceRequest, request.message)
+        message = await self._parsed(messages.MultiInferenceRequest, request.message)
         if not message.tasks:
             raise InvalidArgument(
                 "ModelSpec has no name specified. Expected at least one task, and it names the model."
@@ -112,7 +125,7 @@ class GrpcExamples:
                 InferenceTask(task.model_spec.name, task.model_spec.signature_name, task.method_name)
                 for task in message.tasks
             ]
-            examples = examples_of(message.input)
+            examples = await self._examples_of(message.input, len(request.message))
             results = await self._run_tasks(lease, tasks, examples, request.timeout_seconds)
             self._metrics.count_examples(lease.id.name, len(examples))
             data = messages.MultiInferenceResponse(

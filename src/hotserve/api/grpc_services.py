@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 
+from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads, size_of
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
 from hotserve.api.health_service import HealthService
-from hotserve.api.predict_messages import decode_inputs, encode_response
+from hotserve.api.predict_messages import NONE_CUT, decode_inputs, encode_large_response, encode_response, parse_predict
 from hotserve.api.reflection_service import REFLECTION_SERVICES, ReflectionService
 from hotserve.codecs.prediction_log import LogKind
 from hotserve.core.served_versions import ServedVersions
@@ -46,6 +47,7 @@ class GrpcServices:
         metrics: Metrics,
         reload_config: Unary,
         request_log: RequestLog = NO_REQUEST_LOG,
+        codec_threads: CodecThreads | None = None,
         *,
         as_content: bool = False,
         check_method_name: bool = False,
@@ -59,17 +61,21 @@ class GrpcServices:
             metrics: Counts calls.
             reload_config: Answers `HandleReloadConfigRequest`; see `GrpcReload`.
             request_log: Where requests go that have been answered.
+            codec_threads: Read and write what is large; threads of its own without it.
             as_content: Whether the tensors that answer Predict are sent as raw bytes, in `tensor_content`.
             check_method_name: Whether a signature must have been exported for the method that calls it; see
                 `OnExamples` and `find_signature`.
         """
+        self._codec_threads = codec_threads or CodecThreads()
         self._check_method_name = check_method_name
         self._as_content = as_content
         self._request_log = request_log
         self._manager = manager
         self._run_predict = predict
         self._metrics = metrics
-        examples = GrpcExamples(manager, predict, metrics, request_log, check_method_name=check_method_name)
+        examples = GrpcExamples(
+            manager, predict, metrics, request_log, self._codec_threads, check_method_name=check_method_name
+        )
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
                 "/tensorflow.serving.PredictionService/Predict": self._predict,
@@ -108,7 +114,11 @@ class GrpcServices:
 
     async def _predict(self, request: GrpcRequest) -> bytes:
         start = time.perf_counter()
-        message = parse(messages.PredictRequest, request.message)
+        is_large = len(request.message) >= LARGE_BYTES
+        if is_large:
+            message, large = await self._codec_threads.run(parse_predict, request.message)
+        else:
+            message, large = parse(messages.PredictRequest, request.message), NONE_CUT
         with (
             counted(self._metrics, message.model_spec.name, "Predict", start, request) as call,
             self._manager.lease(model_spec_of(message)) as lease,
@@ -120,14 +130,22 @@ class GrpcServices:
             call.signature = name
             inputs: dict[str, Array] = {}
             try:
-                decode_inputs(message, signature, inputs)
+                if is_large:
+                    await self._codec_threads.run(decode_inputs, message, signature, inputs, large)
+                else:
+                    decode_inputs(message, signature, inputs)
                 outputs = select_outputs(signature, message.output_filter)
             except InvalidArgument as error:
                 raise explain(error, name, signature, inputs) from error
             call.mark_decoded()
             answer = await self._run_predict(lease, name, signature, inputs, outputs, request.timeout_seconds)
             call.mark_ran()
-            data = encode_response(lease, name, signature, answer, outputs, self._as_content)
+            if size_of(answer) < LARGE_BYTES:
+                data = encode_response(lease, name, signature, answer, outputs, self._as_content)
+            else:
+                data = await self._codec_threads.run_with(
+                    lease, encode_large_response, lease, name, signature, answer, outputs, self._as_content
+                )
             call.sent_bytes = len(data)
             self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data), lease.servable)
             return data

@@ -14,9 +14,11 @@ from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError
 
+from hotserve.api.codec_threads import LARGE_BYTES, LARGE_PACKED_BYTES, LARGE_TEXT_BYTES, size_of
 from hotserve.api.exchange import JSON
 from hotserve.api.grpc_calls import read_model_spec
-from hotserve.api.predict_messages import decode_inputs, encode_response
+from hotserve.api.predict_messages import NONE_CUT, decode_inputs, encode_large_response, encode_response
+from hotserve.codecs.cut_tensors import CutValues, cut_tensors
 from hotserve.codecs.json_predict import PredictBody, read_predict_body
 from hotserve.codecs.json_request import PredictInputs
 from hotserve.codecs.json_response import encode_predictions
@@ -91,7 +93,18 @@ class PredictAnswer:
 
 
 class PredictFormat(Protocol):
-    """One form."""
+    """One form.
+
+    Attributes:
+        large_answer_bytes: From this size of an answer's tensors on, `write` takes so long that it is called on a
+            thread. `read` is where `is_large` says so.
+    """
+
+    large_answer_bytes: int
+
+    def is_large(self, body: bytes) -> bool:
+        """Whether a body takes so long to read that it is read on a thread."""
+        ...
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> AskedPredict:
         """Reads a body as far as that is possible without a signature.
@@ -152,6 +165,11 @@ def _media_type(text: str) -> str:
 
 
 class _Json:
+    large_answer_bytes = LARGE_TEXT_BYTES // 4  # a float of four bytes becomes ten or so characters
+
+    def is_large(self, body: bytes) -> bool:
+        return len(body) >= LARGE_TEXT_BYTES
+
     def read(self, body: bytes, headers: Mapping[str, str]) -> AskedPredict:
         return _AskedInJson(read_predict_body(body))
 
@@ -184,19 +202,27 @@ class _AskedInJson(_OfUrl):
 
 
 class _Protobuf:
+    large_answer_bytes = LARGE_BYTES
+
+    def is_large(self, body: bytes) -> bool:
+        return len(body) >= LARGE_BYTES
+
     def __init__(self, as_content: bool) -> None:
         self._as_content = as_content
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> AskedPredict:
         try:
-            return _AskedInProtobuf(messages.PredictRequest.FromString(body))
+            cut = cut_tensors(body) if self.is_large(body) else None
+            rest, values = cut or (body, NONE_CUT)
+            return _AskedInProtobuf(messages.PredictRequest.FromString(rest), values)
         except DecodeError as error:
             raise InvalidArgument(
                 f"The body has the content type {PROTOBUF}, and is no serialized PredictRequest: {error}."
             ) from error
 
     def write(self, answer: PredictAnswer) -> tuple[bytes, str]:
-        body = encode_response(
+        is_large = size_of(answer.tensors) >= self.large_answer_bytes
+        body = (encode_large_response if is_large else encode_response)(
             answer.lease,
             answer.signature_name,
             answer.signature,
@@ -210,6 +236,7 @@ class _Protobuf:
 @dataclass(frozen=True, slots=True)
 class _AskedInProtobuf:
     message: Any
+    cut: Mapping[str, CutValues]
     takes_no_inputs = True
 
     @property
@@ -237,7 +264,7 @@ class _AskedInProtobuf:
 
     def decode(self, signature: Signature, name: str) -> PredictInputs:
         inputs: dict[str, Array] = {}
-        decode_inputs(self.message, signature, inputs)
+        decode_inputs(self.message, signature, inputs, self.cut)
         return PredictInputs(inputs, row_format=False)
 
 
@@ -248,6 +275,11 @@ def _described(spec: ModelSpec) -> str:
 
 
 class _Numpy:
+    large_answer_bytes = LARGE_BYTES
+
+    def is_large(self, body: bytes) -> bool:
+        return len(body) >= (LARGE_PACKED_BYTES if body.startswith(ZIP_MAGIC) else LARGE_BYTES)
+
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
 

@@ -16,10 +16,11 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
+from hotserve.api.codec_threads import LARGE_PACKED_BYTES, LARGE_TEXT_BYTES, CodecThreads, size_of
 from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.cors import CorsPolicy, no_cors
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.api.predict_formats import PredictAnswer, PredictFormats
+from hotserve.api.predict_formats import AskedPredict, PredictAnswer, PredictFormat, PredictFormats
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
@@ -51,7 +52,7 @@ from hotserve.observability.logged_call import RestOnExamples, RestPredict
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
 from hotserve.observability.request_record import RequestRecord
-from hotserve.tensors import DEFAULT_SIGNATURE, Signature
+from hotserve.tensors import DEFAULT_SIGNATURE, Array, Signature
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,11 @@ _PAGE_SLICE_SECONDS = 0.001
 
 
 class RestApi:
-    """Answers REST requests."""
+    """Answers REST requests.
+
+    Attributes:
+        codec_threads: Read and write what is large.
+    """
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class RestApi:
         timeout_seconds: float | None,
         max_message_bytes: int,
         request_log: RequestLog = NO_REQUEST_LOG,
+        codec_threads: CodecThreads | None = None,
         cors: CorsPolicy = no_cors,
         metrics_path: str = prometheus.DEFAULT_PATH,
         read_metrics: Callable[[], Awaitable[Iterable[Instrument]]] | None = None,
@@ -101,6 +107,7 @@ class RestApi:
             timeout_seconds: How long an inference may take; None for as long as it takes.
             max_message_bytes: The largest body, before and after decompression.
             request_log: Where requests go that have been answered.
+            codec_threads: Read and write what is large; threads of its own without it.
             cors: What browsers are told about pages of other origins.
             metrics_path: Where the page with the metrics is; empty for none.
             read_metrics: Reads what that page shows; `metrics` if it is not given.
@@ -118,6 +125,7 @@ class RestApi:
         self._timeout_seconds = timeout_seconds
         self._max_message_bytes = max_message_bytes
         self._request_log = request_log
+        self.codec_threads = codec_threads or CodecThreads()
         self._cors = cors
         self._metrics_path = metrics_path
         self._read_metrics = read_metrics or metrics.read
@@ -236,14 +244,21 @@ class RestApi:
 
     async def _predict_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
         form = self._formats.of_request(request.headers)
-        asked = form.read(self._plain_body(request), request.headers)
+        is_large = _is_large(request, form)
+        if is_large:
+            asked = await self.codec_threads.run(self._read, form, request)
+        else:
+            asked = self._read(form, request)
         with self._lease(asked.refine(spec), call) as lease:
             name, signature = _find_signature(lease, asked.signature_name, asked.takes_no_inputs)
             call.signature = name
             if self._check_method_name:
                 check_predict_method(name, signature)
             try:
-                decoded = asked.decode(signature, name)
+                if is_large:
+                    decoded = await self.codec_threads.run(asked.decode, signature, name)
+                else:
+                    decoded = asked.decode(signature, name)
                 outputs = select_outputs(signature, asked.output_filter)
             except ServingError as error:
                 raise explain(error, name, signature, {}) from error
@@ -251,17 +266,22 @@ class RestApi:
             answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
             call.mark_ran()
             form = self._formats.of_answer(request.headers, form)
-            body, content_type = form.write(PredictAnswer(lease, name, signature, answer, decoded.row_format))
+            said = PredictAnswer(lease, name, signature, answer, decoded.row_format)
+            if size_of(answer) < form.large_answer_bytes:
+                body, content_type = form.write(said)
+            else:
+                body, content_type = await self.codec_threads.run_with(lease, form.write, said)
             size = len(request.body) + len(body)
             logged = RestPredict(name, signature, decoded.inputs, answer, size)
             self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body, content_type)
 
     async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
-        document = parse_document(self._plain_body(request))
-        wanted = signature_name(document)
         # Unlike the tensors of a predict request, examples are read before the model is looked up.
-        examples = decode_examples(document)
+        if _is_large(request):
+            wanted, examples = await self.codec_threads.run(self._read_examples, request)
+        else:
+            wanted, examples = self._read_examples(request)
         result: Classified | Regressed
         with self._lease(spec, call) as lease:
             call.signature = known_signature(lease, wanted)
@@ -281,6 +301,13 @@ class RestApi:
             logged = RestOnExamples(wanted or DEFAULT_SIGNATURE, examples, result, size)
             self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body)
+
+    def _read(self, form: PredictFormat, request: RestRequest) -> AskedPredict:
+        return form.read(self._plain_body(request), request.headers)
+
+    def _read_examples(self, request: RestRequest) -> tuple[str, Array]:
+        document = parse_document(self._plain_body(request))
+        return signature_name(document), decode_examples(document)
 
     def _plain_body(self, request: RestRequest) -> bytes:
         if "gzip" not in request.headers.get("content-encoding", ""):
@@ -320,6 +347,16 @@ class RestApi:
                 await asyncio.sleep(0)  # requests have their turn
                 started = time.perf_counter()
         return RestResponse(200, prometheus.page(parts), prometheus.CONTENT_TYPE)
+
+
+def _is_large(request: RestRequest, form: PredictFormat | None = None) -> bool:
+    """Whether a body is read on a thread."""
+    body = request.body
+    if len(body) < LARGE_PACKED_BYTES:
+        return False
+    if "gzip" in request.headers.get("content-encoding", ""):
+        return True
+    return len(body) >= LARGE_TEXT_BYTES if form is None else form.is_large(body)
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> ModelSpec:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from hotserve.codecs.cut_tensors import CONTENT_NUMBER, CutValues, delimited_head, numbers_of, pieces_of
 from hotserve.codecs.tensor_layout import LAYOUTS, TensorLayout
 from hotserve.codecs.wire import length_delimited, read_varint32, varint
 from hotserve.errors import Internal, InvalidArgument
@@ -31,7 +32,6 @@ message has to send what it wants to have in memory, and a padded batch of image
 
 _MAX_DIMENSIONS: Final = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 _MAX_COUNT: Final = 2**63 - 1
-_CONTENT_NUMBER: Final = 4  # of tensor_content
 
 Sizes = tuple[int, ...]
 
@@ -40,7 +40,7 @@ class TensorDecodeError(InvalidArgument):
     """A TensorProto contradicts itself or asks for too much. The message is the reason, without the input's name."""
 
 
-def decode_tensor(proto: TensorProto) -> Array:
+def decode_tensor(proto: TensorProto, cut: CutValues | None = None) -> Array:
     """Reads a tensor.
 
     Values that a typed field lacks are its last one repeated, or zero where it has none; surplus values are ignored,
@@ -48,6 +48,7 @@ def decode_tensor(proto: TensorProto) -> Array:
 
     Args:
         proto: The message. `unknown_rank`, an absent shape and a shape without dimensions all mean a scalar.
+        cut: Values of the message that are not in it any more: see `cut_tensors`.
 
     Returns:
         An array of `proto.tensor_shape`; of `bytes` objects for strings. Not to be written to: it may be a view of a
@@ -66,10 +67,12 @@ def decode_tensor(proto: TensorProto) -> Array:
     shape, count = _read_shape(proto.tensor_shape)
     if count == 0:
         return _empty(layout, shape)
-    content = proto.tensor_content
+    if cut is not None and cut.number == CONTENT_NUMBER and layout.dtype is not DType.STRING:
+        return _read_content(cut.data, layout, shape, count).copy()  # which is aligned
+    content = proto.tensor_content if cut is None or cut.number != CONTENT_NUMBER else bytes(cut.data)
     if content:
         return _read_content(content, layout, shape, count)
-    return _filled(_read_field(proto, layout), layout, shape, count)
+    return _filled(_read_field(proto, layout, cut), layout, shape, count)
 
 
 def encode_tensor(array: Array, dtype: DType, as_content: bool = False) -> TensorProto:
@@ -104,7 +107,21 @@ def serialize_tensor(array: Array, dtype: DType, as_content: bool = False) -> by
         strings = _strings_of(array)
         return head + (_string_content(strings) if as_content else _string_field(strings))
     flat = _flat(array, dtype)
-    return head + (length_delimited(_CONTENT_NUMBER, flat.tobytes()) if as_content else _number_field(flat, dtype))
+    return head + (length_delimited(CONTENT_NUMBER, flat.tobytes()) if as_content else _number_field(flat, dtype))
+
+
+def serialize_tensor_in_parts(array: Array, dtype: DType, as_content: bool = False) -> list[bytes]:
+    """As `serialize_tensor`, in parts that belong one behind the other.
+
+    Where the values are bytes of the array as they are, no part is large, and none takes long to make.
+    """
+    layout = LAYOUTS.get(dtype)
+    is_raw = layout is not None and (as_content or layout.wire.kind == "f") and dtype is not DType.STRING
+    if layout is None or not is_raw or array.size == 0:
+        return [serialize_tensor(array, dtype, as_content)]
+    flat = np.ascontiguousarray(_flat(array, dtype))
+    number = CONTENT_NUMBER if as_content else layout.number
+    return [_serialized_head(dtype, array.shape), delimited_head(number, flat.nbytes), *pieces_of(flat)]
 
 
 def _unreadable_dtype(number: int) -> TensorDecodeError:
@@ -137,8 +154,9 @@ def _empty(layout: TensorLayout, shape: Sizes) -> Array:
         raise TensorDecodeError(f"shape {shape_text(shape)} has no elements, and is still too large") from None
 
 
-def _read_content(content: bytes, layout: TensorLayout, shape: Sizes, count: int) -> Array:
+def _read_content(content: bytes | memoryview, layout: TensorLayout, shape: Sizes, count: int) -> Array:
     if layout.dtype is DType.STRING:
+        assert isinstance(content, bytes)
         return _split_strings(content, shape, count)
     needed = count * layout.numpy.itemsize
     if len(content) != needed:
@@ -153,13 +171,15 @@ def _read_content(content: bytes, layout: TensorLayout, shape: Sizes, count: int
     return np.ndarray(shape, layout.numpy, content)
 
 
-def _read_field(proto: TensorProto, layout: TensorLayout) -> Array:
+def _read_field(proto: TensorProto, layout: TensorLayout, cut: CutValues | None) -> Array:
     """The values that were sent in the typed field: one dimension, of the tensor's dtype."""
     sent: Any = getattr(proto, layout.field)
     if layout.dtype is DType.STRING:
         return _objects(sent)
-    if isinstance(sent, bytes):
-        values: Array = np.frombuffer(sent, layout.wire)
+    if cut is not None and cut.number == layout.number:
+        values: Array = numbers_of(cut, layout.wire)
+    elif isinstance(sent, bytes):
+        values = np.frombuffer(sent, layout.wire)
     else:
         # The container hands over its memory: 6 us for 784 numbers, against 60 for np.fromiter. That costs 4 us for
         # any number of them, and a short list 1.
@@ -272,4 +292,4 @@ def _string_field(strings: list[bytes]) -> bytes:
 
 
 def _string_content(strings: list[bytes]) -> bytes:
-    return length_delimited(_CONTENT_NUMBER, b"".join([*(varint(len(string)) for string in strings), *strings]))
+    return length_delimited(CONTENT_NUMBER, b"".join([*(varint(len(string)) for string in strings), *strings]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hotserve.api.codec_threads import CodecThreads
 from hotserve.api.cors import CorsPolicy, any_origin, listed_origins, no_cors
 from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.grpc_services import GrpcServices, Unary
@@ -339,6 +340,7 @@ def assemble_apis(
     Raises:
         ConfigError: A file that the options name is wrong.
     """
+    codec_threads = CodecThreads()
     predict = Predict(engine)
     rest = RestApi(
         manager,
@@ -348,6 +350,7 @@ def assemble_apis(
         timeout_seconds=options.rest_api_timeout_in_ms / 1e3 if options.rest_api_timeout_in_ms > 0 else None,
         max_message_bytes=options.max_message_bytes,
         request_log=request_log,
+        codec_threads=codec_threads,
         cors=configured_cors(options),
         metrics_path=metrics_path(options.monitoring_config_file),
         read_metrics=read_metrics,
@@ -361,6 +364,7 @@ def assemble_apis(
         metrics,
         reload_config,
         request_log,
+        codec_threads,
         as_content=options.enable_serialization_as_tensor_content,
         check_method_name=options.enable_signature_method_name_check,
     )

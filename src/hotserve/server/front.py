@@ -43,7 +43,7 @@ class Front:
         """Answers nobody yet.
 
         Args:
-            rest: Answers REST.
+            rest: Answers REST. Its `codec_threads` end with the front.
             grpc: Answers gRPC.
             endpoints: The sockets, bound.
             limits: What clients of gRPC may do; its `max_message_bytes` is for REST, too.
@@ -53,13 +53,16 @@ class Front:
         self._endpoints = endpoints
         self._servers: list[asyncio.Server] = []
         largest = limits.max_message_bytes
-        self._http2 = GrpcWire(grpc, limits, loop)
+        self._codec_threads = threads = rest.codec_threads
+        self._http2 = GrpcWire(grpc, limits, loop, threads)
         if answer_both_apis(endpoints):
-            both = Http1Wire(rest, loop, max_message_bytes=largest, http2_factory=self._http2.protocol)
+            both = Http1Wire(
+                rest, loop, max_message_bytes=largest, http2_factory=self._http2.protocol, codec_threads=threads
+            )
             self._http1 = {Api.REST: both, Api.GRPC: both}
         else:
             self._http1 = {
-                Api.REST: Http1Wire(rest, loop, max_message_bytes=largest),
+                Api.REST: Http1Wire(rest, loop, max_message_bytes=largest, codec_threads=threads),
                 Api.GRPC: Http1Wire(CallsOnly(), loop, max_message_bytes=largest, http2_factory=self._http2.protocol),
             }
 
@@ -97,6 +100,7 @@ class Front:
         await asyncio.gather(*(wire.wait_idle(timeout_seconds) for wire in wires))
         for wire in wires:
             wire.abort()
+        self._codec_threads.close()
 
 
 def _tls_context(tls: TlsConfig, *, takes_http2: bool) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from hotserve.api.codec_threads import LARGE_BYTES, LARGE_PACKED_BYTES, LARGE_TEXT_BYTES, CodecThreads
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_framing import Frames, frame, frame_parts, unframe
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
@@ -45,6 +46,7 @@ class Carrier(Protocol):
     max_message_bytes: int
     http2: Http2Connection
     loop: asyncio.AbstractEventLoop
+    codec_threads: CodecThreads
 
     def send_soon(self) -> None:
         """Sends what the connection has for its client, at the end of this turn of the loop at the latest."""
@@ -72,6 +74,7 @@ class Call:
 
     __slots__ = (
         "_carrier",
+        "_framed",
         "_head",
         "_inbox",
         "_over",
@@ -96,6 +99,7 @@ class Call:
         self._parts: MessageParts | None = None
         self._inbox: Inbox | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._framed: tuple[bytes, bytes] | None = None  # the answer, where packing it takes long
         self._started = False  # whether the header of the answer has gone
         self._over = False  # whether its client has the end of the answer, or wants none
 
@@ -125,14 +129,17 @@ class Call:
         carrier.http2.take(self.stream_id, len(data))
         try:
             if self._parts is None:
-                if ended:
+                if ended and (len(data) < LARGE_PACKED_BYTES or (encoding != "gzip" and len(data) < LARGE_BYTES)):
                     self._perform(unframe(data, encoding, carrier.max_message_bytes))
                     return
                 self._parts = MessageParts(encoding, carrier.max_message_bytes)
             self._parts.add(data)
             if ended:
                 parts, self._parts = self._parts, None
-                self._perform(parts.message())
+                if parts.is_large:
+                    self._run(self._join_and_call(parts), self._answered)
+                else:
+                    self._perform(parts.message())
         except ServingError as error:
             self._end(error)
             self._forget()
@@ -145,13 +152,29 @@ class Call:
 
     def _perform(self, message: bytes) -> None:
         carrier = self._carrier
-        timeout = None if self.deadline is None else max(0.0, self.deadline - carrier.loop.time())
-        request = GrpcRequest(self._head.path, message, timeout)
+        request = self._request(message)
         stream = carrier.services.streaming.get(request.path)
-        if stream is None:
-            self._run(carrier.services.call(request), self._answered)
-        else:
+        if stream is not None:
             self._run(self._send_all(stream(request)), self._streamed)
+        elif self._head.pack:
+            self._run(self._call_and_pack(request), self._answered)
+        else:
+            self._run(carrier.services.call(request), self._answered)
+
+    def _request(self, message: bytes) -> GrpcRequest:
+        timeout = None if self.deadline is None else max(0.0, self.deadline - self._carrier.loop.time())
+        return GrpcRequest(self._head.path, message, timeout)
+
+    async def _join_and_call(self, parts: MessageParts) -> bytes:
+        message = await self._carrier.codec_threads.run(parts.message)
+        parts.clear()
+        return await self._call_and_pack(self._request(message))
+
+    async def _call_and_pack(self, request: GrpcRequest) -> bytes:
+        message = await self._carrier.services.call(request)
+        if self._head.pack and len(message) >= LARGE_TEXT_BYTES:
+            self._framed = await self._carrier.codec_threads.run(frame_parts, message, pack=True)
+        return message
 
     def _run(self, work: Coroutine[Any, Any, Any], done: Callable[[Any, BaseException | None], None]) -> None:
         self._task = start(work, self._carrier.loop, done)
@@ -162,7 +185,7 @@ class Call:
             return
         if not self._over:
             self._over = True
-            prefix, message = frame_parts(message, pack=self._head.pack)
+            prefix, message = self._framed or frame_parts(message, pack=self._head.pack)
             self._carrier.http2.answer(self.stream_id, self._head.header, (prefix, message), OK_TRAILERS)
         self._forget()
 

@@ -13,6 +13,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import cast
 
+from hotserve.api.codec_threads import CodecThreads
 from hotserve.errors import DeadlineExceeded, ResourceExhausted
 from hotserve.wires.deadlines import Deadlines
 from hotserve.wires.grpc_call import Call, Services
@@ -79,17 +80,25 @@ class GrpcLimits:
 class GrpcWire:
     """All connections of one endpoint, or of several that are secured alike. All of it belongs to one loop."""
 
-    def __init__(self, services: Services, limits: GrpcLimits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        services: Services,
+        limits: GrpcLimits,
+        loop: asyncio.AbstractEventLoop,
+        codec_threads: CodecThreads | None = None,
+    ) -> None:
         """Starts without a connection.
 
         Args:
             services: Answers calls.
             limits: What clients may do.
             loop: The loop that it is used on.
+            codec_threads: Put large messages together, and unpack and pack them; threads of its own without it.
         """
         self.services = services
         self.limits = limits
         self.loop = loop
+        self.codec_threads = codec_threads or CodecThreads()
         self.deadlines = Deadlines(loop)
         self.draining = False
         self._connections: dict[GrpcConnection, None] = {}
@@ -167,6 +176,7 @@ class GrpcConnection(asyncio.Protocol):
         self.services = wire.services
         self.max_message_bytes = wire.limits.max_message_bytes
         self.loop = wire.loop
+        self.codec_threads = wire.codec_threads
         self.http2 = Http2Connection(wire.limits.http2)
         self._wire = wire
         self._limits = wire.limits

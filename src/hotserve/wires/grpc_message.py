@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hotserve.api.codec_threads import LARGE_BYTES, LARGE_PACKED_BYTES
 from hotserve.api.grpc_framing import PREFIX_BYTES, check_length, read_prefix, too_large, unpack
 
 _SMALL_BYTES = 4096
@@ -48,6 +49,12 @@ class MessageParts:
             self._keep_small()
         self._parts.append(data)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether `message` takes so long that it is called on a thread."""
+        is_packed = self._encoding == "gzip" and self._prefix.startswith(b"\x01")
+        return self._size >= (LARGE_PACKED_BYTES if is_packed else LARGE_BYTES)
+
     def message(self) -> bytes:
         """The whole message.
 
@@ -58,7 +65,12 @@ class MessageParts:
         """
         flag, length = read_prefix(self._prefix)
         check_length(length, self._size, self._max_bytes)
-        return unpack(flag, b"".join((*self._parts, self._small)), self._encoding, self._max_bytes)
+        return unpack(flag, b"".join((*self._parts, bytes(self._small))), self._encoding, self._max_bytes)
+
+    def clear(self) -> None:
+        """Forgets all of it: whoever has the message needs no second copy."""
+        self._parts.clear()
+        self._small.clear()
 
     def _keep_small(self) -> None:
         self._parts.append(bytes(self._small))

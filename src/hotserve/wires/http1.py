@@ -24,6 +24,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Protocol, cast
 
+from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.wires.eager import start
 from hotserve.wires.http1_answers import CONTINUE, ENDS, KEPT, STAYS, Answers, page, refusal
@@ -66,6 +67,7 @@ class Http1Wire:
         max_message_bytes: int,
         limits: Http1Limits | None = None,
         http2_factory: Callable[[], asyncio.Protocol] | None = None,
+        codec_threads: CodecThreads | None = None,
     ) -> None:
         """Makes the wire.
 
@@ -76,12 +78,14 @@ class Http1Wire:
             limits: What else a client may send, and how long it may take.
             http2_factory: Makes the protocol that takes over a connection whose client speaks HTTP/2, as TLS has
                 found out or the first bytes say. It gets `connection_made`, and `data_received` with all that has come.
+            codec_threads: Put large bodies together; threads of its own without it.
         """
         self.api = api
         self.loop = loop
         self.max_message_bytes = max_message_bytes
         self.limits = limits or Http1Limits()
         self.http2_factory = http2_factory
+        self.codec_threads = codec_threads or CodecThreads()
         self.heads = HeadCache(self.limits)
         self.answers = Answers()
         self.draining = False
@@ -417,16 +421,16 @@ class Http1Connection(asyncio.Protocol):
             position = body.feed(data, position)
             if not body.finished:
                 return position
-            whole = body.body.whole()
+            gathered = body.body
         else:
             after = min(len(data), position + head.length - body.size)
             body.add(data[position:after] if position or after < len(data) else data)
             position = after
             if body.size < head.length:
                 return position
-            whole = body.whole()
+            gathered = body
         self._head = self._body = None
-        self._answer(head, whole)
+        self._answer(head, gathered if gathered.size >= LARGE_BYTES else gathered.whole())
         return position
 
     def _body_size(self) -> int:
@@ -434,14 +438,22 @@ class Http1Connection(asyncio.Protocol):
 
     # Answering.
 
-    def _answer(self, head: Head, body: bytes) -> None:
+    async def _join_and_handle(self, head: Head, gathered: Gathered) -> RestResponse:
+        body = await self._wire.codec_threads.run(gathered.whole)
+        gathered.clear()
+        return await self._wire.api.handle(RestRequest(head.method, head.target, head.headers, body))
+
+    def _answer(self, head: Head, body: bytes | Gathered) -> None:
         self._head = head
         self._state = _ANSWERING
         self._begun = False
         self.deadline = math.inf
         wire = self._wire
-        request = RestRequest(head.method, head.target, head.headers, body)
-        self._task = start(wire.api.handle(request), wire.loop, self._answered)
+        if isinstance(body, bytes):
+            work = wire.api.handle(RestRequest(head.method, head.target, head.headers, body))
+        else:
+            work = self._join_and_handle(head, body)
+        self._task = start(work, wire.loop, self._answered)
 
     def _answered(self, response: RestResponse | None, error: BaseException | None) -> None:
         task, self._task = self._task, None

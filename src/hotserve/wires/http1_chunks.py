@@ -60,6 +60,11 @@ class Gathered:
         self._parts.append(bytes(self._gathering))
         return b"".join(self._parts)
 
+    def clear(self) -> None:
+        """Forgets all of it: whoever has the body needs no second copy."""
+        self._parts.clear()
+        self._gathering.clear()
+
 
 class Chunks:
     """Reads a body in chunks; trailers are checked and dropped, nobody here asks for any.

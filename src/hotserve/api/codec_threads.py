@@ -1,0 +1,103 @@
+"""Where large messages are read and written: beside the event loop, so that small requests are answered meanwhile.
+
+A hand-over to a thread and back costs 70 to 300 us, so that messages which take less than a few of those to read stay
+on the loop: `LARGE_BYTES` and `LARGE_TEXT_BYTES` are where it is worth it.
+
+A thread helps only as far as the work on it lets go of the GIL. The codecs see to that: no call into C that holds it
+takes more than some milliseconds, whatever the size of the message.
+
+Threads: one pool, owned by `CodecThreads`, ended by `close`. So many messages are read or written at once; others wait
+in its queue, where each is a request that a wire has let in, and leave it if their request is cancelled. Work that has
+begun goes on without its request; a lease that it was given is shared, and released at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+from hotserve.core.handle import Lease
+from hotserve.errors import Unavailable
+from hotserve.tensors import Array
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LARGE_BYTES: Final = 1 << 20
+"""From here on binary messages are read and written on a thread: copying a MiB takes up to a millisecond."""
+
+LARGE_TEXT_BYTES: Final = 1 << 17
+"""From here on JSON is read and written on a thread."""
+
+LARGE_PACKED_BYTES: Final = 1 << 12
+"""From here on packed messages are unpacked on a thread: a KiB may become a MiB."""
+
+_THREADS: Final = 2
+"""One large message does not hold up a second one; more would only wait for each other's processors and memory."""
+
+
+class CodecThreads:
+    """Runs what takes long about messages."""
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        """Starts no thread yet.
+
+        Args:
+            threads: How many messages are read or written at once.
+        """
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-codec")
+
+    async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Does work on a thread.
+
+        Args:
+            work: What to do.
+            arguments: For `work`.
+            named: For `work`, too.
+
+        Raises:
+            Unavailable: `close` has been called, or the system has no thread left.
+            BaseException: What `work` raises.
+        """
+        return await self._run(work, None, arguments, named)
+
+    async def run_with(self, lease: Lease, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """As `run`, with a hold on a version until the work has ended, even if nobody waits for it any more.
+
+        Args:
+            lease: The version; stays the caller's.
+            work: What to do.
+            arguments: For `work`.
+            named: For `work`, too.
+        """
+        return await self._run(work, lease.share(), arguments, named)
+
+    async def _run(
+        self, work: Callable[..., T], hold: Lease | None, arguments: tuple[object, ...], named: Mapping[str, object]
+    ) -> T:
+        try:
+            future = self._pool.submit(partial(work, *arguments, **named))
+        except RuntimeError as error:
+            if hold is not None:
+                hold.release()
+            raise Unavailable(f"No thread takes the message: {error}. Send the request again, later.") from error
+        if hold is not None:
+            future.add_done_callback(lambda _: hold.release())
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Drops what waits and ends the threads once what they do has ended."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def size_of(tensors: Mapping[str, Array]) -> int:
+    """About how many bytes the values of tensors take; strings count with their lengths."""
+    size = 0
+    for array in tensors.values():
+        size += array.nbytes
+        if array.dtype.hasobject:
+            size += sum(len(value) for value in array.reshape(-1).tolist() if isinstance(value, bytes | str))
+    return size
