@@ -150,9 +150,7 @@ LARGE = bytes(1 << 17)
         pytest.param(_entry("x", length_delimited(10, b"\x80" * (1 << 19) + b"\0")), id="one that is far too long"),
         pytest.param(_entry("x", length_delimited(99, LARGE)), id="a field that there is not"),
         pytest.param(_entry("x", length_delimited(5, LARGE))[:-1], id="a request that is cut off"),
-        pytest.param(
-            _entry("x", varint(5 << 3 | 2) + b"\xff\xff\xff\xff\x0f" + LARGE), id="a length too large"
-        ),
+        pytest.param(_entry("x", varint(5 << 3 | 2) + b"\xff\xff\xff\xff\x0f" + LARGE), id="a length too large"),
         pytest.param(length_delimited(2, length_delimited(2, LARGE) * 2), id="two values in an entry"),
         pytest.param(length_delimited(2, length_delimited(1, b"\xff") + length_delimited(2, LARGE)), id="no UTF-8"),
         pytest.param(b"\x0b" + LARGE, id="a group"),
