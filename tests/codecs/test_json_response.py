@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import ml_dtypes
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hotserve.codecs.json_lists import number_lists
 from hotserve.codecs.json_reader import read_document
 from hotserve.codecs.json_response import encode_error, encode_predictions
 from hotserve.codecs.json_tensor import read_array
@@ -192,3 +194,13 @@ def test_every_string_survives_a_round_trip(values: list[tuple[bytes, str]]) -> 
 )
 def test_an_error_is_one_member_and_always_utf8(message: str, body: str) -> None:
     assert encode_error(message) == body.encode()
+
+
+@pytest.mark.parametrize("row_format", [True, False])
+@pytest.mark.parametrize("shape", [(200_000,), (1, 100_000), (3, 70_000), (40_000, 1, 3), (2, 1, 70_001)])
+def test_a_large_output_is_written_in_pieces_as_a_small_one_is(shape: tuple[int, ...], row_format: bool) -> None:
+    array = np.linspace(-1, 1, math.prod(shape)).astype(np.float32).reshape(shape)
+    written = encode_predictions({"y": array}, row_format)
+    listed = number_lists(array, DType.FLOAT, False)[0]
+    expected = f'"predictions": {listed[:-1]}\n    ]' if row_format else f'"outputs": {listed}'
+    assert written == f"{{\n    {expected}\n}}".encode()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,9 @@ from hotserve.tensors import Array, DType
 
 _FLOATING: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
 _INTEGERS: Final = frozenset(CODES) - _FLOATING - {DType.BOOL}
+
+PIECE_ELEMENTS: Final = 1 << 16
+"""How many numbers are written at once where there are many."""
 
 WRITTEN: Final = _FLOATING | _INTEGERS | {DType.BOOL}
 """The types that can be written."""
@@ -53,6 +56,27 @@ def plain_lists(array: Array, dtype: DType, by_row: bool) -> list[str]:
 
 
 number_lists: Final[Callable[[Array, DType, bool], list[str]]] = compiled_lists if compiled.IS_USED else plain_lists
+
+
+def number_pieces(array: Array, dtype: DType) -> Iterator[str]:
+    """What `number_lists` writes as one text, in pieces, none of which holds the GIL for long; the last is a bracket.
+
+    Args:
+        array: More than `PIECE_ELEMENTS`.
+        dtype: As for `plain_lists`.
+    """
+    rows_at_once = PIECE_ELEMENTS * len(array) // array.size
+    yield "["
+    if rows_at_once:
+        for start in range(0, len(array), rows_at_once):
+            text = number_lists(array[start : start + rows_at_once], dtype, False)[0]
+            yield f", {text[1:-1]}" if start else text[1:-1]
+    else:
+        for index, row in enumerate(array):
+            if index:
+                yield ", "
+            yield from number_pieces(row, dtype)
+    yield "]"
 
 
 def nested(texts: list[str], shape: tuple[int, ...], by_row: bool) -> list[str]:

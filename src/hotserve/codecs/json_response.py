@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hotserve.codecs.json_base64 import base64_object
-from hotserve.codecs.json_lists import WRITTEN, nested, number_lists
+from hotserve.codecs.json_lists import PIECE_ELEMENTS, WRITTEN, nested, number_lists, number_pieces
 from hotserve.codecs.json_text import quoted
 from hotserve.codecs.json_value import printable
 from hotserve.errors import InvalidArgument
@@ -40,6 +40,10 @@ def encode_predictions(outputs: Mapping[str, Array], row_format: bool) -> bytes:
     """
     if not outputs:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
+    if len(outputs) == 1:
+        (array,) = outputs.values()
+        if array.size > PIECE_ELEMENTS and array.dtype.kind in "fiub" and array.itemsize <= 8:
+            return _many_numbers(array, row_format)
     text = _predictions(outputs) if row_format else _outputs(outputs)
     return text.encode()
 
@@ -47,6 +51,14 @@ def encode_predictions(outputs: Mapping[str, Array], row_format: bool) -> bytes:
 def encode_error(message: str) -> bytes:
     """Writes the body of an error response."""
     return f'{{\n    "error": {quoted(printable(message))}\n}}'.encode()
+
+
+def _many_numbers(array: Array, row_format: bool) -> bytes:
+    """One large output, in pieces: each copy of all of the text would hold the GIL for long."""
+    *pieces, end = (piece.encode() for piece in number_pieces(array, dtype_of_array(array)))
+    if row_format:
+        return b"".join((b'{\n    "predictions": ', *pieces, b"\n    ]\n}"))
+    return b"".join((b'{\n    "outputs": ', *pieces, end, b"\n}"))
 
 
 def _predictions(outputs: Mapping[str, Array]) -> str:
