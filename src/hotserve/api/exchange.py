@@ -1,6 +1,6 @@
 """What the wires hand to the APIs and get back: values without a trace of what carried them.
 
-They are made for each request, and not frozen because that would take three times as long (1.4 us in place of 0.5).
+They are made for each request, and not frozen because that would take three times as long (0.75 us in place of 0.24).
 Nobody changes them.
 """
 

@@ -67,8 +67,9 @@ class GrpcExamples:
             response = messages.ClassificationResponse(result=classification_result(result), model_spec=answered)
             data = response.SerializeToString()
             call.sent_bytes = len(data)
-            logged = GrpcCall(LogKind.CLASSIFY, answered.signature_name, request.message, data)
-            self._request_log.offer(lease.id, logged, lease.servable)
+            if self._request_log.logs(lease.id.name):
+                logged = GrpcCall(LogKind.CLASSIFY, answered.signature_name, request.message, data)
+                self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
     async def regress(self, request: GrpcRequest) -> bytes:
@@ -90,8 +91,9 @@ class GrpcExamples:
             response = messages.RegressionResponse(result=regression_result(result), model_spec=answered)
             data = response.SerializeToString()
             call.sent_bytes = len(data)
-            logged = GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data)
-            self._request_log.offer(lease.id, logged, lease.servable)
+            if self._request_log.logs(lease.id.name):
+                logged = GrpcCall(LogKind.REGRESS, answered.signature_name, request.message, data)
+                self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
     async def _parsed(self, message_class: type[AnyMessage], data: bytes) -> AnyMessage:
@@ -132,8 +134,9 @@ class GrpcExamples:
                 results=[_task_result(lease, task, result) for task, result in zip(tasks, results, strict=True)]
             ).SerializeToString()
             call.sent_bytes = len(data)
-            logged = GrpcCall(LogKind.MULTI_INFERENCE, "", request.message, data)
-            self._request_log.offer(lease.id, logged, lease.servable)
+            if self._request_log.logs(lease.id.name):
+                logged = GrpcCall(LogKind.MULTI_INFERENCE, "", request.message, data)
+                self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
 

@@ -147,7 +147,9 @@ class GrpcServices:
                     lease, encode_large_response, lease, name, signature, answer, outputs, self._as_content
                 )
             call.sent_bytes = len(data)
-            self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, request.message, data), lease.servable)
+            if self._request_log.logs(lease.id.name):
+                logged = GrpcCall(LogKind.PREDICT, name, request.message, data)
+                self._request_log.offer(lease.id, logged, lease.servable)
             return data
 
     async def _get_model_metadata(self, request: GrpcRequest) -> bytes:

@@ -271,9 +271,10 @@ class RestApi:
                 body, content_type = form.write(said)
             else:
                 body, content_type = await self.codec_threads.run_with(lease, form.write, said)
-            size = len(request.body) + len(body)
-            logged = RestPredict(name, signature, decoded.inputs, answer, size)
-            self._request_log.offer(lease.id, logged, lease.servable)
+            if self._request_log.logs(lease.id.name):
+                size = len(request.body) + len(body)
+                logged = RestPredict(name, signature, decoded.inputs, answer, size)
+                self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body, content_type)
 
     async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
@@ -297,9 +298,10 @@ class RestApi:
                     result, body = regressed, encode_regressions(regressed)
             except ExamplesRefused as error:
                 raise ExamplesRefused(f"{error.message} {KINDS_IN_JSON}", error.code) from error
-            size = len(request.body) + len(body)
-            logged = RestOnExamples(wanted or DEFAULT_SIGNATURE, examples, result, size)
-            self._request_log.offer(lease.id, logged, lease.servable)
+            if self._request_log.logs(lease.id.name):
+                size = len(request.body) + len(body)
+                logged = RestOnExamples(wanted or DEFAULT_SIGNATURE, examples, result, size)
+                self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body)
 
     def _read(self, form: PredictFormat, request: RestRequest) -> AskedPredict:

@@ -55,6 +55,10 @@ class RequestLogConfig:
 class RequestLog(Protocol):
     """Where requests go that have been answered."""
 
+    def logs(self, model: str) -> bool:
+        """Whether requests for this model are logged; others need not be put together for `offer`."""
+        ...
+
     def offer(self, id: ServableId, call: LoggedCall, servable: Servable | None = None) -> None:
         """Logs a request, or does not; never waits.
 
@@ -84,6 +88,10 @@ class RequestLog(Protocol):
 
 class NoRequestLog:
     """Logs nothing."""
+
+    def logs(self, model: str) -> bool:
+        """Says no."""
+        return False
 
     def offer(self, id: ServableId, call: LoggedCall, servable: Servable | None = None) -> None:
         """Does nothing."""
@@ -154,6 +162,10 @@ class SampledRequestLog:
         self._failing: set[FileCollector] = set()
         self._thread = threading.Thread(target=self._write_all, name="hotserve-request-log", daemon=True)
         self.configure(models)
+
+    def logs(self, model: str) -> bool:
+        """See `RequestLog.logs`; on the event loop."""
+        return model in self._logs
 
     def offer(self, id: ServableId, call: LoggedCall, servable: Servable | None = None) -> None:
         """See `RequestLog.offer`; on the event loop."""

@@ -63,7 +63,13 @@ class Front:
         else:
             self._http1 = {
                 Api.REST: Http1Wire(rest, loop, max_message_bytes=largest, codec_threads=threads),
-                Api.GRPC: Http1Wire(CallsOnly(), loop, max_message_bytes=largest, http2_factory=self._http2.protocol),
+                Api.GRPC: Http1Wire(
+                    CallsOnly(),
+                    loop,
+                    max_message_bytes=largest,
+                    http2_factory=self._http2.protocol,
+                    codec_threads=threads,
+                ),
             }
 
     async def open(self) -> None:
