@@ -152,7 +152,7 @@ def test_the_sampling_rate_is_the_share_that_is_logged(
 
 def test_a_model_that_asks_for_no_log_has_none(tmp_path: Path, metrics: Metrics) -> None:
     log = log_to(tmp_path, metrics)
-    assert log.logs("m")
+    assert log.logs(DIGITS.name)
     assert not log.logs("other")
     log.offer(ServableId("other", 1), grpc_call(1))
     log.close(PATIENCE)

@@ -2,7 +2,8 @@
 
 JSON is TensorFlow Serving's, and what everything else is taken for: there the content type is not looked at, and
 clients rely on it. A serialized PredictRequest (`application/x-protobuf`) and numpy's files (`application/x-npy`,
-`application/x-npz`) spare both sides the text: a picture of 224 x 224 x 3 floats is 0.6 MB of them, and 2 to 3 MB of JSON.
+`application/x-npz`) spare both sides the text: a picture of 224 x 224 x 3 floats is 0.6 MB of them, and 2 to 3 MB of
+JSON.
 """
 
 from __future__ import annotations
