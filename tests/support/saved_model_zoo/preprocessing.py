@@ -70,7 +70,11 @@ ENTRIES: Sequence[Entry] = (
     layers_entry("picture_resized_nearest", lambda: [layers.Resizing(7, 4, "nearest")], _PICTURE),
     layers_entry("picture_resized_bicubic", lambda: [layers.Resizing(7, 4, "bicubic")], _PICTURE),
     layers_entry("picture_resized_keeping_ratio", lambda: [layers.Resizing(4, 4, pad_to_aspect_ratio=True)], _PICTURE),
+    layers_entry("picture_cropped", lambda: [layers.CenterCrop(4, 5)], _PICTURE),
+    # They turn pictures outside of training too, when they are called without a word about it.
     layers_entry(
-        "picture_cropped", lambda: [layers.CenterCrop(4, 5), layers.RandomFlip(), layers.RandomRotation(0.1)], _PICTURE
+        "picture_turned_at_random",
+        lambda: [layers.RandomFlip(seed=1), layers.RandomRotation(0.1, seed=2)],
+        _PICTURE,
     ),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from support.saved_model_zoo.building import ROW, constant, function_entry
 from support.saved_model_zoo.entry import Entry
-from support.saved_model_zoo.requests import Input
+from support.saved_model_zoo.requests import Input, Request
 
 
 def _slices(x: Any) -> dict[str, Any]:
@@ -63,6 +64,11 @@ def _many(*values: Any) -> dict[str, Any]:
     return {f"out_{place}": sum(values[: place + 1]) / float(place + 1) for place in range(len(values))}
 
 
+def _reshaped(rows: int, height: int, width: int) -> Request:
+    inputs = {"x": np.arange(rows * 6, dtype=np.float32).reshape(rows, 6), "s": np.array([height, width], np.int32)}
+    return Request(f"{rows} rows to {height} x {width}", "serving_default", inputs)
+
+
 ENTRIES: Sequence[Entry] = (
     function_entry("half_plus_two", lambda x: {"y": x * 0.5 + 2.0}, {"x": Input((None,))}),
     function_entry("shape_of_no_rank", lambda x: tf.tanh(x) * 2.0, {"x": Input((None, 4), rankless=True)}),
@@ -84,7 +90,12 @@ ENTRIES: Sequence[Entry] = (
     function_entry("rearranged", _rearranged, {"x": ROW}),
     function_entry("unstacked", _unstacked, {"x": ROW}),
     function_entry("about_shapes", _about, {"x": ROW}),
-    function_entry("reshape_by_input", lambda x, s: tf.reshape(x, s), {"x": ROW, "s": Input((2,), "int32", -1, 0)}),
+    function_entry(
+        "reshape_by_input",
+        lambda x, s: tf.reshape(x, s),
+        {"x": ROW, "s": Input((2,), "int32", -1, 0)},
+        [_reshaped(8, 6, 8), _reshaped(8, 4, 12), _reshaped(2, 12, -1), _reshaped(3, 5, 5)],
+    ),
     function_entry("ranges", _ranges, {"start": Input((), "int32", 0, 3), "stop": Input((), "int32", 3, 9)}),
     function_entry("mesh", _mesh, {"x": Input((None,)), "y": Input((3,))}),
     function_entry(

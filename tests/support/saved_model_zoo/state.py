@@ -12,21 +12,6 @@ from support.saved_model_zoo.building import ROW, constant, function_entry, save
 from support.saved_model_zoo.entry import Entry
 from support.saved_model_zoo.requests import Input, requests_for
 
-STATEFUL = frozenset(
-    {
-        "state_counter",
-        "state_mutable_table",
-        "state_running_mean",
-        "random_unseeded",
-        "random_seeded",
-        "random_generator",
-        "random_dropout",
-        "random_shuffle",
-        "time_of_day",
-    }
-)
-"""The models that answer the same request differently, by name."""
-
 _WORDS = Input((None,), "string")
 
 
