@@ -38,6 +38,7 @@ IMPORTS_INSIDE_FUNCTIONS: Mapping[tuple[str, str], str] = {}
 """(module, what it imports) -> why this import cannot stand at the top of the file."""
 
 IMPORTS_BY_NAME: Mapping[str, str] = {
+    "platforms.engines.installed": "an engine is imported when it is first asked for",
     "platforms.registry": "a platform is imported when its first version loads",
     "platforms.operation_libraries": "users name packages with operations of their own",
 }
@@ -47,6 +48,7 @@ STARTS_WORK: Mapping[str, str] = {
     "core.manager": "loads and unloads",
     "batching.scheduler": "runs servables",
     "api.codec_threads": "reads and writes large messages, which would hold up the loop",
+    "platforms.engines.examination": "converts and examines in processes of their own, which may crash or hang",
     "sources.poller": "looks for versions",
     "sources.config_watch": "looks at the model config file, which a base path that hangs must not delay",
     "observability.request_log": "writes logged requests to files, so that no request waits for a disk",
@@ -85,7 +87,7 @@ STARTERS = frozenset(
 )
 """What starts them, by the last part of the name that is called."""
 
-FRAMEWORKS = frozenset({"ai_edge_litert", "onnx", "onnxruntime", "openvino", "tensorflow", "torch"})
+FRAMEWORKS = frozenset({"ai_edge_litert", "onnx", "onnxruntime", "openvino", "tensorflow", "tf2onnx", "torch"})
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Shape, Signature, 
 
 logger = logging.getLogger(__name__)
 
-_DTYPES: Final[Mapping[str, DType]] = MappingProxyType(
+DTYPES: Final[Mapping[str, DType]] = MappingProxyType(
     {
         "tensor(float)": DType.FLOAT,
         "tensor(double)": DType.DOUBLE,
@@ -134,7 +134,8 @@ class OnnxLoader:
                     )
             names_without_shape = read_names_without_shape(file)
             size = file.stat().st_size + sum(data.needed_bytes for data in external_data)
-            session = onnxruntime.InferenceSession(str(file), self._session_options(size), providers=self._providers)
+            options = session_options(size, self._intra_op_threads, self._inter_op_threads)
+            session = onnxruntime.InferenceSession(str(file), options, providers=self._providers)
             # Without this, a provider that fails once is replaced by the CPU, with a line on stdout.
             session.disable_fallback()
         except (OSError, WireError) as error:
@@ -143,21 +144,8 @@ class OnnxLoader:
             raise
         # ONNX Runtime's exceptions have no common base.
         except Exception as error:
-            raise _error_of(error, f"ONNX Runtime refuses {file.name}: ") from error
+            raise error_of(error, f"ONNX Runtime refuses {file.name}: ") from error
         return OnnxServable(session, names_without_shape, self._allow_empty_inputs)
-
-    def _session_options(self, model_bytes: int) -> onnxruntime.SessionOptions:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._intra_op_threads or _threads_for(model_bytes)
-        options.inter_op_num_threads = self._inter_op_threads
-        if self._inter_op_threads > 1:
-            options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
-        # Threads that spin between runs take the cores from the server's own threads, and from other models.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        # What goes wrong is raised; written to stderr as well, it would be a line for every bad request.
-        options.log_severity_level = _FATAL_ONLY
-        return options
 
 
 class OnnxServable:
@@ -210,7 +198,7 @@ class OnnxServable:
             ) from error
         # ONNX Runtime's exceptions have no common base.
         except Exception as error:
-            raise _error_of(error) from error
+            raise error_of(error) from error
         return {
             name: _encoded(result) if self._outputs[name].dtype is DType.STRING else result
             for name, result in zip(names, results, strict=True)
@@ -247,7 +235,31 @@ class OnnxServable:
         ]
 
 
-def _threads_for(model_bytes: int) -> int:
+def session_options(model_bytes: int, intra_op_threads: int = 0, inter_op_threads: int = 1) -> Any:
+    """How a session runs.
+
+    Args:
+        model_bytes: The size of the model.
+        intra_op_threads: How many threads one run may use, the calling one included; 0 chooses by the size.
+        inter_op_threads: How many operations may run at the same time in one run.
+
+    Returns:
+        ONNX Runtime's `SessionOptions`.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads or threads_for(model_bytes)
+    options.inter_op_num_threads = inter_op_threads
+    if inter_op_threads > 1:
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    # Threads that spin between runs take the cores from the server's own threads, and from other models.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # What goes wrong is raised; written to stderr as well, it would be a line for every bad request.
+    options.log_severity_level = _FATAL_ONLY
+    return options
+
+
+def threads_for(model_bytes: int) -> int:
     """One thread for a small model, whose runs go side by side; all of them for a large one.
 
     Measured on two processors that do not spin, with one thread and with two. A CNN of 0.5 MB: one picture 107 and
@@ -273,7 +285,7 @@ def _input_specs(
     specs = {}
     # Initializers that are inputs as well have a value, and are not among these.
     for argument in session.get_inputs():
-        if argument.type not in _DTYPES:
+        if argument.type not in DTYPES:
             raise Unimplemented(
                 f"Input {argument.name} is of type {argument.type}. Expected tensors; sequences, maps and numbers below"
                 " a byte cannot be sent."
@@ -289,7 +301,7 @@ def _output_specs(
     specs = {}
     left_out = []
     for argument in session.get_outputs():
-        if argument.type in _DTYPES:
+        if argument.type in DTYPES:
             specs[argument.name] = _spec(argument, names_without_shape)
         else:
             left_out.append(f"{argument.name} ({argument.type})")
@@ -307,7 +319,7 @@ def _spec(argument: Any, names_without_shape: frozenset[str]) -> TensorSpec:
     shape: Shape | None = tuple(size if isinstance(size, int) and size >= 0 else None for size in argument.shape)
     if not shape and argument.name in names_without_shape:
         shape = None
-    return TensorSpec(_DTYPES[argument.type], shape, argument.name)
+    return TensorSpec(DTYPES[argument.type], shape, argument.name)
 
 
 def _decoded(name: str, value: Array) -> Array:
@@ -343,7 +355,7 @@ def _unwrapped(value: onnxruntime.OrtValue, dtype: DType) -> Array:
     return np.frombuffer(ctypes.string_at(value.data_ptr(), size), dtype.numpy).reshape(shape)
 
 
-def _error_of(error: Exception, before: str = "") -> ServingError:
+def error_of(error: Exception, before: str = "") -> ServingError:
     """ONNX Runtime's error in our terms.
 
     Names and types are checked before a run: what the engine refuses then is a matter of values and shapes, under

@@ -61,6 +61,13 @@ TensorInfo = message_class("tensorflow.TensorInfo")
 SignatureDef = message_class("tensorflow.SignatureDef")
 AssetFileDef = message_class("tensorflow.AssetFileDef")
 
+# Graphs: graph.proto
+NodeDef = message_class("tensorflow.NodeDef")
+OpDef = message_class("tensorflow.OpDef")
+FunctionDef = message_class("tensorflow.FunctionDef")
+FunctionDefLibrary = message_class("tensorflow.FunctionDefLibrary")
+GraphDef = message_class("tensorflow.GraphDef")
+
 # Options of TensorFlow's optimizer of graphs: rewriter.proto
 AttrValue = message_class("tensorflow.AttrValue")
 NameAttrList = message_class("tensorflow.NameAttrList")

@@ -107,21 +107,6 @@ class SequenceExample(Message):
     def __init__(self, *, context: Features | None = ..., feature_lists: FeatureLists | None = ...) -> None: ...
 
 @final
-class HealthCheckRequest(Message):
-    service: str
-    def __init__(self, *, service: str = ...) -> None: ...
-
-@final
-class HealthCheckResponse(Message):
-    ServingStatus: ClassVar[EnumTypeWrapper]
-    UNKNOWN: ClassVar[int]
-    SERVING: ClassVar[int]
-    NOT_SERVING: ClassVar[int]
-    SERVICE_UNKNOWN: ClassVar[int]
-    status: int
-    def __init__(self, *, status: int = ...) -> None: ...
-
-@final
 class TensorShapeProto(Message):
     @final
     class Dim(Message):
@@ -238,6 +223,273 @@ class NamedTensorProto(Message):
     @property
     def tensor(self) -> TensorProto: ...
     def __init__(self, *, name: str = ..., tensor: TensorProto | None = ...) -> None: ...
+
+@final
+class AttrValue(Message):
+    @final
+    class ListValue(Message):
+        @property
+        def s(self) -> RepeatedScalarFieldContainer[bytes]: ...
+        @property
+        def i(self) -> RepeatedScalarFieldContainer[int]: ...
+        @property
+        def f(self) -> RepeatedScalarFieldContainer[float]: ...
+        @property
+        def b(self) -> RepeatedScalarFieldContainer[bool]: ...
+        @property
+        def type(self) -> RepeatedScalarFieldContainer[int]: ...
+        @property
+        def shape(self) -> RepeatedCompositeFieldContainer[TensorShapeProto]: ...
+        @property
+        def tensor(self) -> RepeatedCompositeFieldContainer[TensorProto]: ...
+        @property
+        def func(self) -> RepeatedCompositeFieldContainer[NameAttrList]: ...
+        def __init__(
+            self,
+            *,
+            s: Iterable[bytes] = ...,
+            i: Iterable[int] = ...,
+            f: Iterable[float] = ...,
+            b: Iterable[bool] = ...,
+            type: Iterable[int] = ...,
+            shape: Iterable[TensorShapeProto] = ...,
+            tensor: Iterable[TensorProto] = ...,
+            func: Iterable[NameAttrList] = ...,
+        ) -> None: ...
+
+    @property
+    def list(self) -> AttrValue.ListValue: ...
+    s: bytes
+    i: int
+    f: float
+    b: bool
+    type: int
+    @property
+    def shape(self) -> TensorShapeProto: ...
+    @property
+    def tensor(self) -> TensorProto: ...
+    placeholder: str
+    @property
+    def func(self) -> NameAttrList: ...
+    def __init__(
+        self,
+        *,
+        list: AttrValue.ListValue | None = ...,
+        s: bytes = ...,
+        i: int = ...,
+        f: float = ...,
+        b: bool = ...,
+        type: int = ...,
+        shape: TensorShapeProto | None = ...,
+        tensor: TensorProto | None = ...,
+        placeholder: str = ...,
+        func: NameAttrList | None = ...,
+    ) -> None: ...
+
+@final
+class NameAttrList(Message):
+    name: str
+    @property
+    def attr(self) -> MessageMap[str, AttrValue]: ...
+    def __init__(self, *, name: str = ..., attr: Mapping[str, AttrValue] = ...) -> None: ...
+
+@final
+class VerifierConfig(Message):
+    Toggle: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    ON: ClassVar[int]
+    OFF: ClassVar[int]
+    verification_timeout_in_ms: int
+    structure_verifier: int
+    def __init__(self, *, verification_timeout_in_ms: int = ..., structure_verifier: int = ...) -> None: ...
+
+@final
+class AutoParallelOptions(Message):
+    enable: bool
+    num_replicas: int
+    def __init__(self, *, enable: bool = ..., num_replicas: int = ...) -> None: ...
+
+@final
+class ScopedAllocatorOptions(Message):
+    @property
+    def enable_op(self) -> RepeatedScalarFieldContainer[str]: ...
+    def __init__(self, *, enable_op: Iterable[str] = ...) -> None: ...
+
+@final
+class RewriterConfig(Message):
+    @final
+    class CustomGraphOptimizer(Message):
+        name: str
+        @property
+        def parameter_map(self) -> MessageMap[str, AttrValue]: ...
+        def __init__(self, *, name: str = ..., parameter_map: Mapping[str, AttrValue] = ...) -> None: ...
+
+    Toggle: ClassVar[EnumTypeWrapper]
+    DEFAULT: ClassVar[int]
+    ON: ClassVar[int]
+    OFF: ClassVar[int]
+    AGGRESSIVE: ClassVar[int]
+    EXPERIMENTAL_MLIR: ClassVar[int]
+    EXPERIMENTAL_BOTH: ClassVar[int]
+    CpuLayout: ClassVar[EnumTypeWrapper]
+    NO_CONVERSION_ON_CPU: ClassVar[int]
+    NCHW_TO_NHWC: ClassVar[int]
+    NHWC_TO_NCHW: ClassVar[int]
+    NumIterationsType: ClassVar[EnumTypeWrapper]
+    DEFAULT_NUM_ITERS: ClassVar[int]
+    ONE: ClassVar[int]
+    TWO: ClassVar[int]
+    MemOptType: ClassVar[EnumTypeWrapper]
+    DEFAULT_MEM_OPT: ClassVar[int]
+    NO_MEM_OPT: ClassVar[int]
+    MANUAL: ClassVar[int]
+    SWAPPING_HEURISTICS: ClassVar[int]
+    RECOMPUTATION_HEURISTICS: ClassVar[int]
+    SCHEDULING_HEURISTICS: ClassVar[int]
+    HEURISTICS: ClassVar[int]
+    layout_optimizer: int
+    disable_model_pruning: bool
+    constant_folding: int
+    memory_optimization: int
+    @property
+    def auto_parallel(self) -> AutoParallelOptions: ...
+    memory_optimizer_target_node_name_scope: str
+    arithmetic_optimization: int
+    dependency_optimization: int
+    loop_optimization: int
+    function_optimization: int
+    debug_stripper: int
+    meta_optimizer_iterations: int
+    shape_optimization: int
+    remapping: int
+    scoped_allocator_optimization: int
+    @property
+    def scoped_allocator_opts(self) -> ScopedAllocatorOptions: ...
+    min_graph_nodes: int
+    pin_to_host_optimization: int
+    disable_meta_optimizer: bool
+    meta_optimizer_timeout_ms: int
+    fail_on_optimizer_errors: bool
+    implementation_selector: int
+    auto_mixed_precision: int
+    common_subgraph_elimination: int
+    auto_mixed_precision_mkl: int
+    experimental_disable_compressed_tensor_optimization: bool
+    experimental_disable_folding_quantization_emulation: bool
+    use_plugin_optimizers: int
+    auto_mixed_precision_cpu: int
+    experimental_conditional_code_motion: int
+    auto_mixed_precision_onednn_bfloat16: int
+    disable_tfg_optimizer: bool
+    cpu_layout_conversion: int
+    @property
+    def optimizers(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def custom_optimizers(self) -> RepeatedCompositeFieldContainer[RewriterConfig.CustomGraphOptimizer]: ...
+    @property
+    def inter_optimizer_verifier_config(self) -> VerifierConfig: ...
+    @property
+    def post_optimization_verifier_config(self) -> VerifierConfig: ...
+    def __init__(
+        self,
+        *,
+        layout_optimizer: int = ...,
+        disable_model_pruning: bool = ...,
+        constant_folding: int = ...,
+        memory_optimization: int = ...,
+        auto_parallel: AutoParallelOptions | None = ...,
+        memory_optimizer_target_node_name_scope: str = ...,
+        arithmetic_optimization: int = ...,
+        dependency_optimization: int = ...,
+        loop_optimization: int = ...,
+        function_optimization: int = ...,
+        debug_stripper: int = ...,
+        meta_optimizer_iterations: int = ...,
+        shape_optimization: int = ...,
+        remapping: int = ...,
+        scoped_allocator_optimization: int = ...,
+        scoped_allocator_opts: ScopedAllocatorOptions | None = ...,
+        min_graph_nodes: int = ...,
+        pin_to_host_optimization: int = ...,
+        disable_meta_optimizer: bool = ...,
+        meta_optimizer_timeout_ms: int = ...,
+        fail_on_optimizer_errors: bool = ...,
+        implementation_selector: int = ...,
+        auto_mixed_precision: int = ...,
+        common_subgraph_elimination: int = ...,
+        auto_mixed_precision_mkl: int = ...,
+        experimental_disable_compressed_tensor_optimization: bool = ...,
+        experimental_disable_folding_quantization_emulation: bool = ...,
+        use_plugin_optimizers: int = ...,
+        auto_mixed_precision_cpu: int = ...,
+        experimental_conditional_code_motion: int = ...,
+        auto_mixed_precision_onednn_bfloat16: int = ...,
+        disable_tfg_optimizer: bool = ...,
+        cpu_layout_conversion: int = ...,
+        optimizers: Iterable[str] = ...,
+        custom_optimizers: Iterable[RewriterConfig.CustomGraphOptimizer] = ...,
+        inter_optimizer_verifier_config: VerifierConfig | None = ...,
+        post_optimization_verifier_config: VerifierConfig | None = ...,
+    ) -> None: ...
+
+@final
+class NodeDef(Message):
+    name: str
+    op: str
+    @property
+    def input(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def attr(self) -> MessageMap[str, AttrValue]: ...
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        op: str = ...,
+        input: Iterable[str] = ...,
+        attr: Mapping[str, AttrValue] = ...,
+    ) -> None: ...
+
+@final
+class OpDef(Message):
+    name: str
+    def __init__(self, *, name: str = ...) -> None: ...
+
+@final
+class FunctionDef(Message):
+    @property
+    def signature(self) -> OpDef: ...
+    @property
+    def node_def(self) -> RepeatedCompositeFieldContainer[NodeDef]: ...
+    def __init__(self, *, signature: OpDef | None = ..., node_def: Iterable[NodeDef] = ...) -> None: ...
+
+@final
+class FunctionDefLibrary(Message):
+    @property
+    def function(self) -> RepeatedCompositeFieldContainer[FunctionDef]: ...
+    def __init__(self, *, function: Iterable[FunctionDef] = ...) -> None: ...
+
+@final
+class GraphDef(Message):
+    @property
+    def node(self) -> RepeatedCompositeFieldContainer[NodeDef]: ...
+    @property
+    def library(self) -> FunctionDefLibrary: ...
+    def __init__(self, *, node: Iterable[NodeDef] = ..., library: FunctionDefLibrary | None = ...) -> None: ...
+
+@final
+class HealthCheckRequest(Message):
+    service: str
+    def __init__(self, *, service: str = ...) -> None: ...
+
+@final
+class HealthCheckResponse(Message):
+    ServingStatus: ClassVar[EnumTypeWrapper]
+    UNKNOWN: ClassVar[int]
+    SERVING: ClassVar[int]
+    NOT_SERVING: ClassVar[int]
+    SERVICE_UNKNOWN: ClassVar[int]
+    status: int
+    def __init__(self, *, status: int = ...) -> None: ...
 
 @final
 class ModelSpec(Message):
@@ -581,6 +833,7 @@ class ModelConfig(Message):
     def model_version_policy(self) -> FileSystemStoragePathSourceConfig.ServableVersionPolicy: ...
     @property
     def version_labels(self) -> ScalarMap[str, int]: ...
+    engine: str
     def __init__(
         self,
         *,
@@ -591,6 +844,7 @@ class ModelConfig(Message):
         logging_config: LoggingConfig | None = ...,
         model_version_policy: FileSystemStoragePathSourceConfig.ServableVersionPolicy | None = ...,
         version_labels: Mapping[str, int] = ...,
+        engine: str = ...,
     ) -> None: ...
 
 @final
@@ -666,214 +920,6 @@ class ReloadConfigResponse(Message):
     @property
     def metric(self) -> RepeatedCompositeFieldContainer[Metric]: ...
     def __init__(self, *, status: StatusProto | None = ..., metric: Iterable[Metric] = ...) -> None: ...
-
-@final
-class AttrValue(Message):
-    @final
-    class ListValue(Message):
-        @property
-        def s(self) -> RepeatedScalarFieldContainer[bytes]: ...
-        @property
-        def i(self) -> RepeatedScalarFieldContainer[int]: ...
-        @property
-        def f(self) -> RepeatedScalarFieldContainer[float]: ...
-        @property
-        def b(self) -> RepeatedScalarFieldContainer[bool]: ...
-        @property
-        def type(self) -> RepeatedScalarFieldContainer[int]: ...
-        @property
-        def shape(self) -> RepeatedCompositeFieldContainer[TensorShapeProto]: ...
-        @property
-        def tensor(self) -> RepeatedCompositeFieldContainer[TensorProto]: ...
-        @property
-        def func(self) -> RepeatedCompositeFieldContainer[NameAttrList]: ...
-        def __init__(
-            self,
-            *,
-            s: Iterable[bytes] = ...,
-            i: Iterable[int] = ...,
-            f: Iterable[float] = ...,
-            b: Iterable[bool] = ...,
-            type: Iterable[int] = ...,
-            shape: Iterable[TensorShapeProto] = ...,
-            tensor: Iterable[TensorProto] = ...,
-            func: Iterable[NameAttrList] = ...,
-        ) -> None: ...
-
-    @property
-    def list(self) -> AttrValue.ListValue: ...
-    s: bytes
-    i: int
-    f: float
-    b: bool
-    type: int
-    @property
-    def shape(self) -> TensorShapeProto: ...
-    @property
-    def tensor(self) -> TensorProto: ...
-    placeholder: str
-    @property
-    def func(self) -> NameAttrList: ...
-    def __init__(
-        self,
-        *,
-        list: AttrValue.ListValue | None = ...,
-        s: bytes = ...,
-        i: int = ...,
-        f: float = ...,
-        b: bool = ...,
-        type: int = ...,
-        shape: TensorShapeProto | None = ...,
-        tensor: TensorProto | None = ...,
-        placeholder: str = ...,
-        func: NameAttrList | None = ...,
-    ) -> None: ...
-
-@final
-class NameAttrList(Message):
-    name: str
-    @property
-    def attr(self) -> MessageMap[str, AttrValue]: ...
-    def __init__(self, *, name: str = ..., attr: Mapping[str, AttrValue] = ...) -> None: ...
-
-@final
-class VerifierConfig(Message):
-    Toggle: ClassVar[EnumTypeWrapper]
-    DEFAULT: ClassVar[int]
-    ON: ClassVar[int]
-    OFF: ClassVar[int]
-    verification_timeout_in_ms: int
-    structure_verifier: int
-    def __init__(self, *, verification_timeout_in_ms: int = ..., structure_verifier: int = ...) -> None: ...
-
-@final
-class AutoParallelOptions(Message):
-    enable: bool
-    num_replicas: int
-    def __init__(self, *, enable: bool = ..., num_replicas: int = ...) -> None: ...
-
-@final
-class ScopedAllocatorOptions(Message):
-    @property
-    def enable_op(self) -> RepeatedScalarFieldContainer[str]: ...
-    def __init__(self, *, enable_op: Iterable[str] = ...) -> None: ...
-
-@final
-class RewriterConfig(Message):
-    @final
-    class CustomGraphOptimizer(Message):
-        name: str
-        @property
-        def parameter_map(self) -> MessageMap[str, AttrValue]: ...
-        def __init__(self, *, name: str = ..., parameter_map: Mapping[str, AttrValue] = ...) -> None: ...
-
-    Toggle: ClassVar[EnumTypeWrapper]
-    DEFAULT: ClassVar[int]
-    ON: ClassVar[int]
-    OFF: ClassVar[int]
-    AGGRESSIVE: ClassVar[int]
-    EXPERIMENTAL_MLIR: ClassVar[int]
-    EXPERIMENTAL_BOTH: ClassVar[int]
-    CpuLayout: ClassVar[EnumTypeWrapper]
-    NO_CONVERSION_ON_CPU: ClassVar[int]
-    NCHW_TO_NHWC: ClassVar[int]
-    NHWC_TO_NCHW: ClassVar[int]
-    NumIterationsType: ClassVar[EnumTypeWrapper]
-    DEFAULT_NUM_ITERS: ClassVar[int]
-    ONE: ClassVar[int]
-    TWO: ClassVar[int]
-    MemOptType: ClassVar[EnumTypeWrapper]
-    DEFAULT_MEM_OPT: ClassVar[int]
-    NO_MEM_OPT: ClassVar[int]
-    MANUAL: ClassVar[int]
-    SWAPPING_HEURISTICS: ClassVar[int]
-    RECOMPUTATION_HEURISTICS: ClassVar[int]
-    SCHEDULING_HEURISTICS: ClassVar[int]
-    HEURISTICS: ClassVar[int]
-    layout_optimizer: int
-    disable_model_pruning: bool
-    constant_folding: int
-    memory_optimization: int
-    @property
-    def auto_parallel(self) -> AutoParallelOptions: ...
-    memory_optimizer_target_node_name_scope: str
-    arithmetic_optimization: int
-    dependency_optimization: int
-    loop_optimization: int
-    function_optimization: int
-    debug_stripper: int
-    meta_optimizer_iterations: int
-    shape_optimization: int
-    remapping: int
-    scoped_allocator_optimization: int
-    @property
-    def scoped_allocator_opts(self) -> ScopedAllocatorOptions: ...
-    min_graph_nodes: int
-    pin_to_host_optimization: int
-    disable_meta_optimizer: bool
-    meta_optimizer_timeout_ms: int
-    fail_on_optimizer_errors: bool
-    implementation_selector: int
-    auto_mixed_precision: int
-    common_subgraph_elimination: int
-    auto_mixed_precision_mkl: int
-    experimental_disable_compressed_tensor_optimization: bool
-    experimental_disable_folding_quantization_emulation: bool
-    use_plugin_optimizers: int
-    auto_mixed_precision_cpu: int
-    experimental_conditional_code_motion: int
-    auto_mixed_precision_onednn_bfloat16: int
-    disable_tfg_optimizer: bool
-    cpu_layout_conversion: int
-    @property
-    def optimizers(self) -> RepeatedScalarFieldContainer[str]: ...
-    @property
-    def custom_optimizers(self) -> RepeatedCompositeFieldContainer[RewriterConfig.CustomGraphOptimizer]: ...
-    @property
-    def inter_optimizer_verifier_config(self) -> VerifierConfig: ...
-    @property
-    def post_optimization_verifier_config(self) -> VerifierConfig: ...
-    def __init__(
-        self,
-        *,
-        layout_optimizer: int = ...,
-        disable_model_pruning: bool = ...,
-        constant_folding: int = ...,
-        memory_optimization: int = ...,
-        auto_parallel: AutoParallelOptions | None = ...,
-        memory_optimizer_target_node_name_scope: str = ...,
-        arithmetic_optimization: int = ...,
-        dependency_optimization: int = ...,
-        loop_optimization: int = ...,
-        function_optimization: int = ...,
-        debug_stripper: int = ...,
-        meta_optimizer_iterations: int = ...,
-        shape_optimization: int = ...,
-        remapping: int = ...,
-        scoped_allocator_optimization: int = ...,
-        scoped_allocator_opts: ScopedAllocatorOptions | None = ...,
-        min_graph_nodes: int = ...,
-        pin_to_host_optimization: int = ...,
-        disable_meta_optimizer: bool = ...,
-        meta_optimizer_timeout_ms: int = ...,
-        fail_on_optimizer_errors: bool = ...,
-        implementation_selector: int = ...,
-        auto_mixed_precision: int = ...,
-        common_subgraph_elimination: int = ...,
-        auto_mixed_precision_mkl: int = ...,
-        experimental_disable_compressed_tensor_optimization: bool = ...,
-        experimental_disable_folding_quantization_emulation: bool = ...,
-        use_plugin_optimizers: int = ...,
-        auto_mixed_precision_cpu: int = ...,
-        experimental_conditional_code_motion: int = ...,
-        auto_mixed_precision_onednn_bfloat16: int = ...,
-        disable_tfg_optimizer: bool = ...,
-        cpu_layout_conversion: int = ...,
-        optimizers: Iterable[str] = ...,
-        custom_optimizers: Iterable[RewriterConfig.CustomGraphOptimizer] = ...,
-        inter_optimizer_verifier_config: VerifierConfig | None = ...,
-        post_optimization_verifier_config: VerifierConfig | None = ...,
-    ) -> None: ...
 
 @final
 class GPUOptions(Message):

@@ -1,0 +1,61 @@
+"""Which engine serves each signature, by what has been found out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hotserve.platforms.engines.engine import AUTO, TENSORFLOW
+from hotserve.platforms.engines.findings import Examination, SignatureFindings
+
+WORTH_IT: Final = 1.1
+"""How many times as fast as TensorFlow an engine has to be to be chosen by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What serves one signature.
+
+    Attributes:
+        engine: Its name.
+        reason: Why, in words for the user.
+    """
+
+    engine: str
+    reason: str
+
+
+def choose(examination: Examination, wanted: str, available: Collection[str]) -> Mapping[str, Choice]:
+    """Chooses for every signature.
+
+    Args:
+        examination: What has been found out.
+        wanted: `auto` for the fastest of those that agree with TensorFlow, where it is worth it; or the one engine that
+            is used wherever it agrees.
+        available: The engines that there are here.
+
+    Returns:
+        Signature name -> choice.
+    """
+    return {name: _choose(found, wanted, available) for name, found in examination.signatures.items()}
+
+
+def _choose(found: SignatureFindings, wanted: str, available: Collection[str]) -> Choice:
+    if found.bound:
+        return Choice(TENSORFLOW, found.bound)
+    agreeing = {
+        name: found.speed(name) for name, finding in found.engines.items() if finding.agrees and name in available
+    }
+    if wanted not in (AUTO, TENSORFLOW):
+        if wanted in agreeing:
+            return Choice(wanted, f"--engine says so; {agreeing[wanted]:.1f} times as fast as TensorFlow")
+        finding = found.engines.get(wanted)
+        return Choice(TENSORFLOW, finding.refusal if finding is not None else f"{wanted} has not been tried")
+    best = max(agreeing, key=lambda name: agreeing[name], default="")
+    if best and agreeing[best] >= WORTH_IT:
+        return Choice(best, f"{agreeing[best]:.1f} times as fast as TensorFlow")
+    if best:
+        return Choice(TENSORFLOW, f"{best} is only {agreeing[best]:.1f} times as fast")
+    reasons = "; ".join(f"{name}: {finding.refusal}" for name, finding in sorted(found.engines.items()))
+    return Choice(TENSORFLOW, reasons or "no other engine has been tried")

@@ -1,0 +1,81 @@
+"""What a signature may be asked by way of another engine: inputs of the kind that has been examined, and no others.
+
+An engine agrees with TensorFlow on what has been tried. An index beyond the table is an error in TensorFlow and a row
+of zeros elsewhere; a huge number overflows in one order of additions and not in another. So the shapes and the range
+of values that have been tried are kept, and what lies outside goes to TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotserve.tensors import Array, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The range of an input's values, both ends included; NaN is in no range."""
+
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The inputs of a signature that an engine may be given.
+
+    Attributes:
+        shapes: Input alias -> the shape that has been tried, `None` where several sizes of a dimension have.
+        bounds: Input alias -> the range of its values; not of those inputs whose values may be anything.
+    """
+
+    shapes: Mapping[str, Shape]
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+
+    def contains(self, inputs: Mapping[str, Array]) -> bool:
+        """Whether all of these arrays are of the kind. Arrays without elements never are."""
+        for alias, shape in self.shapes.items():
+            array = inputs[alias]
+            found = array.shape
+            if len(found) != len(shape) or 0 in found:
+                return False
+            for size, wanted in zip(found, shape, strict=True):
+                if wanted is not None and wanted != size:
+                    return False
+        for alias, bounds in self.bounds.items():
+            array = inputs[alias]
+            # Both comparisons are false for NaN.
+            if not (array.min() >= bounds.lowest and array.max() <= bounds.highest):
+                return False
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept in a file."""
+        return {
+            "shapes": {alias: list(shape) for alias, shape in self.shapes.items()},
+            "bounds": {alias: [bounds.lowest, bounds.highest] for alias, bounds in self.bounds.items()},
+        }
+
+
+def domain_from_json(value: Any) -> Domain:
+    """Reads what `Domain.to_json` has made.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: It is something else.
+    """
+    return Domain(
+        {str(alias): tuple(_size(size) for size in shape) for alias, shape in value["shapes"].items()},
+        {str(alias): Bounds(_number(low), _number(high)) for alias, (low, high) in value["bounds"].items()},
+    )
+
+
+def _size(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value

@@ -1,0 +1,68 @@
+"""What another engine is: it compiles a signature that has been converted, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from hotserve.tensors import Array, Signature
+
+TENSORFLOW: Final = "tensorflow"
+ONNXRUNTIME: Final = "onnxruntime"
+OPENVINO: Final = "openvino"
+AUTO: Final = "auto"
+
+CHOICES: Final = (AUTO, TENSORFLOW, OPENVINO, ONNXRUNTIME)
+"""What `--engine` may say."""
+
+
+class Runner(Protocol):
+    """One signature, compiled. Any thread may run it."""
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Runs it; see `Servable.run`.
+
+        Raises:
+            ServingError: The engine refuses.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """An engine, installed."""
+
+    @property
+    def name(self) -> str:
+        """One of the names above."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version. Answers and compiled files are those of one version."""
+        ...
+
+    def compile(self, base: Path, signature: Signature, threads: int) -> Runner:
+        """Compiles a converted signature.
+
+        Args:
+            base: The path of its files, without what tells their kind.
+            signature: What it takes and gives.
+            threads: How many threads one run may use; 0 chooses by the size of the model.
+
+        Raises:
+            ServingError: The engine cannot run it; or its inputs and outputs are not those of the signature.
+        """
+        ...
+
+    def keep(self, runner: Runner, base: Path) -> None:
+        """Leaves beside the converted files what makes `restore` quick, if anything does."""
+        ...
+
+    def restore(self, base: Path, signature: Signature, threads: int) -> Runner:
+        """As `compile`, from what `keep` has left."""
+        ...
+
+    def files(self, base: Path) -> Sequence[Path]:
+        """The files that `restore` needs."""
+        ...

@@ -1,0 +1,422 @@
+"""Examines a SavedModel: converts it for other engines, compares their answers with TensorFlow's, and times them.
+
+`examine` does it in the calling process and needs TensorFlow; `examine_apart` does it in one of its own, which may
+crash, hang or take all memory without harm to a server.
+
+    python -m hotserve.platforms.engines.examination < JOB
+
+is that process; JOB is a JSON object with the arguments of `examine`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from hotserve.codecs.signature_def import signature_from_proto
+from hotserve.core.servable import Servable
+from hotserve.errors import ServingError
+from hotserve.platforms.engines.comparison import Difference, compare
+from hotserve.platforms.engines.converted import ConvertedSignature, read_conversion
+from hotserve.platforms.engines.engine import Engine, Runner
+from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings, examination_from_json
+from hotserve.platforms.engines.graph_operations import operations_of, read_graph, read_signature_defs
+from hotserve.platforms.engines.installed import Engines, installed_versions
+from hotserve.platforms.engines.made_up_inputs import Inputs, Trial, Trials, can_be_made_up, make_trials
+from hotserve.platforms.engines.recorded_inputs import read_samples
+from hotserve.platforms.engines.stateful_operations import why_bound, writes
+from hotserve.platforms.tensorflow import TensorFlowLoader
+from hotserve.protos.messages import ConfigProto, SignatureDef
+from hotserve.tensors import Array, Signature
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+"""Told what is done next, in words for the user."""
+
+RESULT_FILE: Final = "examination.json"
+"""What has been found out, in the folder of the files that belong to it."""
+
+_TIMED_RUNS: Final = 15
+_TIMED_SECONDS: Final = 0.4
+"""How often a run is timed, or for how long altogether, for each engine and number of rows."""
+
+_NICE: Final = 15
+_SHOWN_CHARACTERS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is examined, and how.
+
+    Attributes:
+        path: The version folder.
+        target: The folder that the files of the engines go to; it exists and is empty.
+        tags: Those of the meta graph.
+        engines: The engines that are tried.
+        threads: How many threads one run may use; 0 chooses by the size of the model.
+        session_config: The options of TensorFlow's session, a serialized ConfigProto.
+    """
+
+    path: Path
+    target: Path
+    tags: Sequence[str]
+    engines: Sequence[str]
+    threads: int = 0
+    session_config: bytes = b""
+
+    def to_json(self) -> str:
+        """As the process of its own reads it."""
+        return json.dumps(
+            {
+                "path": str(self.path),
+                "target": str(self.target),
+                "tags": list(self.tags),
+                "engines": list(self.engines),
+                "threads": self.threads,
+                "session_config": base64.b64encode(self.session_config).decode(),
+            }
+        )
+
+
+def examine(job: Job, progress: Progress = logger.debug) -> Examination:
+    """Examines a version, in this process.
+
+    In `job.target` are then, for each engine that agrees on some signature, the files that it is restored from.
+
+    Args:
+        job: What is examined.
+        progress: Told of each step.
+
+    Returns:
+        What has been found out.
+
+    Raises:
+        ServingError: TensorFlow refuses the version.
+    """
+    start = time.perf_counter()
+    progress("looking at the graph")
+    bounds = bound_signatures(job.path, job.tags)
+    versions = {name: version for name, version in installed_versions().items() if name in job.engines}
+    if all(bounds.values()):
+        signatures = {name: SignatureFindings(bound=reason) for name, reason in bounds.items()}
+        return Examination(signatures, versions, time.time(), time.perf_counter() - start)
+    progress("converting")
+    converted = _convert(job)
+    progress("loading TensorFlow")
+    servable = TensorFlowLoader(job.tags, ConfigProto.FromString(job.session_config)).load(job.path)
+    try:
+        samples = read_samples(job.path, servable.signatures)
+        engines = Engines()
+        findings = {}
+        for name in sorted(servable.signatures):
+            if bounds[name]:
+                findings[name] = SignatureFindings(bound=bounds[name])
+                continue
+            progress(f"examining signature {name}")
+            examiner = _Examiner(servable, name, engines, job)
+            findings[name] = examiner.examine(
+                converted[name], [sample.inputs for sample in samples.get(name, ())], progress
+            )
+    finally:
+        servable.unload()
+    _clear(job, findings, engines)
+    return Examination(findings, versions, time.time(), time.perf_counter() - start)
+
+
+def bound_signatures(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
+    """Which signatures stay with TensorFlow, whatever other engines do.
+
+    Args:
+        path: The version folder.
+        tags: The tags of the meta graph.
+
+    Returns:
+        Signature name -> the reason, in words for the user; empty where there is none.
+
+    Raises:
+        InvalidArgument: The SavedModel cannot be read.
+    """
+    definitions = {
+        name: SignatureDef.FromString(serialized) for name, serialized in read_signature_defs(path, tags).items()
+    }
+    graph = read_graph(path, tags)
+    operations = {name: operations_of(definition, graph) for name, definition in definitions.items()}
+    callable_names = [name for name, definition in definitions.items() if definition.inputs or definition.outputs]
+    writers = [name for name in callable_names if definitions[name].outputs and writes(operations[name])]
+    reasons = {}
+    for name, definition in definitions.items():
+        reason = can_be_made_up(signature_from_proto(definition)) or why_bound(operations[name])
+        if not reason and writers:
+            reason = f"another signature of the model writes variables ({writers[0]})"
+        reasons[name] = reason
+    return reasons
+
+
+def examine_apart(job: Job, timeout_seconds: float, starting: Callable[[subprocess.Popen[str]], None]) -> Examination:
+    """Examines a version in a process of its own, at low priority.
+
+    Args:
+        job: What is examined.
+        timeout_seconds: How long it may take.
+        starting: Told the process, so that it can be ended before its time.
+
+    Returns:
+        What has been found out; with `failure` set where the process has not come to its end.
+    """
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "hotserve.platforms.engines.examination"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    starting(process)
+    failure = ""
+    try:
+        _, errors = process.communicate(job.to_json(), timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        end_process(process)
+        process.communicate()
+        failure = f"it took longer than {timeout_seconds:g} s (--engine_check_timeout)"
+    else:
+        if process.returncode != 0:
+            last = errors.strip()[-_SHOWN_CHARACTERS:] or "no words"
+            failure = f"the process of the examination ended with {process.returncode}: {last}"
+    if not failure:
+        try:
+            return examination_from_json((job.target / RESULT_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            failure = f"the examination has left nothing that can be read: {error}"
+    versions = {name: version for name, version in installed_versions().items() if name in job.engines}
+    return Examination({}, versions, time.time(), time.perf_counter() - start, failure)
+
+
+def end_process(process: subprocess.Popen[str]) -> None:
+    """Kills an examination, with the conversion that it may have started."""
+    try:
+        os.killpg(process.pid, 9)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+
+
+def _convert(job: Job) -> Mapping[str, ConvertedSignature]:
+    command = [sys.executable, "-m", "hotserve.platforms.engines.conversion", str(job.path), str(job.target), *job.tags]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        return read_conversion(job.target)
+    except (OSError, ValueError) as error:
+        last = ended.stderr.strip()[-_SHOWN_CHARACTERS:] or str(error)
+        raise ServingError(f"The conversion ended with {ended.returncode}: {last}") from error
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An engine that has not been refused yet."""
+
+    engine: Engine
+    runner: Runner
+    scale: float = 0.0
+    of_tolerance: float = 0.0
+    absolute: float = 0.0
+
+
+class _Examiner:
+    """Examines one signature."""
+
+    def __init__(self, servable: Servable, name: str, engines: Engines, job: Job) -> None:
+        self._servable = servable
+        self._name = name
+        self._signature: Signature = servable.signatures[name]
+        self._outputs = list(self._signature.outputs)
+        self._engines = engines
+        self._job = job
+
+    def examine(
+        self, converted: ConvertedSignature, samples: Sequence[Inputs], progress: Progress
+    ) -> SignatureFindings:
+        """Everything about the signature."""
+        number = converted.number
+        findings: dict[str, EngineFinding] = {}
+        candidates: dict[str, _Candidate] = {}
+        base = self._job.target / str(number)
+        for name in self._job.engines:
+            refusal = converted.refusals.get(name, "")
+            if not refusal:
+                try:
+                    engine = self._engines.get(name)
+                    candidates[name] = _Candidate(engine, engine.compile(base, self._signature, self._job.threads))
+                except ServingError as error:
+                    refusal = error.message
+            if refusal:
+                findings[name] = EngineFinding(refusal)
+        if not candidates:
+            return SignatureFindings(number, "", {}, findings)
+        trials = make_trials(self._signature, self._reference, samples)
+        if isinstance(trials, str):
+            return SignatureFindings(number, f"it cannot be tried: {trials}", {}, findings)
+        bound = self._compare_all(trials, candidates, findings)
+        if bound:
+            return SignatureFindings(number, bound, {}, findings)
+        progress(f"timing signature {self._name}")
+        times = self._time(trials, candidates)
+        for name, candidate in candidates.items():
+            candidate.engine.keep(candidate.runner, base)
+            findings[name] = EngineFinding(
+                domain=trials.domain(self._signature, candidate.scale),
+                of_tolerance=candidate.of_tolerance,
+                absolute=candidate.absolute,
+                seconds=times[name],
+            )
+        return SignatureFindings(number, "", times[""], findings, len(trials.trials))
+
+    def _reference(self, inputs: Inputs) -> dict[str, Array]:
+        return self._servable.run(self._name, inputs, self._outputs)
+
+    def _compare_all(
+        self, trials: Trials, candidates: dict[str, _Candidate], findings: dict[str, EngineFinding]
+    ) -> str:
+        """Runs the trials; engines that are refused become findings. Returns why the signature cannot be compared."""
+        scales = sorted({trial.scale for trial in trials.trials})
+        running = set(candidates)
+        answered = False
+        for scale in scales:
+            for trial in (trial for trial in trials.trials if trial.scale == scale):
+                expected = self._answer(self._reference, trial)
+                again = self._answer(self._reference, trial)
+                if not isinstance(expected, str):
+                    answered = True
+                    if isinstance(again, str) or not compare(expected, again).agrees:
+                        return f"TensorFlow answers the same inputs in two ways ({trial.what})"
+                for name in sorted(running):
+                    candidate = candidates[name]
+                    difference = self._difference(candidate.runner, trial, expected)
+                    if difference.agrees:
+                        candidate.of_tolerance = max(candidate.of_tolerance, difference.of_tolerance)
+                        candidate.absolute = max(candidate.absolute, difference.absolute)
+                        continue
+                    running.discard(name)
+                    if scale > scales[0] and candidate.scale > 0:
+                        continue  # Up to the scale before it agrees, and gets no larger numbers.
+                    findings[name] = EngineFinding(
+                        f"its answer to {trial.what} differs: {difference.where}",
+                        True,
+                        of_tolerance=difference.of_tolerance,
+                        absolute=difference.absolute,
+                    )
+                    del candidates[name]
+            for name in running:
+                candidates[name].scale = scale
+        if not answered:
+            return "TensorFlow refuses all inputs that were tried"
+        return ""
+
+    def _answer(self, run: Callable[[Inputs], dict[str, Array]], trial: Trial) -> dict[str, Array] | str:
+        """The answer, or the reason of a refusal."""
+        try:
+            return run(trial.inputs)
+        except ServingError as error:
+            return error.message
+
+    def _difference(self, runner: Runner, trial: Trial, expected: dict[str, Array] | str) -> Difference:
+        found = self._answer(lambda inputs: runner.run(inputs, self._outputs), trial)
+        if isinstance(expected, str):
+            # What both refuse is asked of TensorFlow, whose words the client then gets.
+            where = "" if isinstance(found, str) else f"TensorFlow refuses it ({expected[:200]})"
+            return Difference(inf if where else 0.0, 0.0, where)
+        if isinstance(found, str):
+            # Right, since TensorFlow then answers in its place, but of no use if it is the rule.
+            return Difference(inf, 0.0, f"it refuses it ({found[:200]})")
+        return compare(expected, found)
+
+    def _time(self, trials: Trials, candidates: Mapping[str, _Candidate]) -> dict[str, dict[int, float]]:
+        """Engine, empty for TensorFlow -> rows -> seconds; taken in turns, so that all have the same disturbances."""
+        runs: dict[str, Callable[[Inputs], object]] = {"": self._reference}
+        for name, candidate in candidates.items():
+            runner = candidate.runner
+            runs[name] = lambda inputs, runner=runner: runner.run(inputs, self._outputs)  # type: ignore[misc]
+        times: dict[str, dict[int, float]] = {name: {} for name in runs}
+        for rows, inputs in trials.timed.items():
+            taken: dict[str, list[float]] = {name: [] for name in runs}
+            try:
+                for run in runs.values():
+                    run(inputs)
+                until = time.perf_counter() + _TIMED_SECONDS * len(runs)
+                for _ in range(_TIMED_RUNS):
+                    for name, run in runs.items():
+                        start = time.perf_counter()
+                        run(inputs)
+                        taken[name].append(time.perf_counter() - start)
+                    if time.perf_counter() > until:
+                        break
+            except ServingError as error:
+                logger.debug("%d rows of signature %s are not timed: %s", rows, self._name, error)
+                continue
+            for name, seconds in taken.items():
+                times[name][rows] = median(seconds)
+        return times
+
+
+def _clear(job: Job, findings: Mapping[str, SignatureFindings], engines: Engines) -> None:
+    """Leaves only what engines that agree are restored from."""
+    kept = {
+        file
+        for found in findings.values()
+        for name, finding in found.engines.items()
+        if finding.agrees and not found.bound
+        for file in engines.get(name).files(job.target / str(found.number))
+    }
+    for file in job.target.iterdir():
+        if file not in kept:
+            file.unlink()
+
+
+def _yield_to_others() -> None:
+    """Takes what others leave of the processors, and is the first to go when memory is short."""
+    os.nice(_NICE)
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    except OSError:
+        logger.debug("This system has no /proc/self/oom_score_adj")
+
+
+def main() -> None:
+    """The program."""
+    _yield_to_others()
+    words = json.load(sys.stdin)
+    job = Job(
+        Path(words["path"]),
+        Path(words["target"]),
+        words["tags"],
+        words["engines"],
+        words["threads"],
+        base64.b64decode(words["session_config"]),
+    )
+    try:
+        examination = examine(job)
+    except ServingError as error:
+        examination = Examination(
+            {}, {name: installed_versions().get(name, "") for name in job.engines}, time.time(), 0.0, error.message
+        )
+    partial = job.target / f"{RESULT_FILE}.part"
+    partial.write_text(examination.to_json(), encoding="utf-8")
+    partial.rename(job.target / RESULT_FILE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hotserve.platforms.engines.cache import BESIDE_MODEL, EngineCache, default_folder
+from hotserve.platforms.engines.examination import RESULT_FILE
+from hotserve.platforms.engines.findings import Examination
+
+VERSIONS = {"onnxruntime": "1.0"}
+FOUND = Examination(versions={"onnxruntime": "1.0", "openvino": "2.0"})
+
+
+def make(folder: Path) -> Examination:
+    (folder / "0.onnx").write_bytes(b"model")
+    return FOUND
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "cache")
+
+
+def test_what_was_put_is_found_with_its_files(cache: EngineCache) -> None:
+    assert cache.find("k", VERSIONS) is None
+    cache.put("k", make)
+    entry = cache.find("k", VERSIONS)
+    assert entry is not None
+    assert entry.examination == FOUND
+    assert (entry.folder / "0.onnx").read_bytes() == b"model"
+
+
+def test_an_entry_counts_for_the_engines_of_the_versions_that_it_tells_of(cache: EngineCache) -> None:
+    cache.put("k", make)
+    assert cache.find("k", {}) is not None
+    assert cache.find("k", {"onnxruntime": "1.1"}) is None
+    assert cache.find("k", {"another": "1.0"}) is None
+
+
+def test_an_entry_is_replaced_as_a_whole(cache: EngineCache) -> None:
+    cache.put("k", make)
+    cache.put("k", lambda _: FOUND)
+    entry = cache.find("k", VERSIONS)
+    assert entry is not None
+    assert [file.name for file in entry.folder.iterdir()] == [RESULT_FILE]
+
+
+def test_an_entry_that_could_not_be_made_leaves_nothing(cache: EngineCache, tmp_path: Path) -> None:
+    def fail(folder: Path) -> Examination:
+        (folder / "half").write_bytes(b"")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        cache.put("k", fail)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_an_entry_that_cannot_be_read_is_none(cache: EngineCache) -> None:
+    entry = cache.put("k", make)
+    (entry.folder / RESULT_FILE).write_text("{")
+    assert cache.find("k", VERSIONS) is None
+
+
+def test_an_entry_beside_the_model_is_found_first_and_stays_when_it_is_dropped(
+    cache: EngineCache, tmp_path: Path
+) -> None:
+    cache.put("k", make)
+    beside = cache.put("k", make, beside=tmp_path / "1")
+    assert beside.folder == tmp_path / "1" / BESIDE_MODEL / "k"
+    entry = cache.find("k", VERSIONS, tmp_path / "1")
+    assert entry == beside
+    cache.drop(beside)
+    assert cache.find("k", VERSIONS, tmp_path / "1") == beside
+
+
+def test_a_failure_counts_for_a_day(cache: EngineCache) -> None:
+    cache.put("k", lambda _: replace(FOUND, failure="killed", made=time.time()))
+    assert cache.find("k", VERSIONS) is not None
+    cache.put("k", lambda _: replace(FOUND, failure="killed", made=time.time() - 25 * 3600))
+    assert cache.find("k", VERSIONS) is None
+
+
+def test_processes_take_turns_and_the_end_of_one_is_the_turn_of_the_next(cache: EngineCache, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from hotserve.platforms.engines.cache import EngineCache\n"
+        "with EngineCache(Path(sys.argv[1])).turn('k', lambda: False) as ours:\n"
+        "    print(ours, flush=True); sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "cache")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        looks = iter([False, True])
+        with cache.turn("k", lambda: next(looks)) as ours:
+            assert not ours
+        other.kill()
+        other.wait()
+        with cache.turn("k", lambda: False) as ours:
+            assert ours
+
+
+def test_the_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_folder() == tmp_path / "hotserve"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder() == tmp_path / ".cache" / "hotserve"

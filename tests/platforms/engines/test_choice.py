@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from hotserve.platforms.engines.choice import choose
+from hotserve.platforms.engines.domain import Domain
+from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings
+
+ALL = ("onnxruntime", "openvino")
+
+
+def agrees(*seconds: float) -> EngineFinding:
+    return EngineFinding(domain=Domain({}), seconds=dict(zip((1, 8), seconds, strict=True)))
+
+
+def choice(engines: dict[str, EngineFinding], wanted: str = "auto", available: tuple[str, ...] = ALL, bound: str = ""):
+    examination = Examination({"s": SignatureFindings(0, bound, {1: 1.0, 8: 4.0}, engines)})
+    return choose(examination, wanted, available)["s"]
+
+
+def test_the_fastest_of_those_that_agree_is_chosen() -> None:
+    found = choice({"onnxruntime": agrees(0.1, 1.0), "openvino": agrees(0.5, 0.1)})
+    assert (found.engine, found.reason) == ("openvino", "8.9 times as fast as TensorFlow")
+
+
+def test_an_engine_whose_answers_differ_is_not_chosen_however_fast_it_is() -> None:
+    found = choice({"onnxruntime": EngineFinding("its answer differs", True), "openvino": agrees(0.5, 2.0)})
+    assert found.engine == "openvino"
+
+
+def test_an_engine_that_is_not_here_is_not_chosen() -> None:
+    assert choice({"openvino": agrees(0.1, 0.1)}, available=("onnxruntime",)).engine == "tensorflow"
+
+
+def test_an_engine_that_is_hardly_faster_is_not_worth_it() -> None:
+    assert choice({"openvino": agrees(0.95, 3.9)}).engine == "tensorflow"
+
+
+@pytest.mark.parametrize("wanted", ["auto", "openvino"])
+def test_what_is_bound_stays_with_tensorflow(wanted: str) -> None:
+    found = choice({"openvino": agrees(0.1, 0.1)}, wanted, bound="it is random (RandomUniform)")
+    assert (found.engine, found.reason) == ("tensorflow", "it is random (RandomUniform)")
+
+
+def test_an_engine_that_was_asked_for_is_used_where_it_agrees_even_if_it_is_slower() -> None:
+    assert choice({"openvino": agrees(2.0, 8.0), "onnxruntime": agrees(0.1, 0.1)}, "openvino").engine == "openvino"
+
+
+def test_an_engine_that_was_asked_for_and_cannot_run_it_says_why() -> None:
+    found = choice({"openvino": EngineFinding("no rule for AsString")}, "openvino")
+    assert (found.engine, found.reason) == ("tensorflow", "no rule for AsString")
