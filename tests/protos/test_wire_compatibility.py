@@ -35,6 +35,7 @@ PARTIAL = {
     "tensorflow.MetaGraphDef.MetaInfoDef",
     "tensorflow.NodeDef",
     "tensorflow.OpDef",
+    "tensorflow.OpDef.ArgDef",
     "tensorflow.RunOptions",
     "tensorflow.RunMetadata",
 }

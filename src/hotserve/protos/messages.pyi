@@ -451,8 +451,23 @@ class NodeDef(Message):
 
 @final
 class OpDef(Message):
+    @final
+    class ArgDef(Message):
+        name: str
+        def __init__(self, *, name: str = ...) -> None: ...
+
     name: str
-    def __init__(self, *, name: str = ...) -> None: ...
+    @property
+    def input_arg(self) -> RepeatedCompositeFieldContainer[OpDef.ArgDef]: ...
+    @property
+    def output_arg(self) -> RepeatedCompositeFieldContainer[OpDef.ArgDef]: ...
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        input_arg: Iterable[OpDef.ArgDef] = ...,
+        output_arg: Iterable[OpDef.ArgDef] = ...,
+    ) -> None: ...
 
 @final
 class FunctionDef(Message):
@@ -460,7 +475,15 @@ class FunctionDef(Message):
     def signature(self) -> OpDef: ...
     @property
     def node_def(self) -> RepeatedCompositeFieldContainer[NodeDef]: ...
-    def __init__(self, *, signature: OpDef | None = ..., node_def: Iterable[NodeDef] = ...) -> None: ...
+    @property
+    def ret(self) -> ScalarMap[str, str]: ...
+    def __init__(
+        self,
+        *,
+        signature: OpDef | None = ...,
+        node_def: Iterable[NodeDef] = ...,
+        ret: Mapping[str, str] = ...,
+    ) -> None: ...
 
 @final
 class FunctionDefLibrary(Message):

@@ -36,8 +36,9 @@ from hotserve.platforms.engines.installed import Engines, installed_versions
 from hotserve.platforms.engines.made_up_inputs import Inputs, Trial, Trials, can_be_made_up, make_trials
 from hotserve.platforms.engines.recorded_inputs import read_samples
 from hotserve.platforms.engines.stateful_operations import why_bound, writes
+from hotserve.platforms.engines.unsafe_operations import why_unsafe
 from hotserve.platforms.tensorflow import TensorFlowLoader
-from hotserve.protos.messages import ConfigProto, SignatureDef
+from hotserve.protos.messages import ConfigProto, GraphDef, SignatureDef
 from hotserve.tensors import Array, Signature
 
 logger = logging.getLogger(__name__)
@@ -225,6 +226,10 @@ def _convert(job: Job) -> Mapping[str, ConvertedSignature]:
         raise ServingError(f"The conversion ended with {ended.returncode}: {last}") from error
 
 
+def _converted_graph(base: Path) -> GraphDef:
+    return GraphDef.FromString(base.with_suffix(".pb").read_bytes())
+
+
 @dataclass(slots=True)
 class _Candidate:
     """An engine that has not been refused yet."""
@@ -256,7 +261,7 @@ class _Examiner:
         candidates: dict[str, _Candidate] = {}
         base = self._job.target / str(number)
         for name in self._job.engines:
-            refusal = converted.refusals.get(name, "")
+            refusal = converted.refusals.get(name, "") or why_unsafe(_converted_graph(base), name)
             if not refusal:
                 try:
                     engine = self._engines.get(name)
