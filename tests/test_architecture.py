@@ -61,7 +61,7 @@ STARTS_WORK: Mapping[str, str] = {
     "server.worker": "has the request log written at the end, on a thread",
     "server.lifespan": "serves, and starts and stops all of the others",
     "server.server": "`Server.start` serves on a thread of its own, for programs without an event loop",
-    "wires.eager": "a request that has to wait goes on in a task, ended by its answer or by the end of its connection",
+    "wires.eager": "a request that waits for more than an answer goes on in a task, ended by its answer or by the end of its connection",
     "api.asgi": "a gRPC call runs beside a watch on its client; both end with the request",
 }
 """The modules that start threads, processes or tasks -> for what."""

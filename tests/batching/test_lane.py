@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import pytest
 
@@ -49,15 +47,18 @@ def test_alone_nothing_is_looked_at() -> None:
     assert lane(ALONE).admit(of_shape()) == (1, 1, None)
 
 
+def ignore(task: Task) -> None:
+    """Nobody gives a request up."""
+
+
 def test_the_pace_of_two_threads_that_finish_together_is_not_infinite() -> None:
     bench = Bench(NATURAL)
     lease = bench.handle.acquire()
     assert lease is not None
-    loop = asyncio.new_event_loop()
     slow = lane(NATURAL)
 
     def task(timeout: float) -> Task:
-        return Task(slow, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, timeout, loop.create_future())
+        return Task(slow, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, timeout, ignore)
 
     for _ in range(10):
         slow.queue.add(task(1), 1, 8, None, 0.0)
@@ -67,7 +68,6 @@ def test_the_pace_of_two_threads_that_finish_together_is_not_infinite() -> None:
     # Two answers a second, and ten requests that wait: five seconds, of which half of the time may be waited.
     assert slow.refusal(task(13), None) == ""
     assert "10 requests wait" in slow.refusal(task(7), None)
-    loop.close()
     lease.release()
     bench.engine.close()
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -10,12 +9,11 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.wires.eager import start
+from hotserve.batching.answer_slot import AnswerSlot
+from hotserve.wires.eager import Pending, start
 
 Outcome = tuple[Any, BaseException | None]
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
-
-variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 
 class Outcomes(list[Outcome]):
@@ -45,8 +43,14 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
-def begin(coroutine: Coroutine[Any, Any, Any], done: Outcomes) -> asyncio.Task[Any] | None:
+def begin(coroutine: Coroutine[Any, Any, Any], done: Outcomes) -> Pending | None:
     return start(coroutine, asyncio.get_running_loop(), done)
+
+
+def begin_task(coroutine: Coroutine[Any, Any, Any], done: Outcomes) -> asyncio.Task[Any]:
+    task = begin(coroutine, done)
+    assert isinstance(task, asyncio.Task)
+    return task
 
 
 async def answer(value: Any, *waits: Awaitable[Any]) -> Any:
@@ -109,8 +113,7 @@ def test_it_may_wait_for_any_number_of_futures(run: Run, waits: int) -> None:
     async def test() -> None:
         done = Outcomes()
         futures = [asyncio.get_running_loop().create_future() for _ in range(waits)]
-        task = begin(answer("later", *futures), done)
-        assert task is not None
+        task = begin_task(answer("later", *futures), done)
         for future in futures:
             assert done == []
             future.set_result(None)
@@ -174,8 +177,7 @@ def test_cancelling_reaches_what_is_waited_for_and_then_the_coroutine(run: Run, 
                 seen.append("cleaned up")
                 raise
 
-        task = begin(work(), done)
-        assert task is not None
+        task = begin_task(work(), done)
         for _ in range(turns):
             await asyncio.sleep(0)
         assert task.cancel()
@@ -200,8 +202,7 @@ def test_a_coroutine_may_answer_although_it_was_cancelled(run: Run, turns: int) 
                 return "all the same"
             raise AssertionError
 
-        task = begin(work(), done)
-        assert task is not None
+        task = begin_task(work(), done)
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -214,8 +215,7 @@ def test_cancelling_when_the_wait_is_over_reaches_the_coroutine_itself(run: Run)
     async def test() -> None:
         done = Outcomes()
         future = asyncio.get_running_loop().create_future()
-        task = begin(answer("too late", future), done)
-        assert task is not None
+        task = begin_task(answer("too late", future), done)
         future.set_result(None)
         task.cancel()
         _, error = await done.wait()
@@ -228,8 +228,7 @@ def test_cancelling_when_the_wait_is_over_reaches_the_coroutine_itself(run: Run)
 def test_cancelling_during_a_turn_of_the_loop_reaches_the_coroutine(run: Run) -> None:
     async def test() -> None:
         done = Outcomes()
-        task = begin(answer("too late", asyncio.sleep(0)), done)
-        assert task is not None
+        task = begin_task(answer("too late", asyncio.sleep(0)), done)
         task.cancel()
         _, error = await done.wait()
         assert isinstance(error, asyncio.CancelledError)
@@ -237,48 +236,12 @@ def test_cancelling_during_a_turn_of_the_loop_reaches_the_coroutine(run: Run) ->
     run(test())
 
 
-def test_a_coroutine_may_cancel_itself_before_its_first_wait(run: Run) -> None:
-    async def test() -> None:
-        done = Outcomes()
-
-        async def work() -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            assert task.cancelling() == 0
-            assert task.cancel()
-            assert task.cancelling() == 1
-            await asyncio.sleep(30)
-
-        begin(work(), done)
-        _, error = await done.wait()
-        assert isinstance(error, asyncio.CancelledError)
-
-    run(test())
-
-
-def test_a_cancellation_that_was_taken_back_does_not_count(run: Run) -> None:
-    async def test() -> None:
-        done = Outcomes()
-
-        async def work() -> int:
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-            assert task.uncancel() == 0
-            await asyncio.sleep(0)
-            return task.cancelling()
-
-        begin(work(), done)
-        assert await done.wait() == (0, None)
-
-    run(test())
-
-
-def test_a_timeout_that_is_set_before_the_first_wait_ends_it(run: Run) -> None:
+def test_a_timeout_that_is_set_after_the_first_wait_ends_a_later_one(run: Run) -> None:
     async def test() -> None:
         done = Outcomes()
 
         async def work() -> str:
+            await asyncio.sleep(0)
             try:
                 async with asyncio.timeout(0.001):
                     await asyncio.get_running_loop().create_future()
@@ -293,19 +256,35 @@ def test_a_timeout_that_is_set_before_the_first_wait_ends_it(run: Run) -> None:
     run(test())
 
 
-def test_a_timeout_that_is_not_reached_leaves_no_trace(run: Run) -> None:
+def test_a_timeout_before_the_first_wait_is_refused_where_there_is_no_task(run: Run) -> None:
     async def test() -> None:
         done = Outcomes()
 
-        async def work() -> str:
-            async with asyncio.timeout(30):
-                await answer("without a wait")
+        async def work() -> None:
             async with asyncio.timeout(30):
                 await asyncio.sleep(0)
-            return "in time"
 
-        begin(work(), done)
-        assert await done.wait() == ("in time", None)
+        asyncio.get_running_loop().call_soon(begin, work(), done)
+        _, error = await done.wait()
+        assert isinstance(error, RuntimeError)
+
+    run(test())
+
+
+def test_no_task_is_current_before_the_first_wait_nor_while_answers_are_waited_for(run: Run) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        slot: AnswerSlot[str] = AnswerSlot()
+
+        async def work() -> list[Any]:
+            seen = [asyncio.current_task()]
+            await slot
+            return [*seen, asyncio.current_task()]
+
+        loop = asyncio.get_running_loop()
+        loop.call_soon(begin, work(), done)
+        loop.call_soon(slot.set_result, "there")
+        assert await done.wait() == ([None, None], None)
 
     run(test())
 
@@ -315,61 +294,15 @@ def test_cancelling_inside_a_timeout_is_no_timeout(run: Run) -> None:
         done = Outcomes()
 
         async def work() -> None:
+            await asyncio.sleep(0)
             async with asyncio.timeout(30):
                 await asyncio.get_running_loop().create_future()
 
-        task = begin(work(), done)
-        assert task is not None
+        task = begin_task(work(), done)
+        await asyncio.sleep(0)
         task.cancel()
         _, error = await done.wait()
         assert isinstance(error, asyncio.CancelledError)
-
-    run(test())
-
-
-def test_a_group_of_tasks_can_be_opened_before_the_first_wait(run: Run) -> None:
-    async def test() -> None:
-        done = Outcomes()
-
-        async def work() -> list[type[Exception]]:
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(fail(ValueError("no"), asyncio.sleep(0)))
-                    await asyncio.get_running_loop().create_future()
-            except ExceptionGroup as group:
-                return [type(error) for error in group.exceptions]
-            raise AssertionError
-
-        begin(work(), done)
-        assert await done.wait() == ([ValueError], None)
-
-    run(test())
-
-
-def test_the_current_task_is_what_it_was_when_start_returns(run: Run) -> None:
-    async def test() -> None:
-        outer = asyncio.current_task()
-        done = Outcomes()
-        inner = []
-
-        async def work(depth: int) -> None:
-            inner.append(asyncio.current_task())
-            if depth:
-                begin(work(depth - 1), done)
-            assert asyncio.current_task() is inner[-1 - depth]
-
-        begin(work(2), done)
-        assert asyncio.current_task() is outer
-        assert len({id(task) for task in [outer, *inner]}) == 4
-        assert done == [(None, None)] * 3
-        called = asyncio.get_running_loop().create_future()
-
-        def callback() -> None:
-            begin(work(0), done)
-            called.set_result(asyncio.current_task())
-
-        asyncio.get_running_loop().call_soon(callback)
-        assert await called is None
 
     run(test())
 
@@ -388,27 +321,155 @@ def test_the_task_is_the_current_one_after_the_first_wait(run: Run) -> None:
     run(test())
 
 
-def test_it_runs_in_one_copy_of_the_callers_context(run: Run) -> None:
+class Raises(Outcomes):
+    def __call__(self, result: Any, error: BaseException | None) -> None:
+        super().__call__(result, error)
+        raise LookupError(result)
+
+
+def test_an_answer_resumes_the_coroutine_in_the_call_that_brings_it_and_without_a_task(run: Run) -> None:
     async def test() -> None:
         done = Outcomes()
-        variable.set("the caller's")
-
-        async def work() -> list[str]:
-            seen = [variable.get()]
-            variable.set("its own")
-            await asyncio.sleep(0)
-            return [*seen, variable.get()]
-
-        begin(work(), done)
-        assert variable.get() == "the caller's"
-        assert await done.wait() == (["the caller's", "its own"], None)
-        assert variable.get() == "the caller's"
+        slots = [AnswerSlot[str]() for _ in range(3)]
+        before = asyncio.all_tasks()
+        assert begin(answer("all", *slots), done) is not None
+        for slot in slots:
+            assert done == []
+            slot.set_result("one")
+        assert done == [("all", None)]
+        assert asyncio.all_tasks() == before
 
     run(test())
 
 
-STEPS = st.lists(st.sampled_from(["turn", "ready", "pending", "failed", "shield", "timeout"]), max_size=5)
+def test_what_an_answer_raises_goes_through_the_coroutine(run: Run) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        slot: AnswerSlot[str] = AnswerSlot()
+        begin(answer("never", slot), done)
+        error = ValueError("no")
+        slot.set_exception(error)
+        assert done == [(None, error)]
+
+    run(test())
+
+
+def test_after_an_answer_anything_else_can_be_waited_for_and_after_that_an_answer_again(run: Run) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        slots = [AnswerSlot[str](), AnswerSlot[str]()]
+        future = asyncio.get_running_loop().create_future()
+        begin(answer("all", slots[0], asyncio.sleep(0), future, slots[1]), done)
+        slots[0].set_result("one")
+        future.set_result("two")
+        asyncio.get_running_loop().call_later(0.001, slots[1].set_result, "three")
+        assert await done.wait() == ("all", None)
+
+    run(test())
+
+
+def test_a_cancelled_wait_for_an_answer_gives_the_answer_up_and_ends_in_the_next_turn(run: Run) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        slot: AnswerSlot[str] = AnswerSlot()
+        seen = []
+
+        async def work() -> None:
+            try:
+                await slot
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                seen.append("cleaned up")
+                raise
+
+        pending = begin(work(), done)
+        assert pending is not None
+        assert pending.cancel()
+        assert slot.done()
+        assert done == []
+        result, error = await done.wait()
+        assert (result, type(error)) == (None, asyncio.CancelledError)
+        assert seen == ["cleaned up"]
+        assert not pending.cancel()
+
+    run(test())
+
+
+@pytest.mark.parametrize("waits_for_answer", [True, False])
+def test_a_coroutine_that_is_cancelled_by_what_its_step_calls_is_cancelled_at_its_next_wait(
+    run: Run, *, waits_for_answer: bool
+) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        first: AnswerSlot[str] = AnswerSlot()
+        pending: list[Pending | None] = []
+
+        async def work() -> None:
+            await first
+            assert pending[0] is not None
+            assert pending[0].cancel()
+            await (AnswerSlot[str]() if waits_for_answer else asyncio.get_running_loop().create_future())
+
+        pending.append(begin(work(), done))
+        first.set_result("go on")
+        _, error = await done.wait()
+        assert isinstance(error, asyncio.CancelledError)
+
+    run(test())
+
+
+def test_once_it_has_ended_there_is_nothing_to_cancel(run: Run) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        slot: AnswerSlot[str] = AnswerSlot()
+        pending = begin(answer("there", slot), done)
+        slot.set_result("x")
+        assert pending is not None
+        assert not pending.cancel()
+        await asyncio.sleep(0)
+        assert done == [("there", None)]
+
+    run(test())
+
+
+def test_who_cannot_take_an_outcome_does_not_harm_whoever_brings_it(run: Run) -> None:
+    async def test() -> None:
+        faults: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+        slot: AnswerSlot[str] = AnswerSlot()
+        done = Raises()
+        begin(answer("there", slot), done)
+        slot.set_result("x")
+        assert done == [("there", None)]
+        assert [type(fault) for fault in faults] == [LookupError]
+
+    run(test())
+
+
+def test_the_end_of_the_program_goes_to_whoever_brings_an_answer(run: Run) -> None:
+    async def test() -> None:
+        done = Outcomes()
+        slot: AnswerSlot[str] = AnswerSlot()
+        begin(fail(KeyboardInterrupt(), slot), done)
+        with pytest.raises(KeyboardInterrupt):
+            slot.set_result("x")
+        assert done == []
+
+    run(test())
+
+
+STEPS = st.lists(
+    st.sampled_from(["turn", "ready", "pending", "failed", "shield", "timeout", "answer", "refusal"]), max_size=5
+)
 ENDS = st.sampled_from(["return", "raise", "cancel"])
+
+
+def put(slot: AnswerSlot[str], step: str) -> None:
+    if not slot.done():
+        if step == "answer":
+            slot.set_result(step)
+        else:
+            slot.set_exception(ValueError(step))
 
 
 async def scripted(steps: list[str], end: str, trace: list[str]) -> str:
@@ -419,6 +480,10 @@ async def scripted(steps: list[str], end: str, trace: list[str]) -> str:
             future = loop.create_future()
             if step == "turn":
                 await asyncio.sleep(0)
+            elif step in ("answer", "refusal"):
+                slot: AnswerSlot[str] = AnswerSlot()
+                loop.call_soon(put, slot, step)
+                await slot
             elif step == "timeout":
                 async with asyncio.timeout(0):
                     await future
@@ -441,9 +506,22 @@ async def scripted(steps: list[str], end: str, trace: list[str]) -> str:
     return end
 
 
-@given(steps=STEPS, end=ENDS, cancel_after=st.none() | st.integers(0, 6))
+def after_a_wait(steps: list[str]) -> list[str]:
+    """Without the timeouts before the first step that waits, which need a task."""
+    first = next(
+        (index for index, step in enumerate(steps) if step not in ("answer", "ready", "refusal", "timeout")), len(steps)
+    )
+    return [step for index, step in enumerate(steps) if step != "timeout" or index > first]
+
+
+@given(steps=STEPS.map(after_a_wait), end=ENDS, cancel_after=st.none() | st.integers(0, 6))
 def test_it_does_what_a_task_does(steps: list[str], end: str, cancel_after: int | None) -> None:
-    """Both take the same steps and end alike; a plain task has its first step when an eager one is made."""
+    """Both take the same steps and end alike; a plain task has its first step when an eager one is made.
+
+    One that waits for answers gets ahead of the plain task, and is not cancelled here.
+    """
+    if {"answer", "refusal"} & set(steps):
+        cancel_after = None
 
     async def test() -> None:
         plain_trace: list[str] = []
@@ -455,7 +533,7 @@ def test_it_does_what_a_task_does(steps: list[str], end: str, cancel_after: int 
         if cancel_after is not None:
             for _ in range(cancel_after):
                 await asyncio.sleep(0)
-            if not plain.done() and eager is not None and not eager.done():
+            if not plain.done() and isinstance(eager, asyncio.Task) and not eager.done():
                 plain.cancel()
                 eager.cancel()
         await asyncio.wait((plain,), timeout=30)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from hotserve.batching.answer_slot import AnswerSlot
 from hotserve.batching.batch_queue import Batch, BatchQueue, split_rows
 from hotserve.batching.options import ALONE, BatchRules
 from hotserve.batching.padding import Inputs, checked_rows, key_of
@@ -41,8 +42,8 @@ class QueueBounds:
     input_bytes: int = 1 << 30
 
 
-class Task:
-    """A request that waits, or a piece of one.
+class Task(AnswerSlot[dict[str, Array]]):
+    """A request that waits, and where its answer will be put; or a piece of one.
 
     Attributes:
         lane: Where it waits.
@@ -55,24 +56,21 @@ class Task:
         queued: When it came, in seconds of the engine's clock.
         timeout: How long its caller waits, in seconds; None for as long as it takes.
         deadline: `queued` and `timeout` together.
-        future: What its caller waits for; that of the whole request, where this is a piece.
         batch: Where it is queued; None if it is not, or not any more.
         watched: Where its deadline is watched.
-        left: Whether nobody waits for it any more.
         whole: What it is a piece of; None if it is no piece.
         pieces: The pieces that it has been split into; none if it has not.
-        parts: The answers of those that have come, by their position.
+        parts: The answers of its pieces that have come, by their position; None if it has none.
     """
 
     __slots__ = (
+        "_on_abandoned",
         "api",
         "batch",
         "deadline",
-        "future",
         "inputs",
         "lane",
         "lease",
-        "left",
         "parts",
         "pieces",
         "queued",
@@ -95,8 +93,14 @@ class Task:
         api: str,
         queued: float,
         timeout: float | None,
-        future: asyncio.Future[dict[str, Array]],
+        on_abandoned: Callable[[Task], None],
     ) -> None:
+        """Makes a request that is not queued yet; for the arguments see `Task`.
+
+        Args:
+            on_abandoned: Called with it when nobody waits for it any more, before there was an answer.
+        """
+        super().__init__()
         self.lane = lane
         self.lease = lease
         self.inputs = inputs
@@ -107,13 +111,15 @@ class Task:
         self.queued = queued
         self.timeout = timeout
         self.deadline = None if timeout is None else queued + timeout
-        self.future = future
         self.batch: Batch[Task] | None = None
         self.watched: dict[Task, None] | None = None
-        self.left = False
         self.whole: Task | None = None
         self.pieces: tuple[Task, ...] = ()
-        self.parts: dict[int, dict[str, Array]] = {}
+        self.parts: dict[int, dict[str, Array]] | None = None
+        self._on_abandoned = on_abandoned
+
+    def abandoned(self) -> None:
+        self._on_abandoned(self)
 
     def split(self, open_rows: int) -> None:
         """Makes pieces of it where it does not fit into a batch.
@@ -130,12 +136,22 @@ class Task:
             inputs = {name: array[start : start + count] for name, array in self.inputs.items()}
             size = sum(array.nbytes for array in inputs.values())
             piece = Task(
-                self.lane, self.lease, inputs, count, count, size, self.api, self.queued, self.timeout, self.future
+                self.lane,
+                self.lease,
+                inputs,
+                count,
+                count,
+                size,
+                self.api,
+                self.queued,
+                self.timeout,
+                self._on_abandoned,
             )
             piece.whole = self
             pieces.append(piece)
             start += count
         self.pieces = tuple(pieces)
+        self.parts = {}
 
     def expired(self) -> ServingError:
         """What its caller is told where it has waited for as long as it would, and has not been run."""

@@ -80,6 +80,7 @@ class EngineThreads:
         self._tokens: list[None] = [None] * threads
         self._closed = False
         self._versions: ByServable[dict[tuple[str, tuple[str, ...]], Lane]] = ByServable()
+        self._on_abandoned = self._leave
         # What follows is of the event loop that runs are asked for on; one at a time.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines: Deadlines[Task] | None = None
@@ -88,6 +89,7 @@ class EngineThreads:
         self._blocked: dict[Lane, None] = {}  # waits for a thread
         self._waiting: dict[Lane, None] = {}  # waits for more requests, with a timer
         self._turn_due = False
+        self._unwatched: list[Task] = []  # came in this turn, with a deadline
         self._arrivals = 0
         self._gathering = 0
         self._queued = 0
@@ -149,12 +151,9 @@ class EngineThreads:
                 self._turn_due = True
                 loop.call_soon(self._turn)
             return self._run_at_once(lane, lease, inputs, rows, size, api)
-        task = Task(lane, lease, inputs, rows, weight, size, api, self._clock(), timeout_seconds, loop.create_future())
+        task = Task(lane, lease, inputs, rows, weight, size, api, self._clock(), timeout_seconds, self._on_abandoned)
         self._enqueue(task, key)
-        try:
-            return await task.future
-        finally:
-            self._leave(task)
+        return await task
 
     def close(self) -> None:
         """Drops what is queued and ends the threads once what runs has ended."""
@@ -171,7 +170,7 @@ class EngineThreads:
         for lane in (*self._ready, *self._blocked, *self._waiting):
             lane.queue.clear()
             lane.timer = None
-        self._ready, self._blocked, self._waiting = {}, {}, {}
+        self._ready, self._blocked, self._waiting, self._unwatched = {}, {}, {}, []
         self._queued = self._queued_bytes = self._arrivals = self._gathering = 0
         self._turn_due = False
         self._loop = loop
@@ -213,11 +212,13 @@ class EngineThreads:
             piece.batch = lane.queue.add(piece, piece.weight, piece.size, key, task.queued)
             self._queued += 1
             self._queued_bytes += piece.size
-        if task.timeout is not None and self._deadlines is not None:
-            task.watched = self._deadlines.watch(task, task.timeout)
         self._arrivals += 1
         if lane not in self._blocked:
             self._wake(lane)
+            if task.timeout is not None:
+                self._unwatched.append(task)
+        else:
+            self._watch(task)
 
     def _refusal(self, size: int) -> str:
         """Why a request of so many bytes is not let in, because of all that wait; empty where it is."""
@@ -233,13 +234,25 @@ class EngineThreads:
     # Going out.
 
     def _leave(self, task: Task) -> None:
-        """Nobody waits for a request any more: it was answered, or has given up."""
-        task.left = True
+        """Nobody waits for a request any more: it has been answered, or has given up."""
         if task.watched is not None:
             task.watched.pop(task, None)
+            task.watched = None
         for piece in task.pieces or (task,):
             if piece.batch is not None:
                 self._unqueue(piece)
+
+    def _fail(self, task: Task, error: BaseException) -> None:
+        """Answers a request, which may be a piece of one, with an error; of no effect if it has its answer."""
+        whole = task.whole or task
+        if not whole.done():
+            self._leave(whole)
+            whole.set_exception(error)
+
+    def _watch(self, task: Task) -> None:
+        """Sees to it that a request that goes on waiting is told when its time is over."""
+        if task.timeout is not None and self._deadlines is not None:
+            task.watched = self._deadlines.watch(task, task.timeout - (self._clock() - task.queued))
 
     def _unqueue(self, task: Task) -> None:
         if task.batch is not None:
@@ -250,20 +263,19 @@ class EngineThreads:
 
     def _expire(self, task: Task) -> None:
         """The deadline of a request has passed."""
-        if task.left or task.future.done():
-            return
         is_queued = any(piece.batch is not None for piece in task.pieces or (task,))
-        for piece in task.pieces or (task,):
-            self._unqueue(piece)
-        task.future.set_exception(task.expired() if is_queued else too_late(task.timeout or 0.0))
+        self._fail(task, task.expired() if is_queued else too_late(task.timeout or 0.0))
 
     def _drop_all(self) -> None:
+        dropped = []
         for lane in (*self._ready, *self._blocked, *self._waiting):
             for task in lane.queue.clear():
                 task.batch = None
-                if not task.future.done():
-                    task.future.set_exception(Unavailable("The server is stopping. Send the request again, later."))
-        self._queued = self._queued_bytes = 0
+                self._queued -= 1
+                self._queued_bytes -= task.size
+                dropped.append(task)
+        for task in dropped:
+            self._fail(task, Unavailable("The server is stopping. Send the request again, later."))
 
     # Taking turns.
 
@@ -285,6 +297,11 @@ class EngineThreads:
         has_run = False
         for lane in ready:
             has_run = self._serve(lane, has_run)
+        if self._unwatched:
+            unwatched, self._unwatched = self._unwatched, []
+            for task in unwatched:
+                if not task.done():
+                    self._watch(task)
 
     def _serve(self, lane: Lane, has_run: bool, now: float | None = None) -> bool:
         """Starts what can be started of a lane; returns whether there has been a run on the loop, now or before."""
@@ -324,18 +341,18 @@ class EngineThreads:
         """Takes a batch out, and leaves those of its requests that need not run any more."""
         reason = lane.queue.take(batch)
         now = self._clock()
-        tasks = []
+        expired = []
         for task in batch.tasks:
             task.batch = None
-            self._queued -= 1
             self._queued_bytes -= task.size
-            if task.future.done():
-                continue  # Another piece of the same request has failed.
             if task.deadline is not None and task.deadline <= now:
-                task.future.set_exception(task.expired())
-            else:
-                tasks.append(task)
-        return reason, tasks
+                expired.append(task)
+        self._queued -= len(batch.tasks)
+        # Whoever is told that its time is over goes on at once, and may end others.
+        for task in expired:
+            self._fail(task, task.expired())
+        # Some may have their answers: another piece of the same request has failed.
+        return reason, [task for task in batch.tasks if not (task.whole or task).done()]
 
     # Running.
 
@@ -379,10 +396,7 @@ class EngineThreads:
             hold.release()
             self._tokens.append(None)
             for task in tasks:
-                if not task.future.done():
-                    task.future.set_exception(
-                        Unavailable(f"No engine thread takes the request: {error}. Send it again, later.")
-                    )
+                self._fail(task, Unavailable(f"No engine thread takes the request: {error}. Send it again, later."))
 
     def _on_thread(
         self, loop: asyncio.AbstractEventLoop | None, lane: Lane, tasks: list[Task], reason: Closed, hold: Lease
@@ -424,22 +438,32 @@ class EngineThreads:
 
     def _answer(self, task: Task, answer: Answer) -> None:
         whole = task.whole
-        future = task.future
-        if future.done() or (whole or task).left:
+        if (whole or task).done():
             return
         if isinstance(answer, StopIteration):
-            answer = Internal(f"The servable raised StopIteration: {answer}")  # which no future takes
+            answer = Internal(f"The servable raised StopIteration: {answer}")  # which cannot be raised in a coroutine
         if isinstance(answer, BaseException):
-            future.set_exception(answer)
+            self._fail(task, answer)
         elif whole is None:
-            future.set_result(answer)
+            if task.watched is not None:
+                self._leave(task)
+            task.set_result(answer)
         else:
-            whole.parts[whole.pieces.index(task)] = answer
-            if len(whole.parts) == len(whole.pieces):
-                try:
-                    future.set_result(_joined([whole.parts[index] for index in range(len(whole.pieces))]))
-                except ValueError as error:
-                    future.set_exception(Internal(f"The answers of the request's pieces do not fit together: {error}"))
+            self._answer_piece(task, whole, answer)
+
+    def _answer_piece(self, task: Task, whole: Task, answer: dict[str, Array]) -> None:
+        parts = whole.parts
+        assert parts is not None  # it has pieces
+        parts[whole.pieces.index(task)] = answer
+        if len(parts) < len(whole.pieces):
+            return
+        try:
+            joined = _joined([parts[index] for index in range(len(parts))])
+        except ValueError as error:
+            self._fail(whole, Internal(f"The answers of the request's pieces do not fit together: {error}"))
+        else:
+            self._leave(whole)
+            whole.set_result(joined)
 
     def _reconsider(self, lane: Lane, shared: SharedRun) -> None:
         """Stops sharing runs where that makes requests fail that do well alone."""

@@ -1,22 +1,22 @@
-"""Runs a coroutine at once, in the caller's turn of the loop, and makes a task of it only if it has to wait.
+"""Runs a coroutine at once, in the caller's turn of the loop, and makes a task of it only if it has to.
 
-Most requests are answered without waiting for anything. A task for each of them costs an object, a callback and a turn
-of the loop, more than it takes to answer a small request.
+Most requests are answered without waiting for anything, and most of the others wait for an engine's answer only
+(`AnswerSlot`), which resumes them in the call that brings it. A task for each of them costs an object, callbacks and
+turns of the loop, more than it takes to answer a small request. What waits for anything else becomes a task.
 
-Tasks and threads: `start` makes one task for a coroutine that suspends; whoever called it owns the task and may cancel
-it. The task ends with the coroutine.
+Tasks and threads: at most one task for a coroutine, made when it first waits for something of asyncio's. Whoever called
+`start` owns what goes on and may cancel it. The task ends with the coroutine.
 
-Source: https://docs.python.org/3/library/asyncio-extending.html for what a task has to tell asyncio about itself.
+Source: https://docs.python.org/3/library/asyncio-extending.html for what a task expects of a coroutine.
 """
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import Task, current_task
-from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+from hotserve.batching.answer_slot import AnswerSlot
 
 T = TypeVar("T")
 
@@ -24,54 +24,45 @@ Done = Callable[[T | None, BaseException | None], None]
 """Takes what a coroutine has returned, and None; or None, and what it has raised."""
 
 
-def start(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, done: Done[T]) -> Task[T] | None:
-    """Runs a coroutine up to the first point where it has to wait, and the rest in a task.
+class Pending(Protocol):
+    """What goes on with a coroutine."""
 
-    The coroutine runs in a copy of the caller's context, all of it in the same one. `asyncio.timeout` and
-    `asyncio.TaskGroup` work from its first line on; the object that `asyncio.current_task` returns before the first
-    wait is not the task that goes on afterwards, but hands over to it.
+    def cancel(self) -> bool:
+        """Cancels what the coroutine waits for, and so the coroutine; returns whether it was still going on."""
+        ...
+
+
+def start(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, done: Done[T]) -> Pending | None:
+    """Runs a coroutine up to the first point where it has to wait, and the rest when it need not wait any more.
+
+    It runs in the context of whoever resumes it, and in no task until it first waits for something other than an
+    `AnswerSlot`. So `asyncio.timeout` and `asyncio.TaskGroup`, which need a task, raise `RuntimeError` before that.
 
     Args:
         coroutine: What to run; not started yet.
         loop: The running loop, on whose thread this is called.
         done: Called once with the result or the exception, `asyncio.CancelledError` among them: before `start`
-            returns if the coroutine does not wait, else in a later turn of the loop. Should not raise.
+            returns if the coroutine does not wait, else in the call that brings it what it waited for. What it raises
+            then goes to the loop's exception handler.
 
     Returns:
-        The task that goes on with it; None if it has ended. Cancelling the task cancels what the coroutine waits for.
+        What goes on with it; None if it has ended.
 
     Raises:
         BaseException: What is neither an `Exception` nor `asyncio.CancelledError`, such as `KeyboardInterrupt`, passes
             through, and `done` is not called.
     """
-    context = copy_context()
-    started = _Started(coroutine)
-    outer = None
     try:
-        _enter_task(loop, started)  # type: ignore[arg-type]  # it has what is asked of a task that runs
-    except RuntimeError:  # there is a current task; to ask for it first takes longer where there is none
-        outer = current_task(loop)
-        if outer is None:
-            raise
-        _leave_task(loop, outer)
-        _enter_task(loop, started)  # type: ignore[arg-type]
-    try:
-        started.awaited = context.run(coroutine.send, None)
+        awaited = coroutine.send(None)
     except StopIteration as stop:
         result: T = stop.value
         error: BaseException | None = None
     except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  # all of them are the caller's to judge
         error = raised
     else:
-        started.task = task = loop.create_task(started, context=context)
-        for _ in range(started.cancels):
-            task.cancel()
-        task.add_done_callback(lambda ended: _report(ended, done))
-        return task
-    finally:
-        _leave_task(loop, started)  # type: ignore[arg-type]
-        if outer is not None:
-            _enter_task(loop, outer)
+        if isinstance(awaited, AnswerSlot):
+            return _Waiting(coroutine, loop, done, awaited)
+        return _run_in_task(coroutine, loop, done, awaited)
     if error is None:
         done(result, None)
     else:
@@ -82,7 +73,74 @@ def start(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, do
     return None
 
 
-def _report(task: Task[T], done: Done[T]) -> None:
+class _Waiting(Generic[T]):
+    """Goes on with a coroutine that waits for answers."""
+
+    __slots__ = ("_coroutine", "_done", "_loop", "_slot", "_task", "_to_cancel")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, done: Done[T], slot: AnswerSlot[Any]
+    ) -> None:
+        self._coroutine = coroutine
+        self._loop = loop
+        self._done = done
+        self._slot: AnswerSlot[Any] | None = slot
+        self._task: asyncio.Task[T] | None = None
+        self._to_cancel = False  # asked for during a step
+        slot.waiter = self
+
+    def resume(self) -> None:
+        """Called by the slot: there is an answer."""
+        self._slot = None
+        try:
+            awaited = self._coroutine.send(None)
+        except StopIteration as stop:
+            result: T | None = stop.value
+            error: BaseException | None = None
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  # all of them are the caller's to judge
+            result, error = None, raised
+        else:
+            self._wait(awaited)
+            return
+        try:
+            self._done(result, error)
+        except Exception as fault:  # noqa: BLE001  # the others of the batch must have their answers
+            self._loop.call_exception_handler({"message": f"{self._done} failed", "exception": fault})
+        finally:
+            del error  # its traceback holds this frame
+
+    def resume_soon(self) -> None:
+        """Called by the slot: nobody waits any more."""
+        self._loop.call_soon(self.resume)
+
+    def _wait(self, awaited: Any) -> None:
+        if isinstance(awaited, AnswerSlot):
+            self._slot = awaited
+            awaited.waiter = self
+        else:
+            self._task = _run_in_task(self._coroutine, self._loop, self._done, awaited)
+        if self._to_cancel:
+            self._to_cancel = False
+            self.cancel()
+
+    def cancel(self) -> bool:
+        if self._task is not None:
+            return self._task.cancel()
+        if self._slot is not None:
+            return self._slot.cancel()
+        self._to_cancel = self._coroutine.cr_running  # type: ignore[attr-defined]  # coroutines have it
+        return self._to_cancel
+
+
+def _run_in_task(
+    coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, done: Done[T], awaited: Any
+) -> asyncio.Task[T]:
+    task = loop.create_task(_Suspended(coroutine, awaited))
+    task.add_done_callback(lambda ended: _report(ended, done))
+    return task
+
+
+def _report(task: asyncio.Task[T], done: Done[T]) -> None:
     if task.cancelled():
         done(None, asyncio.CancelledError())
         return
@@ -93,38 +151,28 @@ def _report(task: Task[T], done: Done[T]) -> None:
         done(None, error)
 
 
-class _Started(Coroutine[Any, Any, T], Generic[T]):
-    """A coroutine that has taken its first step: to itself the task that runs it, to the later task a coroutine.
+class _Suspended(Coroutine[Any, Any, T], Generic[T]):
+    """A coroutine that waits for something, made into one that has not begun, so that a task can go on with it."""
 
-    Attributes:
-        awaited: What the first step waits for, until the task has been told: a future, or None to be called again.
-        task: The task that goes on; None during the first step.
-        cancels: How often cancellation was asked for during the first step, less what was taken back.
-    """
+    __slots__ = ("_awaited", "_coroutine", "_is_begun")
 
-    __slots__ = ("_coroutine", "_resumed", "awaited", "cancels", "task")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any) -> None:
         self._coroutine = coroutine
-        self._resumed = False
-        self.awaited: Any = None
-        self.task: Task[T] | None = None
-        self.cancels = 0
-
-    # As a coroutine, for the task.
+        self._awaited = awaited  # a future, or None to be called again
+        self._is_begun = False
 
     def send(self, value: Any) -> Any:
-        if self._resumed:
+        if self._is_begun:
             return self._coroutine.send(value)
-        self._resumed = True
-        awaited, self.awaited = self.awaited, None
+        self._is_begun = True
+        awaited, self._awaited = self._awaited, None
         # Nothing to wait for but a turn of the loop, which the start of the task has been.
         return self._coroutine.send(None) if awaited is None else awaited
 
     def throw(self, *error: Any) -> Any:
-        if not self._resumed:
-            self._resumed = True
-            awaited, self.awaited = self.awaited, None
+        if not self._is_begun:
+            self._is_begun = True
+            awaited, self._awaited = self._awaited, None
             # A task passes its cancellation on to what it waits for. This one has not been told yet what that is.
             if awaited is not None and isinstance(error[0], asyncio.CancelledError) and awaited.cancel():
                 return awaited
@@ -135,26 +183,3 @@ class _Started(Coroutine[Any, Any, T], Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self._coroutine.__await__()
-
-    # As the task of the first step.
-
-    def cancel(self, msg: object = None) -> bool:
-        if self.task is not None:
-            return self.task.cancel(msg)
-        self.cancels += 1
-        return True
-
-    def uncancel(self) -> int:
-        if self.task is not None:
-            return self.task.uncancel()
-        self.cancels = max(0, self.cancels - 1)
-        return self.cancels
-
-    def cancelling(self) -> int:
-        return self.cancels if self.task is None else self.task.cancelling()
-
-    def done(self) -> bool:
-        return self.task is not None and self.task.done()
-
-    def get_name(self) -> str:
-        return "started" if self.task is None else self.task.get_name()

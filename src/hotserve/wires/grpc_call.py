@@ -12,7 +12,7 @@ from hotserve.api.codec_threads import LARGE_BYTES, LARGE_PACKED_BYTES, LARGE_TE
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_framing import Frames, frame, frame_parts, unframe
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
-from hotserve.wires.eager import start
+from hotserve.wires.eager import Pending, start
 from hotserve.wires.grpc_heads import OK_TRAILERS, CallHead, error_answer, error_trailers
 from hotserve.wires.grpc_inbox import Inbox
 from hotserve.wires.grpc_message import MessageParts
@@ -98,7 +98,7 @@ class Call:
         self._head = head
         self._parts: MessageParts | None = None
         self._inbox: Inbox | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._task: Pending | None = None
         self._framed: tuple[bytes, bytes] | None = None  # the answer, where packing it takes long
         self._started = False  # whether the header of the answer has gone
         self._over = False  # whether its client has the end of the answer, or wants none

@@ -26,7 +26,7 @@ from typing import Protocol, cast
 
 from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.wires.eager import start
+from hotserve.wires.eager import Pending, start
 from hotserve.wires.http1_answers import CONTINUE, ENDS, KEPT, STAYS, Answers, page, refusal
 from hotserve.wires.http1_chunks import Chunks, Gathered, TooLarge
 from hotserve.wires.http1_head import CHUNKED, HEAD_END, Head, HeadCache, Refused, check_beginning
@@ -222,7 +222,7 @@ class Http1Connection(asyncio.Protocol):
         self._head: Head | None = None  # whose body is being read, or whose request is being answered
         self._body: Gathered | Chunks | None = None
         self._body_before = 0  # its size when the deadline was set
-        self._task: asyncio.Task[RestResponse] | None = None
+        self._task: Pending | None = None
         self._turn = 0  # requests answered in this turn
         self._reading_paused = False
         self._writing_paused = False
