@@ -39,6 +39,8 @@ from hotserve.platforms.engines.converted import ConvertedSignature, input_name,
 OPSET = 18
 """The version of ONNX's operators: read by every ONNX Runtime that hotserve takes."""
 
+_AGAINST_INLINING = ("_XlaMustCompile", "_noinline", "api_implements", "api_preferred_device")
+
 _MAX_PROTOBUF_BYTES = 2**31 - 1
 
 NO_CONVERTER = "tf2onnx is not installed; pip install 'hotserve[engines]'"
@@ -137,6 +139,7 @@ def _inlined(graph: Any, feeds: Sequence[str], fetches: Sequence[str]) -> Any:
     # Also of calls that might have effects: signatures that have any are not converted.
     rewriting.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
     rewriting.min_graph_nodes = -1
+    _allow_inlining(graph)
     meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph)
     kept = meta_graph.collection_def["train_op"].node_list.value
     kept.extend([*feeds, *fetches])
@@ -165,6 +168,25 @@ def _hand_resources_on(nodes: Any, suffix: str) -> None:
             while found.removesuffix(suffix) in origin:
                 found = origin[found.removesuffix(suffix)]
             node.input[position] = found
+
+
+def _allow_inlining(graph: Any) -> None:
+    """Takes away what asks that functions stay as they are.
+
+    Keras marks its LSTM and GRU as one of two implementations to choose from, and grouped convolutions as something for
+    XLA; both are ordinary functions, which other engines only know as such.
+    """
+    for function in graph.library.function:
+        for carrier in (function, *function.node_def):
+            _drop(carrier.attr)
+    for node in graph.node:
+        _drop(node.attr)
+
+
+def _drop(attributes: Any) -> None:
+    for name in _AGAINST_INLINING:
+        if name in attributes:
+            del attributes[name]
 
 
 def _canonical(tensor: str) -> str:
