@@ -1,9 +1,10 @@
 """Models for the benches, made on the fly: small ones, so that what is measured is the server around them.
 
     python models.py saved_model FOLDER
+    python models.py matrices FOLDER COUNT
 
-writes half_plus_two as a SavedModel; a program of its own, because importing TensorFlow takes seconds and half a
-gigabyte.
+writes half_plus_two, or the one with matrices, as a SavedModel; a program of its own, because importing TensorFlow
+takes seconds and half a gigabyte.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 PICTURE_SHAPE = (224, 224, 3)
 
 SLOW_WIDTH = 256
+
+MATRIX_WIDTH = 1024
 
 
 def half_plus_two(base_path: Path) -> None:
@@ -69,6 +72,49 @@ def slow(base_path: Path, layers: int) -> None:
     _save(base_path, nodes, constants, "x", [1], "y", [1])
 
 
+def matrices(base_path: Path, size: int) -> None:
+    """Writes version 1 of a model that is large and calculates with all of it: `x`: float [?, 1024] to `y`, the same.
+
+    Args:
+        base_path: Where.
+        size: How many bytes its matrices of 1024 x 1024 have, about.
+    """
+    count = max(1, size // (4 * MATRIX_WIDTH**2))
+    nodes = [helper.make_node("MatMul", [f"x{i}" if i else "x", f"matrix{i}"], [f"x{i + 1}"]) for i in range(count)]
+    nodes.append(helper.make_node("Identity", [f"x{count}"], ["y"]))
+    constants = {f"matrix{i}": _random(MATRIX_WIDTH) for i in range(count)}
+    _save(base_path, nodes, constants, "x", [None, MATRIX_WIDTH], "y", [None, MATRIX_WIDTH])
+
+
+def table(base_path: Path, size: int) -> None:
+    """Writes version 1 of a model that is large and reads little of it: `x`: float [?] to `y`, float [?, 1024].
+
+    Args:
+        base_path: Where.
+        size: How many bytes its table has, about; `x` are numbers of its rows.
+    """
+    nodes = [helper.make_node("Cast", ["x"], ["rows"], to=TensorProto.INT64)]
+    nodes.append(helper.make_node("Gather", ["rows_of", "rows"], ["y"]))
+    constants = {"rows_of": _random(max(1, size // (4 * MATRIX_WIDTH)))}
+    _save(base_path, nodes, constants, "x", [None], "y", [None, MATRIX_WIDTH])
+
+
+def matrices_saved_model(base_path: Path, size: int) -> None:
+    """Writes the same as `matrices` as a SavedModel, with variables, in a process of its own.
+
+    Raises:
+        subprocess.CalledProcessError: TensorFlow is not there, or fails.
+    """
+    words = [sys.executable, __file__, "matrices", str(base_path / "1"), str(max(1, size // (4 * MATRIX_WIDTH**2)))]
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def _random(rows: int) -> np.ndarray:
+    """`rows` x 1024 numbers whose products neither grow nor vanish."""
+    deviation = np.float32(MATRIX_WIDTH**-0.5)
+    return np.random.default_rng(rows).standard_normal((rows, MATRIX_WIDTH), np.float32) * deviation
+
+
 def _save(
     base_path: Path,
     nodes: Sequence[onnx.NodeProto],
@@ -109,5 +155,26 @@ def _write_saved_model(folder: str) -> None:
     tf.saved_model.save(module, folder, signatures=module.__call__)
 
 
+def _write_matrices(folder: str, count: int) -> None:
+    import tensorflow as tf
+
+    class Matrices(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.matrices = [tf.Variable(_random(MATRIX_WIDTH)) for _ in range(count)]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, MATRIX_WIDTH], tf.float32, name="x")])
+        def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            for matrix in self.matrices:
+                x = x @ matrix
+            return {"y": x}
+
+    module = Matrices()
+    tf.saved_model.save(module, folder, signatures=module.__call__)
+
+
 if __name__ == "__main__":
-    _write_saved_model(sys.argv[2])
+    if sys.argv[1] == "matrices":
+        _write_matrices(sys.argv[2], int(sys.argv[3]))
+    else:
+        _write_saved_model(sys.argv[2])

@@ -16,7 +16,7 @@ import hotserve
 ROOT = Path(hotserve.__file__).parent
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "processors", "tensors", "version"}),
+    frozenset({"background", "errors", "processors", "tensors", "version"}),
     frozenset({"core"}),
     frozenset({"observability", "codecs", "protos"}),
     frozenset({"sources", "platforms", "batching"}),
@@ -45,7 +45,8 @@ IMPORTS_BY_NAME: Mapping[str, str] = {
 """The modules that import others by a name that is data -> why."""
 
 STARTS_WORK: Mapping[str, str] = {
-    "core.manager": "loads and unloads",
+    "background": "loads and unloads, for whoever manages versions",
+    "core.manager": "tries failed loads again, each after a timer",
     "batching.scheduler": "runs servables",
     "api.codec_threads": "reads and writes large messages, which would hold up the loop",
     "platforms.engines.examination": "converts and examines in processes of their own, which may crash or hang",
@@ -53,9 +54,9 @@ STARTS_WORK: Mapping[str, str] = {
     "sources.config_watch": "looks at the model config file, which a base path that hangs must not delay",
     "observability.request_log": "writes logged requests to files, so that no request waits for a disk",
     "workers.channel": "answers questions of the other process, each in a task that ends with its answer",
-    "workers.group": "keeps worker processes, with a task for each",
+    "workers.group": "waits for each worker to let clients in, in a task that ends with its answer",
+    "workers.keeper": "keeps worker processes, with a task for each",
     "workers.launch": "starts worker processes",
-    "workers.following_manager": "loads and unloads, in a worker",
     "server.first_load": "waits for loads, on threads, until the models answer or a stop is asked for",
     "server.supervisor": "serves with workers, and starts and stops what directs them",
     "server.worker": "has the request log written at the end, on a thread",
@@ -73,6 +74,7 @@ STARTERS = frozenset(
         "Process",
         "ProcessPoolExecutor",
         "TaskGroup",
+        "_BackgroundThread",
         "Thread",
         "ThreadPoolExecutor",
         "Timer",
@@ -237,6 +239,7 @@ def test_threads_and_tasks_are_started_in_few_places_and_each_is_listed_with_its
     "name",
     [
         "api.codec_threads",
+        "background",
         "core.manager",
         "batching.scheduler",
         "sources.poller",

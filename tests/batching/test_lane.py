@@ -72,6 +72,33 @@ def test_the_pace_of_two_threads_that_finish_together_is_not_infinite() -> None:
     bench.engine.close()
 
 
+def test_a_pause_in_which_nobody_waited_does_not_count_as_slowness() -> None:
+    bench = Bench(NATURAL)
+    lease = bench.handle.acquire()
+    assert lease is not None
+    loop = asyncio.new_event_loop()
+    lane_ = lane(NATURAL)
+
+    def enqueue() -> str:
+        task = Task(lane_, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, 1.0, loop.create_future())
+        refusal = lane_.refusal(task, None)
+        lane_.queue.add(task, 1, 8, None, 0.0)
+        return refusal
+
+    for seconds in (0.0, 0.001):  # a thousand answers a second, while others wait
+        enqueue()
+        enqueue()
+        lane_.learn_pace(1, seconds)
+    lane_.queue.clear()  # the rest is answered on the loop
+    for _ in range(10):
+        enqueue()
+    lane_.learn_pace(1, 100.0)
+    assert enqueue() == ""
+    loop.close()
+    lease.release()
+    bench.engine.close()
+
+
 def test_a_lane_that_stops_sharing_lets_every_request_go_alone() -> None:
     natural = lane(NATURAL)
     natural.stop_sharing()

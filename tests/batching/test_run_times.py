@@ -48,3 +48,27 @@ def test_inputs_without_a_byte_have_a_time_as_well() -> None:
     times.learn(0, 1.0)
     assert times.of(0) == 1.0
     assert times.of(8) == pytest.approx(8.0)
+
+
+def test_a_thread_that_was_kept_from_its_processor_once_does_not_make_a_short_run_a_long_one() -> None:
+    times = RunTimes()
+    times.learn(100, 0.00002)
+    times.learn(100, 0.02)
+    expected = times.of(100)
+    assert expected is not None
+    assert 0.00002 < expected < 0.00005
+
+
+def test_runs_that_go_on_being_slow_are_believed() -> None:
+    times = RunTimes()
+    times.learn(100, 0.00002)
+    for _ in range(40):
+        times.learn(100, 0.02)
+    assert times.of(100) == pytest.approx(0.02, rel=0.1)
+
+
+def test_a_run_that_is_longer_than_any_jolt_counts_as_before() -> None:
+    times = RunTimes()
+    times.learn(100, 0.00002)
+    times.learn(100, 1.0)
+    assert times.of(100) == pytest.approx(0.2, rel=0.01)

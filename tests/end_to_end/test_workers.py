@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import json
 import os
 import re
 import signal
@@ -257,6 +259,26 @@ def test_a_second_signal_ends_all_processes_at_once(tmp_path: Path) -> None:
         server.send_signal(signal.SIGTERM)
         assert server.wait_exit(10) == 128 + signal.SIGTERM
         wait_until(lambda: not any(map(is_alive, workers)), 10, "the workers have ended")
+
+
+def test_a_worker_whose_event_loop_hangs_is_killed_and_started_again_while_the_others_answer(tmp_path: Path) -> None:
+    with Controlled(tmp_path, "--worker_timeout_seconds=2") as server:
+        workers = workers_of(server)
+        connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=120)
+
+        def ask(number: float) -> None:
+            connection.request("POST", "/v1/models/m:predict", json.dumps({"instances": [number]}))
+            assert connection.getresponse().read()
+
+        for _ in range(5):
+            ask(0.0)  # what is known to take no time runs on the loop itself
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            ask(600_000.0)  # ten minutes
+        wait_until(lambda: len(workers_of(server) & workers) == WORKERS - 1, what="it is gone")
+        wait_until(lambda: server.listening() == WORKERS, what="another one has taken its place")
+        assert "has not answered for 2 s: its event loop is held up" in server.log()
+        assert metric(server, r"hotserve_worker_restarts_total\{\}") == 1
+        assert everywhere(server, server.answer) == {1.0}
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from contracts.platform_contract import PlatformContract
+from hotserve.background import NICENESS, BackgroundThreads
 from hotserve.core.servable import Servable
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
 from hotserve.platforms.onnx import OnnxLoader
 from hotserve.platforms.warmup import warm_up
 from hotserve.tensors import Array, DType, TensorSpec
+from support.versioned_models import onnx_version
 
 Folder = Callable[..., Path]
 
@@ -337,3 +340,26 @@ def test_onnx_runtime_does_not_report_to_its_maker() -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no priorities of single threads")
+def test_a_load_in_the_background_gives_way_and_the_threads_of_its_session_do_not(tmp_path: Path) -> None:
+    onnx_version(tmp_path / "1", 1, ballast_bytes=9 << 20)  # large enough for threads of its own
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    loaded: list[Servable] = []
+    seen: dict[str, int] = {}
+    done = threading.Event()
+
+    def load() -> None:
+        before = {*os.listdir("/proc/self/task")} - {str(threading.get_native_id())}
+        loaded.append(OnnxLoader(intra_op_threads=3).load(tmp_path / "1"))
+        for thread in set(os.listdir("/proc/self/task")) - before:
+            seen[thread] = os.getpriority(os.PRIO_PROCESS, int(thread))
+        done.set()
+
+    threads = BackgroundThreads(1, "test-load")
+    threads.submit(load)
+    assert done.wait(60)
+    threads.shutdown()
+    assert sorted(seen.values()) == [own, own, min(19, own + NICENESS)]
+    loaded[0].unload()

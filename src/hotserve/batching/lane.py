@@ -297,6 +297,8 @@ class Lane:
                     f" {queue.batches} batches enqueued and max_enqueued_batches is {rules.max_batches}"
                 )
         waiting = queue.tasks
+        if not waiting:
+            self._last_finish = None  # Nobody has waited: the time since then says nothing of how fast answers come.
         if waiting and task.timeout is not None and self._pace and waiting * self._pace > task.timeout * _IN_TIME:
             return (
                 f"The batch scheduling queue to which this task was submitted is full; currently {waiting} requests"

@@ -5,6 +5,13 @@ from __future__ import annotations
 _SLOWER = 0.2
 """How much of what a run took longer than expected is believed: threads wait for each other now and then."""
 
+_JOLT = 4.0
+"""As many times what was expected is the most that a run counts that took no longer than `_JOLT_SECONDS`."""
+
+_JOLT_SECONDS = 0.03
+"""How long a thread is kept from its processor now and then: by a load, by other programs. Such a run says nothing of
+the next one. One that takes longer is believed as it is."""
+
 
 class RunTimes:
     """The times of the runs of one signature, by the size of the inputs.
@@ -46,7 +53,7 @@ class RunTimes:
         return seconds * max(1.0, size / max(1, known_size))
 
     def learn(self, size: int, seconds: float) -> None:
-        """Takes a run into account. Faster than expected counts at once, slower by and by.
+        """Takes a run into account. Faster than expected counts at once, slower by and by, and no jolt for much.
 
         Args:
             size: The size of its inputs, in bytes.
@@ -56,5 +63,7 @@ class RunTimes:
         if bucket in self._entries:
             expected = self.of(size)
             if expected is not None and seconds > expected:
+                if seconds <= _JOLT_SECONDS:
+                    seconds = min(seconds, _JOLT * expected)
                 seconds = expected + _SLOWER * (seconds - expected)
         self._entries[bucket] = (seconds, size)

@@ -66,6 +66,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("max_message_bytes", int, "largest request over either API"),
     Flag("drain_timeout_seconds", float, "how long requests in flight may take to finish at the stop"),
     Flag("workers", int, "processes that answer requests, as one server; auto chooses", words={"auto": AUTO_WORKERS}),
+    Flag("worker_timeout_seconds", float, "how long a worker may hang until it is started again; 0 for ever"),
     Flag("num_load_threads", int, "models that load at the same time; 0 chooses"),
     Flag("num_unload_threads", int, "versions that unload at the same time; 0 for one"),
     Flag("max_num_load_retries", int, "how often a load that failed is tried again with the same files"),

@@ -25,6 +25,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "max_message_bytes": (1, 2**63 - 1),
         "drain_timeout_seconds": (0, _INT32),
         "workers": (0, 1024),
+        "worker_timeout_seconds": (0, _INT32),
         "num_load_threads": (0, _INT32),
         "num_unload_threads": (0, _INT32),
         "max_num_load_retries": (-_INT32, _INT32),
@@ -75,6 +76,8 @@ class ServerOptions:
         max_message_bytes: The largest request, in bytes, over either API, also after decompression.
         drain_timeout_seconds: How long requests in flight may take to finish when the server stops, in seconds.
         workers: How many processes answer requests, together as one server; `AUTO_WORKERS` chooses.
+        worker_timeout_seconds: How long a worker may leave the supervisor without an answer until it is killed and
+            started again; 0 for ever.
         num_load_threads: How many models load at the same time; 0 chooses.
         num_unload_threads: How many versions unload at the same time; 0 for one.
         max_num_load_retries: How often a load that has failed is tried again with the same files; never if it is not
@@ -137,6 +140,7 @@ class ServerOptions:
     max_message_bytes: int = 2**31 - 1
     drain_timeout_seconds: float = 30.0
     workers: int = 1
+    worker_timeout_seconds: float = 60.0
     num_load_threads: int = 0
     num_unload_threads: int = 0
     max_num_load_retries: int = 0

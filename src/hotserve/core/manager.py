@@ -1,10 +1,9 @@
 """The manager: carries out what the reconciler decides, and lets requests find what has been loaded.
 
-Threads: a pool of load threads, one of unload threads, and a timer for each version that is to be loaded once more, all
-owned here; `close` ends them. Events come from them, from the source's thread, and from whichever thread releases the
-last lease of a withdrawn version. `_lock` guards the
-reconciler and the queue of events; it is held for microseconds and never while a platform works. Look-ups take no
-lock: see `ServedVersions`.
+Threads: one for each load and each unload, no more of either than are allowed, and a timer for each version that is to
+be loaded once more, all owned here; `close` ends them. Events come from them, from the source's thread, and from
+whichever thread releases the last lease of a withdrawn version. `_lock` guards the reconciler and the queue of events;
+it is held for microseconds and never while a platform works. Look-ups take no lock: see `ServedVersions`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hotserve.background import BackgroundThreads, give_way
 from hotserve.core.events import EventBus, Unobserved, WorkObserver
 from hotserve.core.handle import VersionHandle
 from hotserve.core.ids import ServableId
@@ -89,8 +88,8 @@ class Manager(ServedVersions):
         self._feeding = False
         self._closing = False
         self._handles: dict[ServableId, VersionHandle] = {}
-        self._load_pool = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="hotserve-load")
-        self._unload_pool = ThreadPoolExecutor(max(1, unload_threads), thread_name_prefix="hotserve-unload")
+        self._load_pool = BackgroundThreads(load_threads, "hotserve-load")
+        self._unload_pool = BackgroundThreads(unload_threads, "hotserve-unload")
 
     # What sources call.
 
@@ -150,8 +149,8 @@ class Manager(ServedVersions):
         if not self.wait_settled(names, timeout_seconds):
             logger.warning("Some models were still busy %g s after the stop; leaving them.", timeout_seconds)
             return
-        self._load_pool.shutdown(wait=False, cancel_futures=True)
-        self._unload_pool.shutdown(wait=False, cancel_futures=True)
+        self._load_pool.shutdown()
+        self._unload_pool.shutdown()
 
     # Carrying out.
 
@@ -222,6 +221,7 @@ class Manager(ServedVersions):
             logger.info("Successfully loaded servable version %s in %.0f ms", id, 1e3 * (time.perf_counter() - start))
 
     def _unload(self, id: ServableId, servable: Servable) -> None:
+        give_way()
         try:
             with self._observer.unloading(id):
                 servable.unload()

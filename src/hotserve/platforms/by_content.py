@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from hotserve.background import give_way
 from hotserve.core.servable import Servable
 from hotserve.errors import ConfigError, InvalidArgument, NotFound
 from hotserve.platforms.registry import PLATFORMS, PlatformEntry, loader_for, missing_parts, named, recognise
@@ -89,6 +90,7 @@ class ByContentLoader:
                 f' Set model_platform: "{entry.name}", or leave it out.'
             )
         servable = loader_for(entry.name, **self._loader_options.get(entry.name, {})).load(path)
+        give_way()  # Not before: an engine's threads are as urgent as the thread that has it start them.
         try:
             self._warm_up(servable, path)
         except BaseException:

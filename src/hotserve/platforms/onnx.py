@@ -6,7 +6,7 @@ import ctypes
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,6 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
+from hotserve.background import give_way
 from hotserve.core.servable import Servable
 from hotserve.errors import (
     FailedPrecondition,
@@ -135,7 +136,9 @@ class OnnxLoader:
             names_without_shape = read_names_without_shape(file)
             size = file.stat().st_size + sum(data.needed_bytes for data in external_data)
             options = session_options(size, self._intra_op_threads, self._inter_op_threads)
-            session = onnxruntime.InferenceSession(str(file), options, providers=self._providers)
+            session = onnxruntime.InferenceSession(
+                str(file), options, providers=self._providers, disabled_optimizers=_NoneButGiveWay()
+            )
             # Without this, a provider that fails once is replaced by the CPU, with a line on stdout.
             session.disable_fallback()
         except (OSError, WireError) as error:
@@ -146,6 +149,18 @@ class OnnxLoader:
         except Exception as error:
             raise error_of(error, f"ONNX Runtime refuses {file.name}: ") from error
         return OnnxServable(session, names_without_shape, self._allow_empty_inputs)
+
+
+class _NoneButGiveWay(Iterable[str]):
+    """The optimisations to be left out of a session: none.
+
+    ONNX Runtime looks at them when the session has its threads, which then are as urgent as those of requests, and
+    before it prepares the model, which is most of the work and should give way to requests.
+    """
+
+    def __iter__(self) -> Iterator[str]:
+        give_way()
+        return iter(())
 
 
 class OnnxServable:

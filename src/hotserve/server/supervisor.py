@@ -50,11 +50,12 @@ from hotserve.server.channel_arguments import configured_limits
 from hotserve.server.endpoints import Endpoint, open_endpoints
 from hotserve.server.first_load import load_models, wait_patiently
 from hotserve.server.lifespan import UNLOAD_SECONDS
-from hotserve.workers.group import LoadFacts, WorkerGroup
+from hotserve.workers.group import WorkerGroup
 from hotserve.workers.group_loader import GroupLoader
 from hotserve.workers.launch import Launcher
 from hotserve.workers.messages import ReadMetrics, ReloadConfig, SetUp, Sources
 from hotserve.workers.sizing import choose, folder_bytes, memory_limit
+from hotserve.workers.wanted import LoadFacts
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,8 @@ class Supervisor:
         self._models = tuple(models)
         self._loader = loader
         self._stop = asyncio.Event()
-        self._group = WorkerGroup(self._set_up, self._answer)
-        self._metrics = Metrics(self._group.forget)
+        self._group = WorkerGroup(self._set_up, self._answer, options.worker_timeout_seconds)
+        self._metrics = Metrics(self._group.metrics.forget)
         self._life = LifeMetrics(self._metrics, memory=self._workers_bytes)
         ProcessMetrics(self._metrics, SUPERVISOR)
         WorkerGauges(
@@ -251,7 +252,7 @@ class Supervisor:
 
     async def _read_snapshots(self) -> tuple[Snapshot, ...]:
         merged = MergedMetrics()
-        merged.add(await self._group.read_metrics())
+        merged.add(await self._group.metrics.read())
         merged.add(take(await self._metrics.read()))
         return merged.snapshots()
 

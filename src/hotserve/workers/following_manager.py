@@ -1,6 +1,6 @@
 """What a worker has in place of the manager: it does what the supervisor says, and knows what the supervisor knows.
 
-Threads: a pool that loads and one that unloads, owned here; `close` ends them. Commands come on the event loop. `_lock`
+Threads: one for each load and each unload, owned here; `close` ends them. Commands come on the event loop. `_lock`
 guards the versions; it is held for microseconds and never while a platform works.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hotserve.background import BackgroundThreads, give_way
 from hotserve.config.model_config import ModelConfig
 from hotserve.core.handle import VersionHandle
 from hotserve.core.ids import ServableId
@@ -73,8 +73,8 @@ class FollowingManager(ServedVersions):
         self._shown: set[ServableId] = set()
         self._statuses: dict[str, dict[int, VersionStatus]] = {}
         self._names: tuple[str, ...] = ()
-        self._load_pool = ThreadPoolExecutor(load_threads, thread_name_prefix="hotserve-load")
-        self._unload_pool = ThreadPoolExecutor(unload_threads, thread_name_prefix="hotserve-unload")
+        self._load_pool = BackgroundThreads(load_threads, "hotserve-load")
+        self._unload_pool = BackgroundThreads(unload_threads, "hotserve-unload")
 
     # What the supervisor says, on the event loop.
 
@@ -120,8 +120,8 @@ class FollowingManager(ServedVersions):
 
     def close(self) -> None:
         """Ends the threads once what runs on them has ended."""
-        self._load_pool.shutdown(wait=False, cancel_futures=True)
-        self._unload_pool.shutdown(wait=False, cancel_futures=True)
+        self._load_pool.shutdown()
+        self._unload_pool.shutdown()
 
     # What handlers call.
 
@@ -181,6 +181,7 @@ class FollowingManager(ServedVersions):
             logger.info("%s is left behind: the worker ends", id)
 
     def _run_unload(self, id: ServableId, servable: Servable) -> None:
+        give_way()
         try:
             servable.unload()
         except BaseException as error:  # as in `_run_load`

@@ -11,7 +11,8 @@ from hotserve.core.ids import ServableId
 from hotserve.core.servable import Servable
 from hotserve.errors import Unimplemented
 from hotserve.tensors import Array, Signature
-from hotserve.workers.group import LoadFacts, WorkerGroup
+from hotserve.workers.group import WorkerGroup
+from hotserve.workers.wanted import LoadFacts
 
 
 class GroupServable:

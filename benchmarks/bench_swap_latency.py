@@ -1,0 +1,309 @@
+"""What do requests notice of a swap of a large model?
+
+    python benchmarks/bench_swap_latency.py --mebibytes=200 --swaps=5
+
+A small model is asked at half of what the server can answer, from clients that do not wait for each other, while a new
+version of a large model takes the place of the old one, again and again: it is loaded and warmed up, takes over, and
+the old one is unloaded. Latencies count from the moment at which a request was due, so that a server, or a client, that
+is held up hides nothing. Shown are those of requests that were due between swaps and during one, and their ratio.
+
+A swap lasts from the moment at which the new version's folder is there to the END of the old one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import models
+import numpy as np
+import uvloop
+from aims import Aim, aims_table
+from generators import run_own
+from http1_client import Http1Connection, StatusError
+from http2_client import Http2Connection
+from load import Checker, connect, positive_float, positive_int
+from measure import RunningServer, ServerCommand, busy_seconds, circumstances
+from report import line
+from workloads import workload
+
+PACKAGES = ("hotserve", "onnxruntime", "tensorflow", "numpy", "uvloop")
+SMALL, LARGE = "half_plus_two", "large"
+POLL_SECONDS = 0.1
+CONNECTIONS = 64
+"""How many requests may be under way at once; more wait for one of them, and that counts as part of their latency."""
+
+_PAUSE_SECONDS = 1.0
+_SWAP_SECONDS = 120.0
+_SEED = 5
+_COLUMNS = (
+    "large model",
+    "workers",
+    "wire",
+    "requests/s",
+    "swaps of s",
+    "between: p50, p99, p99.9, max ms",
+    "during: p50, p99, p99.9, max ms",
+    "p50, ratio",
+    "p99, ratio",
+    "errors",
+)
+
+KINDS: dict[str, Callable[[Path, int], None]] = {
+    "onnx-matrices": models.matrices,
+    "onnx-table": models.table,
+    "saved-model": models.matrices_saved_model,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One run of a server.
+
+    Attributes:
+        kind: What the large model is.
+        workers: How many workers the server has.
+        wire: `rest` or `grpc`.
+        rate: Requests in a second.
+        swap_seconds: How long each swap took.
+        between_ms: Percentile -> milliseconds, of the requests between swaps.
+        during_ms: The same of those during one.
+        requests: How many requests there were during swaps.
+        refused: How many requests were answered with an error, at any time.
+        others_cores: How many cores everything else on the machine kept busy, the load generator included.
+    """
+
+    kind: str
+    workers: int
+    wire: str
+    rate: float
+    swap_seconds: Sequence[float]
+    between_ms: dict[str, float]
+    during_ms: dict[str, float]
+    requests: int
+    refused: int
+    others_cores: float
+
+    def ratio(self, percentile: str) -> float:
+        """How much longer requests take during swaps."""
+        return self.during_ms[percentile] / self.between_ms[percentile]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program."""
+    options = _parser().parse_args(arguments)
+    if options.send:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_send(options))
+        return 0
+    where = circumstances(PACKAGES)
+    turns = []
+    with tempfile.TemporaryDirectory(prefix="hotserve-bench-") as folder:
+        models.half_plus_two(Path(folder, SMALL))
+        for kind in options.kinds:
+            KINDS[kind](Path(folder, kind), options.mebibytes << 20)
+        try:
+            for kind in options.kinds:
+                for workers in options.workers:
+                    turns.append(_turn(Path(folder), kind, workers, options))
+                    print(turns[-1], file=sys.stderr, flush=True)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(line(_COLUMNS))
+    print(line(["---"] + ["---:"] * (len(_COLUMNS) - 1)))
+    for turn in turns:
+        print(line(_cells(turn)))
+    aims = [
+        Aim(f"{turn.kind}, workers: {turn.workers}: p99 during swaps, ratio", turn.ratio("p99"), 1.5) for turn in turns
+    ]
+    others = [turn.others_cores for turn in turns]
+    notes = [
+        f"- {options.mebibytes} MiB, {options.swaps} swaps each.",
+        f"- Everything else on the machine, the load with it, kept {median(others):.2f} cores busy in the median turn,"
+        f" {max(others):.2f} in the worst.",
+        f"- {where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}.",
+    ]
+    print("\n".join(["", aims_table(aims), "", *notes]))
+    if options.json:
+        document = {"circumstances": asdict(where) | {"versions": dict(where.versions)}}
+        options.json.write_text(json.dumps(document | {"turns": [asdict(turn) for turn in turns]}, indent=1) + "\n")
+    return 0
+
+
+def _turn(folder: Path, kind: str, workers: int, options: argparse.Namespace) -> Turn:
+    base_path = folder / f"{kind}-{workers}"
+    _publish(folder / kind, base_path, 1)
+    config = folder / "models.config"
+    places = {SMALL: folder / SMALL, LARGE: base_path}
+    entries = "".join(f'config {{ name: "{name}" base_path: "{path}" }}\n' for name, path in places.items())
+    config.write_text(f"model_config_list {{ {entries} }}", encoding="utf-8")
+    words = (
+        *(sys.executable, "-m", "hotserve", "serve", "--host=127.0.0.1", "--port={grpc_port}"),
+        *("--rest_api_port={rest_port}", f"--model_config_file={config}", f"--workers={workers}"),
+        *(f"--file_system_poll_wait_seconds={POLL_SECONDS}", *options.flags),
+    )
+    with RunningServer(ServerCommand("hotserve", words)) as server:
+        port = server.grpc_port if options.wire == "grpc" else server.rest_port
+        peak = run_own(SMALL, wire=options.wire, path="", port=port, connections=16, rows=1, seconds=options.seconds)
+        rate = options.load * peak.answers / peak.seconds
+        file = folder / "latencies.npy"
+        send = (f"--send={file}", f"--port={port}", f"--rate={rate}", f"--wire={options.wire}")
+        busy, cpu, start = busy_seconds(), server.cpu_seconds(), time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, __file__, *send], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as sender:
+            assert sender.stdout is not None
+            sender.stdout.readline()  # it sends
+            swaps = _swap(server, folder / kind, base_path, options)
+            sender.communicate("stop\n")
+        if sender.returncode:
+            raise RuntimeError(f"the load has ended; the server has printed:\n{server.output()}")
+        others = (busy_seconds() - busy - (server.cpu_seconds() - cpu)) / (time.monotonic() - start)
+    due, seconds = np.load(file)
+    errors = int(np.isnan(seconds).sum())
+    due, seconds = due[~np.isnan(seconds)], seconds[~np.isnan(seconds)]
+    # What was due just before a swap or after it belongs to neither.
+    near = np.logical_or.reduce([(due >= begin - 0.1) & (due <= end + 0.2) for begin, end in swaps])
+    during = np.logical_or.reduce([(due >= begin) & (due <= end) for begin, end in swaps])
+    settled = due >= due[0] + 0.5
+    return Turn(
+        kind=kind,
+        workers=workers,
+        wire=options.wire,
+        rate=rate,
+        swap_seconds=[end - begin for begin, end in swaps],
+        between_ms=_percentiles(seconds[settled & ~near]),
+        during_ms=_percentiles(seconds[during]),
+        requests=int(during.sum()),
+        refused=errors,
+        others_cores=max(0.0, others),
+    )
+
+
+def _swap(
+    server: RunningServer, prepared: Path, base_path: Path, options: argparse.Namespace
+) -> Sequence[tuple[float, float]]:
+    """Swaps again and again; returns when each swap began and ended."""
+    swaps = []
+    time.sleep(options.seconds)
+    for number in range(2, options.swaps + 2):
+        begin = time.monotonic()
+        _publish(prepared, base_path, number)
+        while _states(server) != {number: "AVAILABLE", number - 1: "END"}:
+            if time.monotonic() > begin + _SWAP_SECONDS:
+                raise RuntimeError(f"no swap; the server has printed:\n{server.output()}")
+            time.sleep(POLL_SECONDS / 2)
+        swaps.append((begin, time.monotonic()))
+        time.sleep(_PAUSE_SECONDS)
+    time.sleep(options.seconds)
+    return swaps
+
+
+def _publish(prepared: Path, base_path: Path, number: int) -> None:
+    """Links a version into place, which is no work for the disk."""
+    for source in sorted((prepared / "1").rglob("*")):
+        if source.is_file():
+            target = base_path / str(number) / source.relative_to(prepared / "1")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, target)
+
+
+def _states(server: RunningServer) -> dict[int, str]:
+    """The states of the two newest versions of the large model."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/v1/models/{LARGE}", timeout=60) as answer:
+        statuses = json.load(answer)["model_version_status"]
+    states = {int(status["version"]): status["state"] for status in statuses}
+    return {number: states[number] for number in sorted(states)[-2:]}
+
+
+async def _send(options: argparse.Namespace) -> None:
+    """What the process of the clients does: sends requests until something comes over standard input."""
+    work = workload(SMALL, options.wire)
+    checker = Checker(work)
+    free = asyncio.LifoQueue[Http1Connection | Http2Connection]()
+    for _ in range(CONNECTIONS):
+        free.put_nowait(await connect(work, options.wire, "127.0.0.1", options.port))
+    stop = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    rows: list[tuple[float, float]] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def request(due: float) -> None:
+        connection = await free.get()
+        try:
+            answer = await connection.call(work.examples[0].request)
+        except StatusError:
+            rows.append((due, math.nan))
+        else:
+            rows.append((due, time.monotonic() - due))
+            checker.check(0, answer)
+        free.put_nowait(connection)
+
+    gaps = np.random.default_rng(_SEED)
+    due = time.monotonic()
+    print("begun", flush=True)
+    while not stop.done():
+        due += gaps.exponential(1 / options.rate)
+        delay = due - time.monotonic()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        task = asyncio.create_task(request(due))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    np.save(options.send, np.array(rows).T)
+
+
+def _percentiles(seconds: np.ndarray) -> dict[str, float]:
+    names = {"p50": 50, "p99": 99, "p99.9": 99.9, "max": 100}
+    return dict(zip(names, (np.percentile(seconds, list(names.values())) * 1e3).tolist(), strict=True))
+
+
+def _cells(turn: Turn) -> Sequence[str]:
+    return (
+        turn.kind,
+        str(turn.workers),
+        turn.wire,
+        f"{turn.rate:.0f}",
+        f"{median(turn.swap_seconds):.2f}",
+        ", ".join(f"{value:.2f}" for value in turn.between_ms.values()),
+        ", ".join(f"{value:.2f}" for value in turn.during_ms.values()),
+        f"{turn.ratio('p50'):.2f}",
+        f"{turn.ratio('p99'):.2f}",
+        str(turn.refused),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="large models")
+    parser.add_argument("--workers", nargs="+", type=positive_int, default=[1, 2])
+    parser.add_argument("--wire", choices=["rest", "grpc"], default="rest")
+    parser.add_argument("--mebibytes", type=positive_int, default=200, help="size of the large model")
+    parser.add_argument("--swaps", type=positive_int, default=5)
+    parser.add_argument("--load", type=positive_float, default=0.5, help="the load, as a part of the peak")
+    parser.add_argument(
+        "--seconds", type=positive_float, default=3.0, help="of the peak, and before and after the swaps"
+    )
+    parser.add_argument("--flags", nargs="*", default=[], help="more flags of the server")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--send", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=positive_int, help=argparse.SUPPRESS)
+    parser.add_argument("--rate", type=positive_float, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Work beside the requests: on threads of its own, which give way to those that answer.
+
+Threads: one for each task, and one that starts them, owned by `BackgroundThreads`. None is used again, because a thread
+that has given way once cannot take that back without privileges, and what it starts from then on gives way as well: the
+threads that an engine starts with a session should not. Each ends with its task, the starter after `shutdown`; tasks
+that wait by then never start.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 10
+"""How far behind others a thread stands that has given way: where both want the same processor it has a tenth of it.
+
+Source: sched(7); the weights are in kernel/sched/core.c of Linux, sched_prio_to_weight.
+"""
+
+_OF_PROCESS = os.getpriority(os.PRIO_PROCESS, 0)
+"""How far behind others all of this process stands, as it was started."""
+
+
+class _BackgroundThread(threading.Thread):
+    """A thread that may give way."""
+
+
+def give_way() -> None:
+    """Puts the calling thread behind all others of this process that want a processor, until it ends.
+
+    Does nothing on a thread that is not of `BackgroundThreads`, which may have other work to come, and where the system
+    has no priorities of single threads (other than Linux).
+    """
+    if sys.platform != "linux" or not isinstance(threading.current_thread(), _BackgroundThread):
+        return
+    # What is more than the system has counts as the most.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _OF_PROCESS + NICENESS)
+
+
+class BackgroundThreads:
+    """Runs tasks, no more than so many at once, in the order in which they come."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        """Starts no thread yet.
+
+        Args:
+            threads: How many tasks may run at the same time, at least 1.
+            name: What the names of the threads begin with.
+        """
+        self._most = max(1, threads)
+        self._name = name
+        self._changed = threading.Condition()
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._starter: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Runs `work(*arguments)` on a thread; what it raises is logged.
+
+        Raises:
+            RuntimeError: `shutdown` has been called, or the system has no thread left.
+        """
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self._name}: no more work is taken")
+            if self._starter is None:
+                starter = threading.Thread(target=self._start_all, name=f"{self._name}-starter", daemon=True)
+                starter.start()
+                self._starter = starter
+            self._waiting.append(lambda: work(*arguments))
+            self._changed.notify_all()
+
+    def shutdown(self) -> None:
+        """Takes no more work and drops what waits; returns at once, whatever runs."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _start_all(self) -> None:
+        """Starts the threads: one that has given way would have the next ones begin where it stands."""
+        for number in itertools.count():
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or (self._waiting and self._running < self._most))
+                if self._closed:
+                    return
+                work = self._waiting.popleft()
+                self._running += 1
+            try:
+                _BackgroundThread(target=self._run, args=(work,), name=f"{self._name}_{number}").start()
+            except RuntimeError as error:
+                logger.warning(
+                    "%s: the system has no thread for a task, which holds the others up: %s", self._name, error
+                )
+                self._run(work)
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException:  # also SystemExit: whoever waits for the task is told by what it does, and by the log
+            logger.exception("A task of %s has failed", self._name)
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()

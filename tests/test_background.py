@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hotserve.background import NICENESS, BackgroundThreads, give_way
+
+PATIENCE = 30.0
+
+Make = Callable[[int], BackgroundThreads]
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no priorities of single threads")
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[BackgroundThreads] = []
+
+    def new(threads: int) -> BackgroundThreads:
+        made.append(BackgroundThreads(threads, "test"))
+        return made[-1]
+
+    yield new
+    for each in made:
+        each.shutdown()
+
+
+def niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+class Stage:
+    """A task that a test holds."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+
+    def run(self) -> None:
+        self.begun.set()
+        assert self.may_end.wait(PATIENCE)
+
+
+def test_no_more_tasks_run_at_once_than_may_and_the_rest_follows_in_order(make: Make) -> None:
+    threads = make(2)
+    stages = [Stage() for _ in range(4)]
+    for stage in stages:
+        threads.submit(stage.run)
+    assert stages[0].begun.wait(PATIENCE)
+    assert stages[1].begun.wait(PATIENCE)
+    assert not stages[2].begun.is_set()
+    stages[1].may_end.set()
+    assert stages[2].begun.wait(PATIENCE)
+    assert not stages[3].begun.is_set()
+    for stage in stages:
+        stage.may_end.set()
+    assert stages[3].begun.wait(PATIENCE)
+
+
+def test_each_task_has_a_thread_of_its_own_with_the_name_of_them_all(make: Make) -> None:
+    threads = make(1)
+    seen: list[threading.Thread] = []
+    done = threading.Event()
+    for _ in range(3):
+        threads.submit(lambda: seen.append(threading.current_thread()))
+    threads.submit(done.set)
+    assert done.wait(PATIENCE)
+    assert [thread.name for thread in seen] == ["test_0", "test_1", "test_2"]
+
+
+def test_a_task_that_fails_is_logged_and_those_that_wait_run(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    threads = make(1)
+    done = threading.Event()
+
+    def fail() -> None:
+        raise SystemExit("oops")
+
+    threads.submit(fail)
+    threads.submit(done.set)
+    assert done.wait(PATIENCE)
+    assert "A task of test has failed" in caplog.text
+
+
+def test_where_the_system_has_no_thread_left_a_task_runs_all_the_same(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = make(1)
+    first, done = threading.Event(), threading.Event()
+    threads.submit(first.set)
+    assert first.wait(PATIENCE)
+
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    threads.submit(done.set)
+    assert done.wait(PATIENCE)
+
+
+def test_what_cannot_be_started_at_all_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = make(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(RuntimeError):
+            threads.submit(lambda: None)
+    done = threading.Event()
+    threads.submit(done.set)
+    assert done.wait(PATIENCE)
+
+
+def test_after_the_shutdown_nothing_begins(make: Make) -> None:
+    threads = make(1)
+    first, second = Stage(), Stage()
+    threads.submit(first.run)
+    threads.submit(second.run)
+    assert first.begun.wait(PATIENCE)
+    threads.shutdown()
+    with pytest.raises(RuntimeError, match="no more work"):
+        threads.submit(second.run)
+    own = [thread for thread in threading.enumerate() if thread.name.startswith("test_")]
+    first.may_end.set()
+    for thread in own:
+        thread.join(PATIENCE)
+    assert not second.begun.is_set()
+
+
+@on_linux
+def test_a_background_thread_gives_way_and_the_next_one_begins_as_any_other(make: Make) -> None:
+    threads = make(1)
+    own = niceness()
+    seen: list[int] = []
+    done = threading.Event()
+
+    def work() -> None:
+        seen.append(niceness())
+        give_way()
+        seen.append(niceness())
+
+    threads.submit(work)
+    threads.submit(work)
+    threads.submit(done.set)
+    assert done.wait(PATIENCE)
+    assert seen == 2 * [own, min(19, own + NICENESS)]
+    assert niceness() == own
+
+
+@on_linux
+def test_other_threads_do_not_give_way() -> None:
+    own = niceness()
+    give_way()
+    assert niceness() == own
