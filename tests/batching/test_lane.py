@@ -76,11 +76,10 @@ def test_a_pause_in_which_nobody_waited_does_not_count_as_slowness() -> None:
     bench = Bench(NATURAL)
     lease = bench.handle.acquire()
     assert lease is not None
-    loop = asyncio.new_event_loop()
     lane_ = lane(NATURAL)
 
     def enqueue() -> str:
-        task = Task(lane_, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, 1.0, loop.create_future())
+        task = Task(lane_, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, 1.0, ignore)
         refusal = lane_.refusal(task, None)
         lane_.queue.add(task, 1, 8, None, 0.0)
         return refusal
@@ -94,7 +93,6 @@ def test_a_pause_in_which_nobody_waited_does_not_count_as_slowness() -> None:
         enqueue()
     lane_.learn_pace(1, 100.0)
     assert enqueue() == ""
-    loop.close()
     lease.release()
     bench.engine.close()
 

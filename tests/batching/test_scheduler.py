@@ -327,9 +327,10 @@ def test_a_signature_that_has_become_slow_leaves_the_loop_and_returns_when_it_is
 
     async def main() -> list[str]:
         short, long = INLINE_SECONDS / 10, INLINE_SECONDS * 20
-        return [await timed.run(seconds) for seconds in (short, short, long, short, short)]
+        return [await timed.run(seconds) for seconds in (short, short, *6 * [long], short, short)]
 
-    assert run(main) == ["engine", "loop", "loop", "engine", "loop"]
+    # One slow run might be a thread that was kept from its processor; several are believed.
+    assert run(main) == ["engine", "loop", *5 * ["loop"], "engine", "engine", "loop"]
 
 
 def test_a_run_on_the_loop_fails_as_one_on_a_thread_does() -> None:
