@@ -9,19 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from google.protobuf import json_format
-
 from hotserve.cli.rest_client import RestClient
 from hotserve.codecs.json_recording import VERBS, record_of
 from hotserve.codecs.prediction_log import JSON_LINES_SUFFIX, read_log
-from hotserve.codecs.signature_def import signature_from_proto
+from hotserve.codecs.signature_def import signatures_from_metadata
 from hotserve.codecs.tfrecord import frame
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.handlers.recorded_warmup import MAX_RECORDS, WARMUP_FILE
 from hotserve.platforms.by_content import ByContentLoader
 from hotserve.platforms.warmup import no_warm_up
-from hotserve.protos.messages import PredictionLog, SignatureDefMap
-from hotserve.protos.pool import POOL
+from hotserve.protos.messages import PredictionLog
 from hotserve.tensors import Signature
 
 FAILED = 1
@@ -102,22 +99,9 @@ def _signatures(words: argparse.Namespace) -> Mapping[str, Signature]:
         raise InvalidArgument("--from_server needs --model_name: which model of the server the requests are for.")
     client = RestClient(words.from_server, words.model_name, words.version)
     try:
-        return _signatures_of(client.metadata())
+        return signatures_from_metadata(client.metadata())
     finally:
         client.close()
-
-
-def _signatures_of(metadata: Mapping[str, object]) -> Mapping[str, Signature]:
-    try:
-        message = json_format.ParseDict(
-            metadata["metadata"]["signature_def"],  # type: ignore[index]  # whatever is no such document is caught
-            SignatureDefMap(),
-            ignore_unknown_fields=True,
-            descriptor_pool=POOL,
-        )
-    except (KeyError, TypeError, json_format.ParseError) as error:
-        raise InvalidArgument(f"The server describes the model in a form that is not understood: {error}.") from error
-    return {name: signature_from_proto(proto) for name, proto in message.signature_def.items()}
 
 
 def _output(words: argparse.Namespace) -> Path:

@@ -51,7 +51,7 @@ def rest_call(log: PredictionLog) -> RestCall:
     match log.WhichOneof("log_type"):
         case "predict_log":
             request = log.predict_log.request
-            inputs = {alias: _json_of(alias, decode_tensor(proto)) for alias, proto in request.inputs.items()}
+            inputs = {alias: json_of(alias, decode_tensor(proto)) for alias, proto in request.inputs.items()}
             return RestCall("predict", _body(request.model_spec.signature_name, {"inputs": inputs}))
         case "classify_log":
             classify = log.classify_log.request
@@ -125,7 +125,16 @@ def _body(signature_name: str, content: Mapping[str, Any]) -> bytes:
     return json.dumps({**named, **content}).encode()
 
 
-def _json_of(alias: str, array: Array) -> Any:
+def json_of(alias: str, array: Array) -> Any:
+    """An array as JSON says it in a request: lists of numbers, or of base64 objects for strings.
+
+    Args:
+        alias: The input's name, for the error.
+        array: Any shape.
+
+    Raises:
+        InvalidArgument: JSON has no form for it.
+    """
     if array.size == 0 and array.ndim > 1:
         raise InvalidArgument(f"input {alias} has no elements and more than one dimension, which JSON cannot tell")
     if array.dtype.kind == "O":

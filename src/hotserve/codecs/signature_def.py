@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from google.protobuf import json_format
+
 from hotserve.codecs.tensor_proto import TensorDecodeError, decode_tensor, encode_tensor
 from hotserve.errors import InvalidArgument
-from hotserve.protos.messages import SignatureDef, TensorInfo
+from hotserve.protos.messages import SignatureDef, SignatureDefMap, TensorInfo
+from hotserve.protos.pool import POOL
 from hotserve.tensors import NUMPY_OF, Array, DType, Shape, Signature, TensorSpec, dtype_of_array, dtype_of_number
 
 _UNKNOWN_SIZE: Final = -1
@@ -41,6 +44,35 @@ def signature_from_proto(proto: SignatureDef | bytes) -> Signature:
     if signature_to_proto(signature).SerializeToString(deterministic=True) == declared:
         return signature
     return replace(signature, declared=declared)
+
+
+def signatures_from_metadata(metadata: Mapping[str, object]) -> Mapping[str, Signature]:
+    """Reads the document that a server describes a model with over REST.
+
+    Args:
+        metadata: What `GET /v1/models/NAME/metadata` answers.
+
+    Returns:
+        Name of a signature -> signature.
+
+    Raises:
+        InvalidArgument: It is no such document.
+    """
+    try:
+        message = json_format.ParseDict(
+            metadata["metadata"]["signature_def"],  # type: ignore[index]  # whatever is no such document is caught
+            SignatureDefMap(),
+            ignore_unknown_fields=True,
+            descriptor_pool=POOL,
+        )
+    except (KeyError, TypeError, json_format.ParseError) as error:
+        raise InvalidArgument(f"The server describes the model in a form that is not understood: {error}.") from error
+    return signatures_from_map(message)
+
+
+def signatures_from_map(message: SignatureDefMap) -> Mapping[str, Signature]:
+    """Reads the signatures of a model, by name."""
+    return {name: signature_from_proto(proto) for name, proto in message.signature_def.items()}
 
 
 def signature_to_proto(signature: Signature) -> SignatureDef:

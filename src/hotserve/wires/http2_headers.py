@@ -89,7 +89,7 @@ class HeaderReader:
         self._max_list_bytes = max_list_bytes
         self.max_block_bytes = max_list_bytes * _HARD_LIMIT_FACTOR
         self._decoder = Decoder(self.max_block_bytes)
-        self._table = self._decoder.header_table = _WatchedTable()
+        self._table = self._decoder.header_table = WatchedTable()
         self._remembered: dict[bytes, RequestHead] = {}
 
     def read_request(self, block: bytes) -> RequestHead:
@@ -147,7 +147,7 @@ class HeaderReader:
         return fields
 
 
-class _WatchedTable(HeaderTable):
+class WatchedTable(HeaderTable):
     """A table that says whether it has changed.
 
     Attributes:
