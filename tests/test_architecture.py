@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"wires"}),
     frozenset({"workers"}),
     frozenset({"server"}),
+    frozenset({"loadgen"}),  # the other side: clients for load, on the command line and in benchmarks
     frozenset({"demo"}),  # a model and pictures, for the command line only
     frozenset({"cli"}),
     frozenset({"", "__main__", "testing"}),  # the public names, the program, the doubles: nothing here builds on them
@@ -63,6 +64,7 @@ STARTS_WORK: Mapping[str, str] = {
     "server.lifespan": "serves, and starts and stops all of the others",
     "server.server": "`Server.start` serves on a thread of its own, for programs without an event loop",
     "wires.eager": "a request that waits for more than an answer goes on in a task, ended by its answer or by the end of its connection",
+    "loadgen.job": "the load of several processes, each of which ends with its part",
     "api.asgi": "a gRPC call runs beside a watch on its client; both end with the request",
 }
 """The modules that start threads, processes or tasks -> for what."""
