@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
+from hotserve.cli.bench import bench
 from hotserve.cli.config import config
 from hotserve.cli.demo import demo
 from hotserve.cli.doctor import doctor
@@ -20,10 +21,18 @@ from hotserve.errors import ServingError
 from hotserve.version import __version__
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
-    {"serve": serve, "demo": demo, "warmup": warmup, "replay": replay, "config": config, "doctor": doctor}
+    {
+        "serve": serve,
+        "demo": demo,
+        "warmup": warmup,
+        "replay": replay,
+        "bench": bench,
+        "config": config,
+        "doctor": doctor,
+    }
 )
 
-TOOLS = frozenset({"warmup", "replay", "config", "doctor"})
+TOOLS = frozenset({"warmup", "replay", "bench", "config", "doctor"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
 FAILED = 255
@@ -36,6 +45,7 @@ commands:
   demo    serve a bundled classifier of handwritten digits, and print a request to try
   warmup  write the file of requests that a version runs before it serves (warmup write --help)
   replay  send logged requests to a server again, and compare the answers (replay --help)
+  bench   put load on a server, and show how it does (bench --help)
   config  show what a model config file means, or what a reload would change (config --help)
   doctor  look at this installation, or at a command line of TensorFlow Serving (doctor --help)
 
