@@ -61,7 +61,16 @@ def test_a_layer_of_a_network_may_be_moved(engine: str) -> None:
     "op",
     [
         *("FloorDiv", "FloorMod", "ScatterNd", "UnsortedSegmentSum", "Where", "Unique", "NonMaxSuppressionV3"),
-        *("CropAndResize", "EnsureShape", "Assert", "CheckNumerics", "StringUpper", "NeverHeardOf"),
+        *(
+            "CropAndResize",
+            "EnsureShape",
+            "IsFinite",
+            "Reciprocal",
+            "Assert",
+            "CheckNumerics",
+            "StringUpper",
+            "NeverHeardOf",
+        ),
     ],
 )
 def test_what_has_not_been_compared_or_has_been_found_to_differ_stays(engine: str, op: str) -> None:
@@ -277,3 +286,25 @@ def test_what_ends_the_process_of_an_engine_is_not_given_to_it() -> None:
     ]
     assert "end the process" in reason(*nodes)
     assert reason(*nodes, engine=ONNXRUNTIME) == ""
+
+
+def test_only_what_is_asked_for_is_looked_at() -> None:
+    graph = GraphDef(node=[floats("x"), node("y", "Exp", "x", T=DType.FLOAT), node("z", "NeverHeardOf", "x")])
+    assert why_unsafe(graph, OPENVINO, ["y:0"]) == ""
+    assert why_unsafe(graph, OPENVINO, ["y:0", "z:0"]).startswith("NeverHeardOf")
+
+
+def test_variables_that_nothing_writes_are_steady() -> None:
+    nodes = [
+        node("variable", "VarHandleOp", dtype=DType.FLOAT),
+        node("value", "ReadVariableOp", "variable", dtype=DType.FLOAT),
+        node("y", "MatMul", "x", "value", T=DType.FLOAT),
+    ]
+    assert reason(floats("x"), *nodes) == ""
+
+
+def test_where_nobody_watches_indices_none_may_come_with_the_request() -> None:
+    picked = node("y", "GatherV2", "constant", "ids", "constant", Tparams=DType.FLOAT, Tindices=DType.INT64)
+    graph = GraphDef(node=[integers("ids"), CONSTANT, picked])
+    assert why_unsafe(graph, OPENVINO) == ""
+    assert "indices" in why_unsafe(graph, OPENVINO, are_indices_watched=False)

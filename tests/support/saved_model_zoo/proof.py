@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,9 @@ import numpy as np
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.protos import messages
 from hotserve.tensors import DType, dtype_of_array
-from support.contract import Client, model_spec
+from support.contract import Client, client_of, model_spec
 from support.saved_model_zoo.requests import Request, read_requests
+from support.server_process import ServerProcess, wait_until
 
 REMEMBERS = frozenset(
     {"state_counter", "state_mutable_table", "state_running_mean", "state_moved_by_another_signature"}
@@ -40,7 +42,7 @@ RELATIVE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 1e-4, "complex64": 1e-
 """numpy's name of a type -> how far a number may be off, in parts of itself; other types have to be equal."""
 
 OF_LARGEST = 0.1
-"""How far it may be off beside that, in parts of the above and of the largest number that the output ever has for
+"""How far it may be off beside that, in parts of the above and of the largest number of the same answer or of those to
 ordinary requests: where a sum comes out small, the rounding of its large terms is left."""
 
 
@@ -200,6 +202,7 @@ def _close(want: np.ndarray, got: np.ndarray, scale: float) -> np.ndarray:
     if relative is None:
         return np.asarray(want == got)
     a, b = _wide(want), _wide(got)
+    scale = float(np.abs(a).max(initial=scale, where=np.isfinite(a)))
     with np.errstate(invalid="ignore", over="ignore"):
         near = np.abs(a - b) <= relative * np.abs(a) + relative * OF_LARGEST * scale + 2e-38
         return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)) | (np.isfinite(a) & np.isfinite(b) & near))
@@ -207,3 +210,73 @@ def _close(want: np.ndarray, got: np.ndarray, scale: float) -> np.ndarray:
 
 def _wide(array: np.ndarray) -> np.ndarray:
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of one model.
+
+    Attributes:
+        model: Its name.
+        choice: What the server said of its engines; empty where it stayed with TensorFlow without a word.
+        requests: How many were asked.
+        refused: How many of them TensorFlow refuses.
+        largest_difference: See `largest_difference`.
+        disagreements: Where the answers differ.
+    """
+
+    model: str
+    choice: str
+    requests: int
+    refused: int
+    largest_difference: float
+    disagreements: Sequence[Disagreement]
+
+
+def prove(folder: Path, cache: Path, seconds: float) -> list[Proof]:
+    """Asks two servers everything: one with `--engine=tensorflow`, one with `--engine=auto` once it has chosen.
+
+    Args:
+        folder: What `export_zoo` has written.
+        cache: Where the second server keeps what it finds out.
+        seconds: How long it may take to choose.
+
+    Returns:
+        One for each model, in the order of their names.
+
+    Raises:
+        AssertionError: A server has not started, or has not chosen in time.
+    """
+    names = exported(folder)
+    config = f"--model_config_file={folder / 'models.config'}"
+    with ServerProcess(config, "--engine=tensorflow") as server, client_of(server) as client:
+        expected = {name: ask_all(client, folder, name) for name in names}
+    with (
+        ServerProcess(config, "--engine=auto", f"--engine_cache_dir={cache}") as server,
+        client_of(server) as client,
+    ):
+        wait_until(lambda: all(choices(server.log(), folder, names).values()), seconds, "every model has its engine")
+        found = {name: ask_all(client, folder, name) for name in names}
+        chosen = choices(server.log(), folder, names)
+    proofs = []
+    for name in names:
+        requests = read_requests(folder / name)
+        proofs.append(
+            Proof(
+                name,
+                chosen[name],
+                len(requests),
+                sum(bool(answer.error) for answer in expected[name]),
+                largest_difference(requests, expected[name], found[name]),
+                disagreements(name, requests, expected[name], found[name]),
+            )
+        )
+    return proofs
+
+
+def choices(log: str, folder: Path, names: Sequence[str]) -> Mapping[str, str]:
+    """Model -> what the log says of its engines; empty where it says nothing yet."""
+    said = dict(re.findall(r"Engines of (\S+): (.*)", log)) | dict(
+        re.findall(r"The examination of engines for (\S+) (failed.*)", log)
+    )
+    return {name: said.get(str(folder / name / "1"), "") for name in names}

@@ -25,7 +25,7 @@ them, and leave out the rounding to float16 of a number that is cast there and b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
@@ -95,11 +95,10 @@ _COMPUTING: Final = frozenset(
             "Neg",
             "Pow",
         ),
-        *("RealDiv", "Reciprocal", "Relu", "Relu6", "Rsqrt", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus"),
+        *("RealDiv", "Relu", "Relu6", "Rsqrt", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus"),
         *("Softsign", "Sqrt", "Square", "SquaredDifference", "Tan", "Tanh", *_SHIFTING),
         # truth
         *("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual"),
-        *("IsFinite", "IsInf", "IsNan"),
         # products
         *("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Conv2D", "Conv2DBackpropInput", "Conv3D"),
         *("Conv3DBackpropInputV2", "DepthwiseConv2dNative", "Einsum", "MatMul"),
@@ -199,19 +198,22 @@ _TYPES: Final[Mapping[str, frozenset[int]]] = MappingProxyType(
 """Engine -> the types that it computes as TensorFlow does."""
 
 
-def why_unsafe(graph: GraphDef, engine: str) -> str:
+def why_unsafe(graph: GraphDef, engine: str, outputs: Collection[str] = (), are_indices_watched: bool = True) -> str:
     """Why an engine must not be given a graph.
 
     Args:
-        graph: One signature, frozen: placeholders, constants, and no variables.
+        graph: One signature, frozen; or a whole graph with its variables, which nothing writes.
         engine: The name of the engine.
+        outputs: Tensors; only what they need is looked at. All of the graph, if there are none.
+        are_indices_watched: Whether requests whose indices may lie outside of a table are kept from the engine.
 
     Returns:
         The reason, in words for the user; empty where there is none.
     """
     functions = {function.signature.name: function for function in graph.library.function}
+    nodes = _needed(graph.node, outputs) if outputs else graph.node
     try:
-        _Walk(engine, functions).through(graph.node, {})
+        _Walk(engine, functions, are_indices_watched).through(nodes, {})
     except _UnsafeError as error:
         return str(error)
     return ""
@@ -228,9 +230,10 @@ Kinds = Sequence[Kind]
 class _Walk:
     """Goes through the nodes of a graph and of its functions, from what comes in to what goes out."""
 
-    def __init__(self, engine: str, functions: Mapping[str, FunctionDef]) -> None:
+    def __init__(self, engine: str, functions: Mapping[str, FunctionDef], are_indices_watched: bool) -> None:
         self._engine = engine
         self._functions = functions
+        self._highest_index = Kind.SENT if are_indices_watched else Kind.STEADY
         self._types = _TYPES[engine]
         self._called: dict[tuple[str, tuple[Kind, ...]], Kinds] = {}
 
@@ -345,8 +348,8 @@ class _Walk:
             if inputs[place] is not Kind.STEADY:
                 raise _UnsafeError(f"a request says how {node.op} works, not only on what")
         place = _INDEXED.get(node.op, -1)
-        if place >= 0 and inputs[place] is Kind.COMPUTED:
-            raise _UnsafeError(f"{node.op} has indices that are computed, which other engines do not check")
+        if place >= 0 and inputs[place] > self._highest_index:
+            raise _UnsafeError(f"{node.op} has indices that come with the request, which {self._engine} does not check")
         if node.op in _ROUNDING and inputs[0] is Kind.COMPUTED:
             raise _UnsafeError(f"{node.op} rounds what is computed, and engines differ in the last digit")
         if node.op == "OneHot" and self._engine == ONNXRUNTIME and inputs[0] is Kind.COMPUTED:
@@ -372,6 +375,19 @@ class _Walk:
                 raise _UnsafeError(
                     f"{node.op} of integers, which may leave their range; {self._engine} goes on otherwise"
                 )
+
+
+def _needed(nodes: Sequence[NodeDef], tensors: Collection[str]) -> Sequence[NodeDef]:
+    """The nodes that some tensors are computed by."""
+    by_name = {node.name: node for node in nodes}
+    waiting = [tensor.partition(":")[0] for tensor in tensors]
+    found: dict[str, NodeDef] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in found:
+            found[name] = by_name[name]
+            waiting += [source.removeprefix("^").partition(":")[0] for source in by_name[name].input]
+    return list(found.values())
 
 
 def _inputs(node: NodeDef, found: Mapping[str, Kinds]) -> Kinds:
