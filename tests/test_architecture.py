@@ -50,6 +50,7 @@ STARTS_WORK: Mapping[str, str] = {
     "core.manager": "tries failed loads again, each after a timer",
     "batching.scheduler": "runs servables",
     "api.codec_threads": "reads and writes large messages, which would hold up the loop",
+    "platforms.engines.background": "examines the engines of versions that serve already",
     "platforms.engines.examination": "converts and examines in processes of their own, which may crash or hang",
     "sources.poller": "looks for versions",
     "sources.config_watch": "looks at the model config file, which a base path that hangs must not delay",
@@ -180,7 +181,7 @@ def test_the_walk_sees_imports_at_all() -> None:
         ("", "version"),
         ("cli.demo", "demo"),  # a package as such
         ("api.rest", "observability.prometheus"),  # from package import module
-        ("platforms.registry", "platforms.tensorflow"),  # named by a text
+        ("platforms.registry", "platforms.engines.loader"),  # named by a text
     } <= seen
 
 
@@ -243,6 +244,7 @@ def test_threads_and_tasks_are_started_in_few_places_and_each_is_listed_with_its
         "api.codec_threads",
         "background",
         "core.manager",
+        "platforms.engines.background",
         "batching.scheduler",
         "sources.poller",
         "sources.config_watch",

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from hotserve.batching.lane import INLINE_SECONDS
+from hotserve.batching.options import ALONE, NATURAL, BatchRules
+from hotserve.batching.plans import BatchPlans, VersionPlan
 from hotserve.batching.scheduler import EngineThreads
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.ids import ServableId
-from hotserve.core.servable import Servable
+from hotserve.core.servable import NeedsThread, Servable
 from hotserve.errors import Code, DeadlineExceeded, InvalidArgument, Unavailable
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 from hotserve.testing import FakeClock
@@ -344,3 +346,53 @@ def test_a_run_on_the_loop_fails_as_one_on_a_thread_does() -> None:
     with pytest.raises(InvalidArgument, match="no"):
         run(main)
     assert timed.threads == ["engine", "loop"]
+
+
+class SometimesLong(ToyServable):
+    """A servable that the loop may only ask for numbers up to 9; see `for_loop`."""
+
+    def __init__(self) -> None:
+        x = TensorSpec(DType.FLOAT, (None,))
+        super().__init__({DEFAULT_SIGNATURE: Signature({"x": x}, {"y": x})}, self._note)
+        self.threads: list[str] = []
+        self.on_loop = ToyServable(self.signatures, self._only_short)
+
+    def _note(self, signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        self.threads.append(threading.current_thread().name)
+        return {"y": inputs["x"] + 1}
+
+    def _only_short(self, signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        if inputs["x"].max() > 9:
+            raise NeedsThread
+        return self._note(signature_name, inputs)
+
+
+@pytest.mark.parametrize("rules", [ALONE, NATURAL])
+def test_a_run_that_the_loop_may_not_begin_goes_to_a_thread_whoever_else_waits(rules: BatchRules) -> None:
+    servable = SometimesLong()
+    plans = BatchPlans()
+    plans.set(servable, VersionPlan(otherwise=rules))
+    version = Version(servable)
+    engine = EngineThreads(1, FakeClock(), plans=plans)
+
+    async def main() -> list[float]:
+        with version.lease() as lease:
+
+            async def ask(number: float) -> float:
+                answer = await engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([number])}, ["y"])
+                return float(answer["y"][0])
+
+            for number in range(5):
+                await ask(number)
+            servable.threads.clear()
+            alone = [await ask(3), await ask(10)]
+            return alone + list(await asyncio.gather(*(ask(number) for number in (1, 20, 2, 30, 40))))
+
+    try:
+        assert run(main) == [4, 11, 2, 21, 3, 31, 41]
+    finally:
+        engine.close()
+    assert any(name.startswith("hotserve-engine") for name in servable.threads)
+    assert any(not name.startswith("hotserve-engine") for name in servable.threads)
+    version.handle.withdraw()
+    assert version.drained.wait(PATIENCE)

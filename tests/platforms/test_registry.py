@@ -111,14 +111,18 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     with pytest.raises(
         FailedPrecondition, match="needs the Python package no_such_package, which is not installed"
     ) as e:
-        loader_for("tensorflow")
-    assert e.value.message.endswith("Install it: pip install 'hotserve[tensorflow]'")
-    with pytest.raises(FailedPrecondition) as e:
         loader_for("onnx")
     assert e.value.message.endswith("Install it: pip install no_such_package")
     with pytest.raises(FailedPrecondition, match=r"Loading a LiteRT model \(`model\.tflite`\) needs") as e:
         loader_for("tflite")
     assert e.value.message.endswith("Install it: pip install 'hotserve[litert]'")
+
+
+def test_a_loader_that_can_do_without_its_package_is_made_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [replace(entry, package="no_such_package") for entry in PLATFORMS if entry.is_optional]
+    monkeypatch.setattr(registry, "PLATFORMS", entries)
+    assert [entry.name for entry in entries] == ["tensorflow"]
+    assert loader_for("tensorflow")
 
 
 def test_a_package_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

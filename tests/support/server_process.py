@@ -67,8 +67,12 @@ class ServerProcess:
     ) -> None:
         self.grpc_port = free_port()
         self.rest_port = free_port()
+        # Examinations of engines would take the processors from the test, minutes for a few models; tests of those ask
+        # for them, with a later flag.
+        engine = ["--engine=tensorflow"] if tuple(command) == (COMMAND, "serve") else []
         self._arguments = [
             *command,
+            *engine,
             "--host=127.0.0.1",
             f"--port={self.grpc_port}",
             f"--rest_api_port={self.rest_port}",

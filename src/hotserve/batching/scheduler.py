@@ -32,7 +32,7 @@ from hotserve.batching.padding import Inputs, rows_of
 from hotserve.batching.plans import BatchPlans, ByServable
 from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
 from hotserve.core.handle import Lease
-from hotserve.core.servable import runtime_of
+from hotserve.core.servable import NeedsThread, Servable, for_loop, runtime_of
 from hotserve.errors import Internal, Unavailable
 from hotserve.observability.metrics import Metrics
 from hotserve.processors import usable_cpus
@@ -150,7 +150,10 @@ class EngineThreads:
                 self._arrivals += 1
                 self._turn_due = True
                 loop.call_soon(self._turn)
-            return self._run_at_once(lane, lease, inputs, rows, size, api)
+            try:
+                return self._run_at_once(lane, lease, inputs, rows, size, api)
+            except NeedsThread:
+                pass  # In the queue, and then on a thread, it takes as long as it takes.
         task = Task(lane, lease, inputs, rows, weight, size, api, self._clock(), timeout_seconds, self._on_abandoned)
         self._enqueue(task, key)
         return await task
@@ -194,7 +197,7 @@ class EngineThreads:
                 servable.signatures[signature_name],
                 key[1],
                 self._plans.of(servable).rules_of(signature_name),
-                runtime_of(servable),
+                runtime_of(servable, signature_name),
             )
         return lane
 
@@ -362,20 +365,33 @@ class EngineThreads:
         """Runs one request in the turn that has brought it."""
         clock = self._clock
         start = clock()
-        answer = run_alone(lease.servable, lane.signature_name, inputs, lane.outputs, lane.rules, rows)
+        servable = lease.servable
+        answer = run_alone(for_loop(servable), lane.signature_name, inputs, lane.outputs, lane.rules, rows)
         seconds = clock() - start
         lane.times.learn(size, seconds)
+        lane.runtime = runtime_of(servable, lane.signature_name)
         self._counts.ran_at_once(lane, rows, seconds, api)
         return answer
 
     def _run_on_loop(self, lane: Lane, batch: Batch[Task]) -> None:
         reason, tasks = self._take(lane, batch)
-        if tasks:
-            self._deliver(lane, tasks, reason, self._run_tasks(tasks[0].lease, lane, tasks))
+        if not tasks:
+            return
+        shared = self._run_tasks(for_loop(tasks[0].lease.servable), lane, tasks)
+        left = [task for task, answer in zip(tasks, shared.answers, strict=True) if isinstance(answer, NeedsThread)]
+        if not left:
+            self._deliver(lane, tasks, reason, shared)
+            return
+        for task, answer in zip(tasks, shared.answers, strict=True):
+            if not isinstance(answer, NeedsThread):
+                self._deliver(lane, [task], reason, SharedRun([answer], shared.runs[:1]))
+        # Where no thread is free, they wait for one behind its run.
+        self._submit(lane, left, reason, has_token=bool(self._tokens))
 
-    def _run_tasks(self, lease: Lease, lane: Lane, tasks: Sequence[Task]) -> SharedRun:
+    def _run_tasks(self, servable: Servable, lane: Lane, tasks: Sequence[Task]) -> SharedRun:
+        lane.runtime = runtime_of(servable, lane.signature_name)
         return run_together(
-            lease.servable,
+            servable,
             lane.signature_name,
             lane.outputs,
             lane.rules,
@@ -386,24 +402,35 @@ class EngineThreads:
 
     def _hand_over(self, lane: Lane, batch: Batch[Task]) -> None:
         reason, tasks = self._take(lane, batch)
-        if not tasks:
-            return
+        if tasks:
+            self._submit(lane, tasks, reason, has_token=True)
+
+    def _submit(self, lane: Lane, tasks: list[Task], reason: Closed, *, has_token: bool) -> None:
         hold = tasks[0].lease.share()
-        self._tokens.pop()
+        if has_token:
+            self._tokens.pop()
         try:
-            self._pool.submit(self._on_thread, self._loop, lane, tasks, reason, hold)
+            self._pool.submit(self._on_thread, self._loop, lane, tasks, reason, hold, has_token)
         except RuntimeError as error:
             hold.release()
-            self._tokens.append(None)
+            if has_token:
+                self._tokens.append(None)
             for task in tasks:
                 self._fail(task, Unavailable(f"No engine thread takes the request: {error}. Send it again, later."))
 
     def _on_thread(
-        self, loop: asyncio.AbstractEventLoop | None, lane: Lane, tasks: list[Task], reason: Closed, hold: Lease
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        lane: Lane,
+        tasks: list[Task],
+        reason: Closed,
+        hold: Lease,
+        has_token: bool,
     ) -> None:
-        shared = self._run_tasks(hold, lane, tasks)
+        shared = self._run_tasks(hold.servable, lane, tasks)
         hold.release()
-        self._tokens.append(None)
+        if has_token:
+            self._tokens.append(None)
         assert loop is not None  # who waits for this has come on one
         try:
             loop.call_soon_threadsafe(self._finished, lane, tasks, reason, shared)

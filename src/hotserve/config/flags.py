@@ -84,6 +84,11 @@ FLAGS: tuple[Flag, ...] = (
     Flag("per_process_gpu_memory_fraction", float, "share of a GPU's memory that TensorFlow may take; 0 for all"),
     Flag("mixed_precision", str, "bfloat16: TensorFlow computes in it where that is safe"),
     Flag("platform_config_file", str, "text file that takes the place of flags for SavedModels (PlatformConfigMap)"),
+    Flag("engine", str, "what runs SavedModels: auto, tensorflow, openvino or onnxruntime"),
+    Flag(
+        "engine_cache_dir", str, "folder that keeps what was found out about engines; by default in the user's caches"
+    ),
+    Flag("engine_check_timeout", float, "longest time, in seconds, to compare other engines with TensorFlow"),
     Flag("custom_op_libraries", str, "libraries with operations that TensorFlow lacks: a.so,b.so", adds_up=True),
     Flag("import", str, "Python packages with such operations: tensorflow_text,...", "import_modules", adds_up=True),
     Flag("prefer_tflite_model", bool, "model.tflite is served where a version folder holds a SavedModel as well"),

@@ -12,6 +12,7 @@ from hotserve.config.text_proto import read_text_proto
 from hotserve.core.version_policy import All, Latest, Specific, VersionPolicy
 from hotserve.errors import ConfigError
 from hotserve.observability.request_log import RequestLogConfig
+from hotserve.platforms.engines.engine import CHOICES
 from hotserve.protos import messages
 
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<path>.*)", re.DOTALL)
@@ -28,6 +29,7 @@ class ModelConfig:
         version_policy: Which of the versions found are served.
         version_labels: Label -> version number, for requests that name a label.
         request_log: How its requests are logged; None if they are not.
+        engine: What runs its versions, where they are SavedModels; empty for what the server's options say.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ModelConfig:
     version_policy: VersionPolicy = field(default_factory=Latest)
     version_labels: Mapping[str, int] = field(default_factory=dict)
     request_log: RequestLogConfig | None = None
+    engine: str = ""
 
 
 def read_model_config(path: Path) -> tuple[ModelConfig, ...]:
@@ -73,8 +76,8 @@ def model_configs_from_proto(config: messages.ModelServerConfig, relative_to: Pa
 
     Raises:
         ConfigError: A name is missing or listed twice, a base path is missing or no local one, `model_type` is set
-            beside `model_platform` or is not TENSORFLOW, the config is a custom one, or requests cannot be logged as a
-            `logging_config` says.
+            beside `model_platform` or is not TENSORFLOW, there is no such engine, the config is a custom one, or
+            requests cannot be logged as a `logging_config` says.
         NotFound: There is no log collector of the type that a `logging_config` names.
 
     Source: ServerCore::ValidateModelConfigList and related functions in
@@ -117,7 +120,17 @@ def _model_config(model: messages.ModelConfig, relative_to: Path) -> ModelConfig
         version_policy=_version_policy(model.model_version_policy),
         version_labels=dict(model.version_labels),
         request_log=_request_log(model, relative_to),
+        engine=_engine(model),
     )
+
+
+def _engine(model: messages.ModelConfig) -> str:
+    if model.engine and model.engine not in CHOICES:
+        raise ConfigError(
+            f"Model {model.name} requests the engine {model.engine}. Expected {', '.join(CHOICES[:-1])} or"
+            f" {CHOICES[-1]}."
+        )
+    return model.engine
 
 
 def _request_log(model: messages.ModelConfig, relative_to: Path) -> RequestLogConfig | None:

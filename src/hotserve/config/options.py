@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
+from hotserve.platforms.engines.engine import AUTO, CHOICES
 
 _INT32 = 2**31 - 1
 
@@ -39,6 +40,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "per_process_gpu_memory_fraction": (0, 1000),
         "num_tflite_pools": (-_INT32, _INT32),
         "num_tflite_interpreters_per_pool": (-_INT32, 1024),
+        "engine_check_timeout": (0, _INT32),
         "max_queued_requests": (1, _INT32),
         "max_queued_bytes": (1, 2**63 - 1),
     }
@@ -102,6 +104,10 @@ class ServerOptions:
         mixed_precision: `bfloat16`, for sessions that compute in it where that is safe; empty for none.
         platform_config_file: A text-proto `PlatformConfigMap`, which takes the place of all that concerns SavedModels
             among the fields above.
+        engine: What runs SavedModels: `auto` for the fastest engine that gives TensorFlow's answers, or the name of
+            one.
+        engine_cache_dir: The folder that keeps what has been found out about engines; empty for one of the user's.
+        engine_check_timeout: How long the examination of a version's engines may take, in seconds.
         custom_op_libraries: Paths, with commas between them, of libraries with operations that TensorFlow lacks.
         import_modules: Names, with commas between them, of Python packages with such operations.
         prefer_tflite_model: Where a version folder holds `model.tflite` beside another model, it is the one served.
@@ -158,6 +164,9 @@ class ServerOptions:
     per_process_gpu_memory_fraction: float = 0.0
     mixed_precision: str = ""
     platform_config_file: str = ""
+    engine: str = AUTO
+    engine_cache_dir: str = ""
+    engine_check_timeout: float = 600.0
     custom_op_libraries: str = ""
     import_modules: str = ""
     prefer_tflite_model: bool = False
@@ -180,6 +189,8 @@ class ServerOptions:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ConfigError(f"--{name}={value}: expected a number from {least} to {most}.")
+        if self.engine not in CHOICES:
+            raise ConfigError(f"--engine={self.engine}: expected {', '.join(CHOICES[:-1])} or {CHOICES[-1]}.")
         if self.aspired_version_policy not in TRANSITION_POLICIES:
             raise ConfigError(
                 f"--aspired_version_policy={self.aspired_version_policy}: expected {' or '.join(TRANSITION_POLICIES)}."

@@ -41,11 +41,29 @@ class Servable(Protocol):
         ...
 
 
-def runtime_of(servable: Servable) -> str:
-    """The name of what runs a servable, for metrics: its attribute `runtime`, `unknown` where it has none.
+class NeedsThread(Exception):
+    """A run has not been begun, because it may take longer than the event loop can wait: a thread has to run it."""
+
+
+def for_loop(servable: Servable) -> Servable:
+    """What the event loop runs in place of a servable: its attribute `on_loop`, itself where it has none.
+
+    That is for servables some of whose runs take much longer than others of the same kind; it raises `NeedsThread`
+    where this is one of those.
+    """
+    view: Servable = getattr(servable, "on_loop", servable)
+    return view
+
+
+def runtime_of(servable: Servable, signature_name: str = "") -> str:
+    """The name of what runs a signature of a servable, for metrics: what its `runtime_of` says of the signature, or its
+    attribute `runtime`; `unknown` where it has neither.
 
     `TF1` is TensorFlow Serving's name for a session; other engines have their own.
     """
+    of_signature = getattr(servable, "runtime_of", None)
+    if of_signature is not None:
+        return str(of_signature(signature_name))
     name = getattr(servable, "runtime", "unknown")
     return name if isinstance(name, str) else "unknown"
 

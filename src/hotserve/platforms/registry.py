@@ -33,6 +33,7 @@ class PlatformEntry:
         extra: The extra of hotserve that installs the package; empty when the package comes with hotserve.
         files: What it knows of its files.
         alias: Another name that `model_platform` may say; empty for none.
+        is_optional: Whether the loader itself finds out what to do without the package.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PlatformEntry:
     extra: str
     files: ModelFiles
     alias: str = ""
+    is_optional: bool = False
 
     @property
     def install_command(self) -> str:
@@ -52,7 +54,12 @@ class PlatformEntry:
 # point, will follow these.
 PLATFORMS: Sequence[PlatformEntry] = (
     PlatformEntry(
-        "tensorflow", "hotserve.platforms.tensorflow:TensorFlowLoader", "tensorflow", "tensorflow", SavedModelFiles()
+        "tensorflow",
+        "hotserve.platforms.engines.loader:SavedModelLoader",
+        "tensorflow",
+        "tensorflow",
+        SavedModelFiles(),
+        is_optional=True,
     ),
     PlatformEntry("onnx", "hotserve.platforms.onnx:OnnxLoader", "onnxruntime", "", OnnxFiles()),
     PlatformEntry(
@@ -123,7 +130,7 @@ def loader_for(name: str, **options: Any) -> Loader:
     entry = named(name)
     if entry is None:
         raise InvalidArgument(f"There is no platform {name!r}. Expected one of {', '.join(e.name for e in PLATFORMS)}.")
-    if entry.package and importlib.util.find_spec(entry.package) is None:
+    if entry.package and not entry.is_optional and importlib.util.find_spec(entry.package) is None:
         raise FailedPrecondition(
             f"Loading {entry.files.description} needs the Python package {entry.package}, which is not installed here."
             f" Install it: {entry.install_command}"

@@ -49,11 +49,15 @@ from hotserve.observability.model_gauges import ModelGauges
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
 from hotserve.platforms.by_content import NO_OPTIONS, ByContentLoader, WarmUp, check_platform, preferred_platform
+from hotserve.platforms.engines.background import BackgroundExaminations
+from hotserve.platforms.engines.cache import EngineCache
+from hotserve.platforms.engines.loader import EngineRoom
 from hotserve.platforms.operation_libraries import load_operations
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
 from hotserve.processors import usable_cpus
 from hotserve.protos.messages import SessionBundleConfig
+from hotserve.server.engine_metrics import EngineMetrics
 from hotserve.sources.config_watch import ConfigWatch
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
@@ -94,6 +98,7 @@ class SourceThread(Protocol):
 
 SourceFactory = Callable[[AspiredTarget, Sequence[ModelConfig]], SourceThread]
 LoaderFactory = Callable[[ModelConfig], Loader]
+EngineOptions = Callable[[ModelConfig], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class Parts:
     source: SourceThread
     config_watch: ConfigWatch
     engine: EngineThreads
+    examinations: BackgroundExaminations
     health: Health
     health_service: HealthService
     metrics: Metrics
@@ -148,7 +154,10 @@ def polled_folders(options: ServerOptions) -> SourceFactory:
 
 
 def loader_by_content(
-    warm_up: WarmUp, loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS, preferred: str = ""
+    warm_up: WarmUp,
+    loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
+    preferred: str = "",
+    engine_options: EngineOptions = lambda model: {},
 ) -> LoaderFactory:
     """The loaders that the command line has: of whatever platform the version folder is.
 
@@ -156,11 +165,14 @@ def loader_by_content(
         warm_up: What is done with a version before its first request.
         loader_options: Platform -> what its loader is told.
         preferred: The platform that is looked for first where a folder holds models of two kinds; empty for none.
+        engine_options: What the loader of a model's SavedModels is told about engines.
     """
 
     def make(model: ModelConfig) -> Loader:
         check_platform(model.name, model.platform)
-        return ByContentLoader(model.platform, warm_up, loader_options, preferred)
+        of_tensorflow = {**loader_options.get("tensorflow", {}), **engine_options(model)}
+        options = {**loader_options, "tensorflow": of_tensorflow}
+        return ByContentLoader(model.platform, warm_up, options, preferred)
 
     return make
 
@@ -246,10 +258,12 @@ class Inference:
     Attributes:
         make_loader: Makes the loader of a model's versions.
         engine: Runs requests.
+        examinations: Finds out, in the background, which engines run SavedModels best.
     """
 
     make_loader: LoaderFactory
     engine: EngineThreads
+    examinations: BackgroundExaminations
 
 
 def assemble_inference(
@@ -272,8 +286,24 @@ def assemble_inference(
     in_common = batching.options if not batching.per_version else None
     plans = BatchPlans(None if in_common is None else VersionPlan(otherwise=in_common.rules()))
     warm_up = timed(configured_warm_up(options, bundle, metrics, batching, plans))
-    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options))
-    return Inference(make_loader, configured_engine(options, batching, plans, metrics))
+    room = configured_engine_room(options)
+    engine_metrics = EngineMetrics(metrics)
+
+    def engine_options(model: ModelConfig) -> Mapping[str, Any]:
+        return {
+            "engine": model.engine or options.engine,
+            "room": room,
+            "observer": engine_metrics.of_model(model.name),
+        }
+
+    make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options), engine_options)
+    return Inference(make_loader, configured_engine(options, batching, plans, metrics), room.background)
+
+
+def configured_engine_room(options: ServerOptions) -> EngineRoom:
+    """What the loaders of SavedModels have in common."""
+    folder = Path(options.engine_cache_dir).expanduser() if options.engine_cache_dir else None
+    return EngineRoom(EngineCache(folder), options.engine_check_timeout)
 
 
 def load_threads(options: ServerOptions) -> int:
@@ -423,6 +453,7 @@ def assemble(
         source=running_source,
         config_watch=configured_watch(options, models, reloader),
         engine=inference.engine,
+        examinations=inference.examinations,
         health=health,
         health_service=health_service,
         metrics=metrics,

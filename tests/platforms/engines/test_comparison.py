@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hotserve.platforms.engines.comparison import compare, compare_arrays
+from hotserve.platforms.engines.comparison import compare, compare_arrays, largest_of
 
 FLOATS = arrays.arrays(np.float32, arrays.array_shapes(min_side=0), elements=st.floats(width=32))
 
@@ -33,6 +33,12 @@ def test_numbers_are_held_to_the_scale_of_their_own_output(scale: float) -> None
 
 def test_a_small_sum_of_large_terms_may_differ_by_their_rounding() -> None:
     assert compare_arrays(np.array([1000.0, 0.001], np.float32), np.array([1000.0, 0.002], np.float32)).agrees
+
+
+def test_what_is_rounding_noise_beside_other_answers_may_differ() -> None:
+    noise, other = {"y": np.array([1e-7], np.float32)}, {"y": np.array([3e-7], np.float32)}
+    assert not compare(noise, other).agrees
+    assert compare(noise, other, largest_of({"y": np.array([-1.0, np.inf], np.float32)})).agrees
 
 
 def test_denormal_numbers_count_as_zero() -> None:

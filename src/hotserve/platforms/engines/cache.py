@@ -75,6 +75,15 @@ class EngineCache:
         """Where fingerprints are remembered; see `fingerprint.content_of`."""
         return self._folder / "seen"
 
+    def problem(self) -> str:
+        """Why entries cannot be put here, in words for the user; empty where they can."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=self._folder):
+                return ""
+        except OSError as error:
+            return f"{self._folder} cannot be written ({error.strerror}; --engine_cache_dir names another folder)"
+
     def find(self, key: str, versions: Mapping[str, str], beside: Path | None = None) -> Entry | None:
         """Looks for what is known about a version.
 

@@ -2,9 +2,10 @@
 
 Shapes and types have to be equal; integers, booleans and strings as well, and NaN has to stand where NaN stands.
 Floating-point numbers may differ by what another order of additions makes of them: by `relative` of the number itself,
-and by `of_largest` of the largest finite number in the same output, because a sum that comes out small has the rounding
-errors of its large terms. There is no fixed absolute tolerance: an output whose numbers are all tiny is held to its own
-scale. What is denormal counts as zero: TensorFlow flushes such numbers, other engines do not.
+and by `of_largest` of the largest finite number of the same output, in this answer or in those to ordinary inputs,
+because a sum that comes out small has the rounding errors of its large terms. There is no fixed absolute tolerance: an
+output whose numbers are all tiny is held to its own scale. What is denormal counts as zero: TensorFlow flushes such
+numbers, other engines do not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Tolerance:
 
     Attributes:
         relative: In parts of the expected number.
-        of_largest: In parts of the largest finite number of the expected output.
+        of_largest: In parts of the largest finite number of the output.
         smallest: Differences below this are none: the smallest normal number of the type.
     """
 
@@ -45,6 +46,9 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = MappingProxyType(
     }
 )
 """By numpy's name of the type; what is not here has to be equal."""
+
+
+NO_NUMBERS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,15 @@ class Difference:
         return self.of_tolerance <= 1.0
 
 
-def compare(expected: Mapping[str, Array], found: Mapping[str, Array]) -> Difference:
+def compare(
+    expected: Mapping[str, Array], found: Mapping[str, Array], largest: Mapping[str, float] = NO_NUMBERS
+) -> Difference:
     """Compares two answers.
 
     Args:
         expected: Output alias -> TensorFlow's array.
         found: Output alias -> the engine's.
+        largest: Output alias -> the largest finite number that it has had so far, as `largest_of` tells it.
 
     Returns:
         The worst difference of all outputs, with the largest absolute one of them.
@@ -82,14 +89,14 @@ def compare(expected: Mapping[str, Array], found: Mapping[str, Array]) -> Differ
         return Difference(np.inf, 0.0, f"the outputs are {sorted(found)}, expected {sorted(expected)}")
     worst, absolute = Difference(), 0.0
     for alias, array in expected.items():
-        difference = compare_arrays(array, found[alias])
+        difference = compare_arrays(array, found[alias], largest.get(alias, 0.0))
         absolute = max(absolute, difference.absolute)
         if difference.of_tolerance > worst.of_tolerance:
             worst = Difference(difference.of_tolerance, 0.0, f"output {alias}: {difference.where}")
     return Difference(worst.of_tolerance, absolute, worst.where)
 
 
-def compare_arrays(expected: Array, found: Array) -> Difference:
+def compare_arrays(expected: Array, found: Array, largest: float = 0.0) -> Difference:
     """Compares two arrays; see `compare`."""
     if expected.shape != found.shape:
         return Difference(np.inf, 0.0, f"its shape is {list(found.shape)}, expected {list(expected.shape)}")
@@ -113,10 +120,23 @@ def compare_arrays(expected: Array, found: Array) -> Difference:
     size = np.abs(np.where(finite, want, 0.0))
     with np.errstate(over="ignore", invalid="ignore"):
         apart = np.abs(np.where(finite, got - want, 0.0))
-        allowed = tolerance.relative * size + tolerance.of_largest * float(size.max()) + tolerance.smallest
+        allowed = (
+            tolerance.relative * size + tolerance.of_largest * max(largest, float(size.max())) + tolerance.smallest
+        )
         parts = apart / allowed
     position = int(np.argmax(parts))
     return Difference(float(parts[position]), float(apart.max()), _place(expected, found, position))
+
+
+def largest_of(answer: Mapping[str, Array]) -> dict[str, float]:
+    """The largest finite absolute number of each output of floating-point numbers."""
+    found = {}
+    for alias, array in answer.items():
+        if array.dtype.name in TOLERANCES:
+            numbers = np.abs(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64))
+            finite = numbers[np.isfinite(numbers)]
+            found[alias] = float(finite.max()) if finite.size else 0.0
+    return found
 
 
 def _place(expected: Array, found: Array, position: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from hotserve.tensors import Array, Signature
 
@@ -65,4 +65,22 @@ class Engine(Protocol):
 
     def files(self, base: Path) -> Sequence[Path]:
         """The files that `restore` needs."""
+        ...
+
+
+@runtime_checkable
+class ReadsSavedModels(Protocol):
+    """What an engine also is that reads the folder of a SavedModel by itself."""
+
+    def compile_folder(self, path: Path, signature: Signature, threads: int) -> Runner:
+        """Compiles the default signature of a SavedModel.
+
+        Args:
+            path: The version folder.
+            signature: What it takes and gives.
+            threads: As for `Engine.compile`.
+
+        Raises:
+            ServingError: As `Engine.compile`.
+        """
         ...

@@ -27,13 +27,13 @@ from typing import Final
 from hotserve.codecs.signature_def import signature_from_proto
 from hotserve.core.servable import Servable
 from hotserve.errors import ServingError
-from hotserve.platforms.engines.comparison import Difference, compare
+from hotserve.platforms.engines.comparison import Difference, compare, largest_of
 from hotserve.platforms.engines.converted import ConvertedSignature, read_conversion
 from hotserve.platforms.engines.engine import Engine, Runner
 from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings, examination_from_json
 from hotserve.platforms.engines.graph_operations import operations_of, read_graph, read_signature_defs
 from hotserve.platforms.engines.installed import Engines, installed_versions
-from hotserve.platforms.engines.made_up_inputs import Inputs, Trial, Trials, can_be_made_up, make_trials
+from hotserve.platforms.engines.made_up_inputs import SCALES, Inputs, Trial, Trials, can_be_made_up, make_trials
 from hotserve.platforms.engines.recorded_inputs import read_samples
 from hotserve.platforms.engines.stateful_operations import why_bound, writes
 from hotserve.platforms.engines.unsafe_operations import why_unsafe
@@ -300,17 +300,23 @@ class _Examiner:
         scales = sorted({trial.scale for trial in trials.trials})
         running = set(candidates)
         answered = False
+        answers = [self._answer(self._reference, trial) for trial in trials.trials]
+        largest: dict[str, float] = {}
+        for trial, answer in zip(trials.trials, answers, strict=True):
+            if trial.scale <= SCALES[0] and not isinstance(answer, str):
+                largest = {name: max(number, largest.get(name, 0.0)) for name, number in largest_of(answer).items()}
         for scale in scales:
-            for trial in (trial for trial in trials.trials if trial.scale == scale):
-                expected = self._answer(self._reference, trial)
+            for trial, expected in zip(trials.trials, answers, strict=True):
+                if trial.scale != scale:
+                    continue
                 again = self._answer(self._reference, trial)
                 if not isinstance(expected, str):
                     answered = True
-                    if isinstance(again, str) or not compare(expected, again).agrees:
+                    if isinstance(again, str) or not compare(expected, again, largest).agrees:
                         return f"TensorFlow answers the same inputs in two ways ({trial.what})"
                 for name in sorted(running):
                     candidate = candidates[name]
-                    difference = self._difference(candidate.runner, trial, expected)
+                    difference = self._difference(candidate.runner, trial, expected, largest)
                     if difference.agrees:
                         candidate.of_tolerance = max(candidate.of_tolerance, difference.of_tolerance)
                         candidate.absolute = max(candidate.absolute, difference.absolute)
@@ -338,7 +344,9 @@ class _Examiner:
         except ServingError as error:
             return error.message
 
-    def _difference(self, runner: Runner, trial: Trial, expected: dict[str, Array] | str) -> Difference:
+    def _difference(
+        self, runner: Runner, trial: Trial, expected: dict[str, Array] | str, largest: Mapping[str, float]
+    ) -> Difference:
         found = self._answer(lambda inputs: runner.run(inputs, self._outputs), trial)
         if isinstance(expected, str):
             # What both refuse is asked of TensorFlow, whose words the client then gets.
@@ -347,7 +355,7 @@ class _Examiner:
         if isinstance(found, str):
             # Right, since TensorFlow then answers in its place, but of no use if it is the rule.
             return Difference(inf, 0.0, f"it refuses it ({found[:200]})")
-        return compare(expected, found)
+        return compare(expected, found, largest)
 
     def _time(self, trials: Trials, candidates: Mapping[str, _Candidate]) -> dict[str, dict[int, float]]:
         """Engine, empty for TensorFlow -> rows -> seconds; taken in turns, so that all have the same disturbances."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, prod
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +18,12 @@ from hotserve.errors import ServingError
 from hotserve.platforms.engines.domain import Bounds, Domain
 from hotserve.tensors import NUMPY_OF, Array, DType, Shape, Signature, TensorSpec
 
-SCALES: Final = (1.0, 1e3, 1e6, 1e30, inf)
-"""Up to which absolute value the numbers of a trial go; the last has NaN and the infinities among them."""
+SCALES: Final = (1.0, 1e3, 1e6)
+"""Up to which absolute value the numbers of a trial go; integers of the last go as far as TensorFlow takes them.
+
+Larger numbers, NaN and the infinities always go to TensorFlow: what comes of an overflow depends on the order of
+operations, and what TensorFlow makes of NaN on the kernel that it happens to choose.
+"""
 
 ROWS: Final = (1, 2, 3, 8, 32)
 """How many rows are tried at once, where the first dimension is unknown."""
@@ -93,7 +97,7 @@ class Trials:
                 lowest, highest = _within(self.limits.get(alias), dtype, scale)
                 if (lowest, highest) != _all_of(dtype):
                     bounds[alias] = Bounds(lowest, highest)
-            elif dtype.kind != "b" and scale != inf:
+            elif dtype.kind != "b":
                 bounds[alias] = Bounds(-scale, scale)
         return Domain(self.shapes, bounds)
 
@@ -245,8 +249,7 @@ class _Maker:
         for count in (rows[0], rows[min(3, len(rows) - 1)]):
             yield self._trial(count, 1e3)
         yield self._trial(few, 1e3, positive=True)
-        for scale in SCALES[2:]:
-            yield self._trial(few, scale)
+        yield self._trial(few, SCALES[-1])
 
     def timed(self) -> Mapping[int, Inputs]:
         """Rows -> inputs."""
@@ -265,7 +268,7 @@ class _Maker:
 
     def _trial(self, rows: int, scale: float, size: int | None = None, positive: bool = False) -> Trial:
         inputs = self._inputs(rows, size or self._sizes[0], scale)
-        kind = "numbers with NaN and infinities" if scale == inf else f"numbers up to {scale:g}"
+        kind = f"numbers up to {scale:g}"
         if positive:
             kind = f"positive {kind}"
             inputs = {
@@ -300,8 +303,6 @@ class _Maker:
             if numbers.size and scale > SCALES[0]:
                 numbers.reshape(-1)[0], numbers.reshape(-1)[-1] = lowest, highest
             return numbers
-        if scale == inf:
-            return _unusual(np.asarray(random.uniform(-1.0, 1.0, shape))).astype(dtype)
         largest = min(scale, float(np.finfo(np.float16).max) if spec.dtype is DType.HALF else scale)
         if scale <= SCALES[1]:
             return np.asarray(random.uniform(-largest, largest, shape)).astype(dtype)
@@ -344,16 +345,9 @@ def _all_of(dtype: np.dtype[Any]) -> tuple[int, int]:
 def _within(limits: tuple[int, int] | None, dtype: np.dtype[Any], scale: float) -> tuple[int, int]:
     """The integers of a scale that are within the limits; at least one."""
     lowest, highest = limits or _all_of(dtype)
-    if scale < SCALES[3]:
+    if scale < SCALES[-1]:
         return max(lowest, min(highest, -int(scale))), max(lowest, min(highest, int(scale)))
     return lowest, highest
-
-
-def _unusual(numbers: Array) -> Array:
-    flat = numbers.reshape(-1)
-    unusual = [np.nan, np.inf, -np.inf, -0.0, 1e-40]
-    flat[: len(unusual)] = unusual[: flat.size]
-    return numbers
 
 
 def _common_shapes(signature: Signature, recorded: Sequence[Trial]) -> dict[str, Shape] | None:

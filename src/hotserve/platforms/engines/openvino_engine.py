@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import openvino
+from openvino.frontend import FrontEndManager
 
 from hotserve.errors import InvalidArgument
 from hotserve.platforms.engines.converted import input_name, output_name
@@ -60,6 +61,23 @@ class OpenVinoEngine:
             raise InvalidArgument(f"OpenVINO refuses it: {short_reason(error)}") from error
         inputs = [input_name(place) for place in range(len(signature.inputs))]
         outputs = [output_name(place) for place in range(len(signature.outputs))]
+        return OpenVinoRunner(compiled, signature, inputs, outputs)
+
+    def compile_folder(self, path: Path, signature: Signature, threads: int) -> Runner:
+        """See `ReadsSavedModels`. OpenVINO names inputs and outputs by the aliases of the default signature."""
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        inputs, outputs = sorted(signature.inputs), sorted(signature.outputs)
+        try:
+            frontend = FrontEndManager().load_by_framework("tf")
+            graph = frontend.load(str(path))
+            # Without this, inputs of other signatures stay in the graph.
+            graph.extract_subgraph(
+                [graph.get_place_by_tensor_name(signature.inputs[alias].tensor_name) for alias in inputs],
+                [graph.get_place_by_tensor_name(signature.outputs[alias].tensor_name) for alias in outputs],
+            )
+            compiled = self._core.compile_model(frontend.convert(graph), "CPU", _options(threads, size))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise InvalidArgument(f"OpenVINO refuses it: {short_reason(error)}") from error
         return OpenVinoRunner(compiled, signature, inputs, outputs)
 
     def keep(self, runner: Runner, base: Path) -> None:

@@ -1,0 +1,369 @@
+"""The platform tensorflow with other engines: loads SavedModels, and sees to it that the best engine serves them."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hotserve.codecs.signature_def import signature_from_proto
+from hotserve.core.servable import Servable
+from hotserve.errors import FailedPrecondition, ServingError
+from hotserve.platforms.engines.background import BackgroundExaminations
+from hotserve.platforms.engines.cache import EngineCache, Entry
+from hotserve.platforms.engines.choice import Choice, choose
+from hotserve.platforms.engines.engine import AUTO, TENSORFLOW
+from hotserve.platforms.engines.examination import Job, examine_apart
+from hotserve.platforms.engines.findings import Examination
+from hotserve.platforms.engines.fingerprint import key_of
+from hotserve.platforms.engines.graph_operations import read_signature_defs
+from hotserve.platforms.engines.installed import Engines, convertible, install_command, installed_versions
+from hotserve.platforms.engines.observer import EngineObserver, Unobserved
+from hotserve.platforms.engines.reference import Reference
+from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
+from hotserve.platforms.engines.untried import load_untried
+from hotserve.platforms.saved_model_files import GRAPH_FILE
+from hotserve.platforms.tensorflow import DEFAULT_TAGS, TensorFlowLoader
+from hotserve.protos.messages import ConfigProto
+from hotserve.tensors import Array, Signature
+
+logger = logging.getLogger(__name__)
+
+WARM_UP_ROWS = (1, 2, 8, 32)
+"""With how many rows each compiled signature is run before it serves: an engine may prepare for each shape."""
+
+
+@dataclass(slots=True)
+class EngineRoom:
+    """What the loaders of all models have in common.
+
+    Attributes:
+        cache: Where what has been found out is kept.
+        check_seconds: How long an examination may take.
+        engines: The engines of this process.
+        background: Examines versions that serve already.
+    """
+
+    cache: EngineCache = field(default_factory=EngineCache)
+    check_seconds: float = 600.0
+    engines: Engines = field(default_factory=Engines)
+    background: BackgroundExaminations = field(default_factory=BackgroundExaminations)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def writable_cache(self) -> EngineCache:
+        """The cache; or one that goes with the machine's temporary files, where the cache cannot be written."""
+        with self._lock:
+            problem = self.cache.problem()
+            if problem:
+                folder = Path(tempfile.mkdtemp(prefix="hotserve-engines-"))
+                logger.warning("%s; what is found out about engines is kept in %s for this run only", problem, folder)
+                self.cache = EngineCache(folder)
+            return self.cache
+
+
+class SavedModelLoader:
+    """Loads SavedModels; see `Loader`."""
+
+    def __init__(
+        self,
+        tags: Collection[str] = DEFAULT_TAGS,
+        config: ConfigProto | None = None,
+        engine: str = TENSORFLOW,
+        room: EngineRoom | None = None,
+        observer: EngineObserver | None = None,
+    ) -> None:
+        """Makes a loader.
+
+        Args:
+            tags: As for `TensorFlowLoader`.
+            config: As for `TensorFlowLoader`.
+            engine: What runs the versions; one of `engine.CHOICES`.
+            room: What the loaders of all models have in common.
+            observer: Told what happens.
+        """
+        self._tensorflow = TensorFlowLoader(tags, config)
+        self._tags = tuple(sorted(set(tags)))
+        self._config = config or ConfigProto()
+        self._engine = engine
+        self._room = room or EngineRoom()
+        self._observer = observer or Unobserved()
+        self._threads = max(0, self._config.intra_op_parallelism_threads)
+
+    def load(self, path: Path) -> Servable:
+        has_tensorflow = importlib.util.find_spec(TENSORFLOW) is not None
+        if self._engine == TENSORFLOW or not (path / GRAPH_FILE).exists() or self._is_unusual():
+            return self._tensorflow.load(path)
+        versions = self._wanted_versions()
+        entry, key = None, ""
+        if versions:
+            try:
+                key = key_of(path, self._tags, self._threads, self._room.cache.memory)
+                entry = self._room.cache.find(key, versions, path)
+            except OSError as error:
+                logger.warning("Engines for %s are not looked for: %s", path, error)
+        if entry is None and not has_tensorflow:
+            return self._load_untried(path)
+        if entry is None and key and self._engine != AUTO:
+            entry = self._examine(path, key, versions, lambda process: None, lambda: False)
+        if entry is not None:
+            try:
+                servable = self._from_entry(path, entry, versions)
+            except ServingError as error:
+                logger.warning(
+                    "What is kept in %s for %s cannot be used, and is made again: %s", entry.folder, path, error
+                )
+                self._room.cache.drop(entry)
+                servable = entry = None
+            if servable is not None:
+                return servable
+        if not has_tensorflow:
+            return self._load_untried(path)
+        loaded = self._tensorflow.load(path)
+        if entry is not None or not convertible(versions) or not key:
+            return loaded
+        return self._examined_later(path, key, versions, loaded)
+
+    def _load_untried(self, path: Path) -> Servable:
+        room = self._room
+        return load_untried(path, self._tags, self._engine, self._threads, room.engines, self._observer)
+
+    def _is_unusual(self) -> bool:
+        """Whether the sessions compute in another way than other engines do, on purpose."""
+        rewriting = self._config.graph_options.rewrite_options
+        return bool(rewriting.auto_mixed_precision_onednn_bfloat16 or rewriting.auto_mixed_precision)
+
+    def _wanted_versions(self) -> Mapping[str, str]:
+        """Engine -> version, of those that come into question.
+
+        Raises:
+            FailedPrecondition: The one that is asked for is not installed.
+        """
+        installed = installed_versions()
+        if self._engine == AUTO:
+            return {name: installed[name] for name in convertible(installed)} or installed
+        if self._engine not in installed:
+            raise FailedPrecondition(
+                f"--engine={self._engine}: that engine is not installed here. Install it:"
+                f" {install_command(self._engine)}"
+            )
+        if not convertible([self._engine]):
+            logger.warning(
+                "--engine=%s: tf2onnx is not installed here, without which a SavedModel is served only if it has been"
+                " converted elsewhere. Install it: %s",
+                self._engine,
+                install_command(self._engine),
+            )
+        return {self._engine: installed[self._engine]}
+
+    # With what is known.
+
+    def _from_entry(self, path: Path, entry: Entry, versions: Mapping[str, str]) -> Servable | None:
+        """The version as an entry has it; None where TensorFlow serves all of it.
+
+        Raises:
+            ServingError: The entry proves broken.
+        """
+        choices = choose(entry.examination, self._engine, versions)
+        if not any(choice.engine != TENSORFLOW for choice in choices.values()):
+            self._tell(path, choices, entry.examination)
+            return None
+        signatures = {
+            name: signature_from_proto(serialized) for name, serialized in read_signature_defs(path, self._tags).items()
+        }
+        served = self._restore(entry, choices, signatures)
+        reference = self._reference(path, None)
+        needs_it = [name for name in signatures if name not in served and _is_callable(signatures[name])]
+        if reference is None and needs_it:
+            logger.warning(
+                "Signatures of %s that need TensorFlow, which is not installed here, answer with an error: %s",
+                path,
+                ", ".join(f"{name} ({choices[name].reason})" for name in needs_it),
+            )
+        if reference is not None and needs_it:
+            reference = self._reference(path, self._tensorflow.load(path))
+        servable = self._servable(path, signatures, reference, served)
+        self._observer.examined(path, "found", 0.0)
+        self._tell(path, choices, entry.examination)
+        return servable
+
+    def _reference(self, path: Path, loaded: Servable | None) -> Reference | None:
+        if importlib.util.find_spec(TENSORFLOW) is None:
+            return None
+        return Reference(partial(self._tensorflow.load, path), loaded)
+
+    def _servable(
+        self,
+        path: Path,
+        signatures: Mapping[str, Signature],
+        reference: Reference | None,
+        served: Mapping[str, Served],
+    ) -> SwitchingServable:
+        observer = self._observer
+        servable = SwitchingServable(
+            signatures, self._tags, reference, served, lambda name, reason: observer.fell_back(path, name, reason)
+        )
+        servable.when_unloaded(lambda: observer.unloaded(path))
+        return servable
+
+    def _restore(
+        self, entry: Entry, choices: Mapping[str, Choice], signatures: Mapping[str, Signature]
+    ) -> Mapping[str, Served]:
+        """Makes ready what has been chosen.
+
+        Raises:
+            ServingError: A file is broken, or an engine does not run what it has run in the examination.
+        """
+        served = {}
+        for name, choice in choices.items():
+            if choice.engine == TENSORFLOW or name not in signatures:
+                continue
+            found = entry.examination.signatures[name]
+            domain = found.engines[choice.engine].domain
+            if domain is None:
+                continue
+            engine = self._room.engines.get(choice.engine)
+            runner = engine.restore(entry.folder / str(found.number), signatures[name], self._threads)
+            one = Served(choice.engine, runner, domain)
+            _warm_up(one, signatures[name], max(found.engines[choice.engine].seconds, default=1))
+            served[name] = one
+        return served
+
+    # Finding out.
+
+    def _examined_later(self, path: Path, key: str, versions: Mapping[str, str], loaded: Servable) -> Servable:
+        servable = self._servable(path, loaded.signatures, self._reference(path, loaded), {})
+
+        def work(starting: Callable[[subprocess.Popen[str]], None], given_up: Callable[[], bool]) -> None:
+            entry = self._examine(path, key, versions, starting, given_up)
+            if entry is not None and not given_up():
+                self._switch(path, servable, entry, versions)
+
+        servable.when_unloaded(self._room.background.submit(work).cancel)
+        return servable
+
+    def _examine(
+        self,
+        path: Path,
+        key: str,
+        versions: Mapping[str, str],
+        starting: Callable[[subprocess.Popen[str]], None],
+        given_up: Callable[[], bool],
+    ) -> Entry | None:
+        """What is known, found out now if need be; None where it was given up or cannot be kept."""
+        try:
+            cache = self._room.writable_cache()
+            with cache.turn(key, given_up) as is_ours:
+                if not is_ours:
+                    return None
+                entry = cache.find(key, versions, path)
+                if entry is not None:
+                    return entry
+                start = time.perf_counter()
+                logger.info("Examining engines for %s: %s", path, ", ".join(sorted(versions)))
+
+                def make(folder: Path) -> Examination:
+                    job = Job(
+                        path, folder, self._tags, convertible(versions), self._threads, self._config.SerializeToString()
+                    )
+                    examination = examine_apart(job, self._room.check_seconds, starting)
+                    if given_up():
+                        raise FailedPrecondition("The version is gone.")
+                    return examination
+
+                entry = cache.put(key, make)
+        except FailedPrecondition:
+            return None
+        except OSError as error:
+            logger.warning("Engines for %s cannot be examined: %s", path, error)
+            return None
+        seconds = time.perf_counter() - start
+        failure = entry.examination.failure
+        if failure:
+            logger.warning("The examination of engines for %s failed, and TensorFlow serves it: %s", path, failure)
+        self._observer.examined(path, "failed" if failure else "done", seconds)
+        return entry
+
+    def _switch(self, path: Path, servable: SwitchingServable, entry: Entry, versions: Mapping[str, str]) -> None:
+        choices = choose(entry.examination, self._engine, versions)
+        try:
+            served = self._restore(entry, choices, servable.signatures)
+        except ServingError as error:
+            logger.warning("What was found out about %s cannot be used: %s", path, error)
+            self._room.cache.drop(entry)
+            return
+        servable.switch(served)
+        self._tell(path, choices, entry.examination)
+        moved = all(name in served for name, signature in servable.signatures.items() if _is_callable(signature))
+        if moved and servable.let_reference_go():
+            logger.info("TensorFlow's session of %s is closed: other engines serve all of its signatures", path)
+
+    def _tell(self, path: Path, choices: Mapping[str, Choice], examination: Examination) -> None:
+        self._observer.chosen(path, choices, examination)
+        if choices:
+            logger.info("Engines of %s: %s", path, "; ".join(_in_words(choices, examination)))
+        for name, found in sorted(examination.signatures.items()):
+            for engine, finding in sorted(found.engines.items()):
+                if finding.differs:
+                    logger.warning("%s does not serve signature %s of %s: %s", engine, name, path, finding.refusal)
+
+
+def _in_words(choices: Mapping[str, Choice], examination: Examination) -> Sequence[str]:
+    words = []
+    for name, choice in sorted(choices.items()):
+        found = examination.signatures[name]
+        if found.bound:
+            words.append(f"{name}: {choice.engine}, {choice.reason}")
+            continue
+        times = [f"{TENSORFLOW} {_microseconds(found.seconds)}"]
+        times += [
+            f"{engine} {_microseconds(finding.seconds)}, largest difference {finding.absolute:.2g}"
+            for engine, finding in sorted(found.engines.items())
+            if finding.agrees
+        ]
+        words.append(f"{name}: {choice.engine}, {choice.reason} ({'; '.join(times)})")
+    return words
+
+
+def _microseconds(seconds: Mapping[int, float]) -> str:
+    listed = "/".join(f"{1e6 * seconds[rows]:.0f}" for rows in sorted(seconds))
+    rows = "/".join(str(rows) for rows in sorted(seconds))
+    return f"{listed} us for {rows} rows"
+
+
+def _is_callable(signature: Signature) -> bool:
+    return bool(signature.inputs and signature.outputs)
+
+
+def _warm_up(served: Served, signature: Signature, most_rows: int) -> None:
+    """Runs it on values that are allowed.
+
+    Raises:
+        ServingError: It does not run.
+    """
+    for rows in WARM_UP_ROWS:
+        inputs: dict[str, Array] = {}
+        for alias, shape in served.domain.shapes.items():
+            dtype = signature.inputs[alias].dtype.numpy
+            sizes = [(rows if place == 0 else 1) if size is None else size for place, size in enumerate(shape)]
+            bounds = served.domain.bounds.get(alias)
+            value = 0 if bounds is None else min(max(0, bounds.lowest), bounds.highest)
+            inputs[alias] = np.full(sizes, value, dtype)
+        try:
+            served.runner.run(inputs, list(signature.outputs))
+        except ServingError as error:
+            if not any(None in shape[1:] for shape in served.domain.shapes.values()):
+                raise
+            # Which sizes of other dimensions go together is the model's own matter.
+            logger.debug("%s is not warmed up: %s", served.engine, error)
+            return
+        if rows >= most_rows or all(shape[:1] != (None,) for shape in served.domain.shapes.values()):
+            return
