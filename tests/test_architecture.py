@@ -64,7 +64,7 @@ STARTS_WORK: Mapping[str, str] = {
     "server.worker": "has the request log written at the end, on a thread",
     "server.lifespan": "serves, and starts and stops all of the others",
     "server.server": "`Server.start` serves on a thread of its own, for programs without an event loop",
-    "wires.eager": "a request that waits for more than an answer goes on in a task, ended by its answer or by the end of its connection",
+    "wires.eager": "a request that waits for more than an answer goes on in a task, ended by it or with its connection",
     "loadgen.job": "the load of several processes, each of which ends with its part",
     "api.asgi": "a gRPC call runs beside a watch on its client; both end with the request",
 }

@@ -382,11 +382,11 @@ class EngineThreads:
         if not left:
             self._deliver(lane, tasks, reason, shared)
             return
+        # Where no thread is free, they wait for one behind its run.
+        self._submit(lane, left, reason, has_token=bool(self._tokens))
         for task, answer in zip(tasks, shared.answers, strict=True):
             if not isinstance(answer, NeedsThread):
                 self._deliver(lane, [task], reason, SharedRun([answer], shared.runs[:1]))
-        # Where no thread is free, they wait for one behind its run.
-        self._submit(lane, left, reason, has_token=bool(self._tokens))
 
     def _run_tasks(self, servable: Servable, lane: Lane, tasks: Sequence[Task]) -> SharedRun:
         lane.runtime = runtime_of(servable, lane.signature_name)
