@@ -13,10 +13,12 @@ import logging
 from dataclasses import dataclass, field
 from typing import cast
 
-from hotserve.api.codec_threads import CodecThreads
+from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
+from hotserve.api.grpc_framing import PREFIX_BYTES
 from hotserve.errors import DeadlineExceeded, ResourceExhausted
 from hotserve.wires.deadlines import Deadlines
 from hotserve.wires.grpc_call import Call, Services
+from hotserve.wires.grpc_growing_call import GrowingCall
 from hotserve.wires.grpc_heads import CallHead, Refusal, error_answer, read_head
 from hotserve.wires.http2_connection import Http2Connection
 from hotserve.wires.http2_events import (
@@ -28,6 +30,7 @@ from hotserve.wires.http2_events import (
     RequestReceived,
     StreamReset,
 )
+from hotserve.wires.http2_headers import RequestHead
 from hotserve.wires.http2_limits import Http2Limits
 
 logger = logging.getLogger(__name__)
@@ -100,6 +103,8 @@ class GrpcWire:
         self.loop = loop
         self.codec_threads = codec_threads or CodecThreads()
         self.deadlines = Deadlines(loop)
+        # What is larger is put together on a thread.
+        self.largest_whole = min(limits.max_message_bytes, LARGE_BYTES - PREFIX_BYTES - 1)
         self.draining = False
         self._connections: dict[GrpcConnection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -177,7 +182,7 @@ class GrpcConnection(asyncio.Protocol):
         self.max_message_bytes = wire.limits.max_message_bytes
         self.loop = wire.loop
         self.codec_threads = wire.codec_threads
-        self.http2 = Http2Connection(wire.limits.http2)
+        self.http2 = Http2Connection(wire.limits.http2, wire.largest_whole)
         self._wire = wire
         self._limits = wire.limits
         self._transport: asyncio.Transport | None = None
@@ -216,7 +221,10 @@ class GrpcConnection(asyncio.Protocol):
         self._reading = True
         try:
             for event in self.http2.receive(data, self._now):
-                self._handle(event)
+                if type(event) is tuple:
+                    self._whole_call(*event)
+                else:
+                    self._handle(cast(Event, event))
             if self._new_deadlines:
                 self._watch_deadlines()
         finally:
@@ -239,14 +247,23 @@ class GrpcConnection(asyncio.Protocol):
 
     # Events.
 
+    def _whole_call(self, stream_id: int, head: RequestHead, message: bytes, _: int) -> None:
+        call = Call(self, stream_id, head.note, self._now)
+        self._busy_at = self._now
+        call.perform(message)
+        if call.task is not None:
+            self._calls[stream_id] = call
+            if call.deadline is not None:
+                self._new_deadlines.append(call)
+
     def _handle(self, event: Event) -> None:
         match event:
             case DataReceived():
                 call = self._calls.get(event.stream_id)
-                if call is None:
-                    self.http2.take(event.stream_id, len(event.data))
-                else:
+                if isinstance(call, GrowingCall):
                     call.feed(event.data, event.ended, self._now)
+                else:
+                    self.http2.take(event.stream_id, len(event.data))
             case RequestReceived():
                 self._request(event)
             case StreamReset():
@@ -277,7 +294,11 @@ class GrpcConnection(asyncio.Protocol):
         if head.error is not None:
             self.http2.finish(event.stream_id, error_answer(head.error))
             return
-        call = self._calls[event.stream_id] = Call(self, event.stream_id, head, self._now)
+        services = self.services
+        event.head.takes_whole = not (
+            head.pack or head.path in services.streaming or head.path in services.bidirectional
+        )
+        call = self._calls[event.stream_id] = GrowingCall(self, event.stream_id, head, self._now)
         if call.deadline is not None:
             self._new_deadlines.append(call)
         call.begin()
@@ -406,7 +427,8 @@ class GrpcConnection(asyncio.Protocol):
             self.begin_drain()
         else:
             for call in tuple(self._calls.values()):
-                if not (call.complete or call.is_conversation) and _over(limits.stall_seconds, call.progress_at, now):
+                since = call.waits_since
+                if since is not None and _over(limits.stall_seconds, since, now):
                     call.fail(DeadlineExceeded(_NEVER_WHOLE))
 
     def _is_stalled(self, now: float) -> bool:

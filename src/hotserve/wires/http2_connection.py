@@ -14,7 +14,9 @@ from typing import Final
 
 from hpack import HPACKError, OversizedHeaderListError
 
+from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
 from hotserve.wires import http2_frames as frames
+from hotserve.wires.http2_calls import WholeCall, read_calls
 from hotserve.wires.http2_events import (
     ConnectionFailed,
     DataReceived,
@@ -29,6 +31,9 @@ from hotserve.wires.http2_headers import HeaderReader, HeaderTooLargeError, Malf
 from hotserve.wires.http2_limits import Allowance, Http2Limits
 from hotserve.wires.http2_outbox import Outbox
 from hotserve.wires.http2_stream import Stream
+
+_KIND: Final = 3
+"""Where the type of a frame stands in it."""
 
 _MOST_CONTINUATIONS: Final = 64
 """More parts than these has no header that is meant to be read."""
@@ -53,11 +58,13 @@ class Http2Connection:
         failed: Whether it has ended with an error.
     """
 
-    def __init__(self, limits: Http2Limits) -> None:
+    def __init__(self, limits: Http2Limits, largest_message: int = 0) -> None:
         """Starts a connection; what is to be sent first can be had at once.
 
         Args:
             limits: What the client may ask for.
+            largest_message: The largest message of gRPC that is handed over as a `WholeCall` where it comes so; 0 for
+                none.
         """
         self.failed = False
         self._limits = limits
@@ -65,7 +72,7 @@ class Http2Connection:
         self._idle_frames = Allowance(limits.idle_frames, limits.idle_frames_per_second)
         self._resets = Allowance(limits.resets, limits.resets_per_second)
         self._now = 0.0
-        self._events: list[Event] = []
+        self._events: list[Event | WholeCall] = []
         # Received, and not read yet.
         self._unread = bytearray()
         self._needed = 1
@@ -75,6 +82,10 @@ class Http2Connection:
         self._block_stream = self._block_flags = self._continuations = 0
         # Streams.
         self._streams: dict[int, Stream] = {}
+        # Calls that came whole, and how much of an answer their clients take: all that there is to know of them.
+        self._whole: dict[int, int] = {}
+        largest = min(limits.max_frame_bytes, limits.stream_window_bytes, largest_message + PREFIX_BYTES)
+        self._largest_whole = largest if largest_message and limits.idle_frames else 0
         self._abandoned: dict[int, None] = {}
         self._given_up: set[int] = set()
         self._last_stream = 0
@@ -114,7 +125,7 @@ class Http2Connection:
     @property
     def open_streams(self) -> int:
         """How many requests have come and are not answered, all of the answer handed over."""
-        return len(self._streams)
+        return len(self._streams) + len(self._whole)
 
     @property
     def settled(self) -> bool:
@@ -124,7 +135,7 @@ class Http2Connection:
     @property
     def is_ended(self) -> bool:
         """Whether `end` was called, all answers are handed over, and so is everything else."""
-        return self._last_taken != LARGEST_NUMBER and not self._streams and not self._outbox.has_output
+        return self._last_taken != LARGEST_NUMBER and not self.open_streams and not self._outbox.has_output
 
     @property
     def has_output(self) -> bool:
@@ -148,7 +159,7 @@ class Http2Connection:
 
     # Bytes in.
 
-    def receive(self, data: bytes, now: float) -> list[Event]:
+    def receive(self, data: bytes, now: float) -> list[Event | WholeCall]:
         """Takes what has come.
 
         Args:
@@ -191,6 +202,11 @@ class Http2Connection:
         largest = self._limits.max_frame_bytes
         unpack = FRAME_HEAD.unpack_from
         while size - position >= FRAME_HEAD_BYTES:
+            if self._largest_whole and data[position + _KIND] == frames.HEADERS:
+                after = self._read_calls(data, position)
+                if after != position:
+                    position = after
+                    continue
             high, low, kind, flags, stream_id = unpack(data, position)
             length = high << 16 | low
             if length > largest:
@@ -203,6 +219,52 @@ class Http2Connection:
             self._read_frame(kind, flags, stream_id & LARGEST_NUMBER, data[start:position])
         self._needed = FRAME_HEAD_BYTES
         return position
+
+    def _read_calls(self, data: bytes, position: int) -> int:
+        """Takes what comes in whole calls; returns where it ends.
+
+        The same as if each frame were read by itself, the window of the connection apart: it is opened by what all of
+        them take, together.
+        """
+        outbox = self._outbox
+        room = self._limits.max_concurrent_streams
+        room -= len(self._streams) + len(self._whole) + len(self._given_up) + outbox.unsent_answers
+        if room <= 0 or not self._settled or self._block is not None or self._last_taken != LARGEST_NUMBER:
+            return position
+        calls, position, used, opened, opened_last = read_calls(
+            data,
+            position,
+            self._last_stream,
+            self._headers.known,
+            room,
+            self._receive_window,
+            self._first_send_window,
+            self._largest_whole,
+        )
+        if not calls:
+            return position
+        self._events += calls
+        for number, _, _, window in calls:
+            self._whole[number] = window
+            self._last_stream = number
+        self._receive_window -= used
+        self._take_of_connection(used)
+        self._idle_frames.restore()
+        if opened:
+            if opened_last:
+                self._count_idle_frame()
+            if not outbox.open_window(opened):
+                raise _Failure(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
+        return position
+
+    def _stream(self, stream_id: int) -> Stream | None:
+        """What is known of a stream; None if it is not open."""
+        window = self._whole.pop(stream_id, None)
+        if window is None:
+            return self._streams.get(stream_id)
+        stream = self._streams[stream_id] = Stream(stream_id, window, self._limits.stream_window_bytes, None)
+        stream.remote_ended = True
+        return stream
 
     def _read_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
@@ -228,7 +290,7 @@ class Http2Connection:
         self._receive_window -= length
         data = _unpadded(payload) if flags & frames.PADDED else payload
         ended = bool(flags & frames.END_STREAM)
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is None:
             self._take_of_connection(length)
             self._count_idle_frame()
@@ -297,7 +359,7 @@ class Http2Connection:
     def _header_block(self, stream_id: int, flags: int, block: bytes) -> None:
         self._check_block_size(len(block))
         ended = bool(flags & frames.END_STREAM)
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         try:
             if stream is not None:
                 self._trailers(stream, ended, block)
@@ -326,10 +388,8 @@ class Http2Connection:
         except MalformedRequest:
             self._refuse(stream_id, ended, ErrorCode.PROTOCOL_ERROR)
             return
-        if (
-            len(self._streams) + len(self._given_up) + self._outbox.unsent_answers
-            >= self._limits.max_concurrent_streams
-        ):
+        at_work = len(self._streams) + len(self._whole) + len(self._given_up) + self._outbox.unsent_answers
+        if at_work >= self._limits.max_concurrent_streams:
             self._refuse(stream_id, ended, ErrorCode.REFUSED_STREAM)
             return
         expected = None if too_large else head.content_length
@@ -381,7 +441,7 @@ class Http2Connection:
         self._check_begun(stream_id, "RST_STREAM")
         if len(payload) != 4:
             raise _Failure(ErrorCode.FRAME_SIZE_ERROR, f"RST_STREAM of {len(payload)} bytes")
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is None:
             self._abandoned.pop(stream_id, None)
             self._count_idle_frame()
@@ -428,6 +488,10 @@ class Http2Connection:
             if stream.send_window > LARGEST_NUMBER:
                 raise _Failure(ErrorCode.FLOW_CONTROL_ERROR, f"the window of stream {stream.number} is too large")
             self._outbox.mark(stream)
+        for number, window in self._whole.items():
+            self._whole[number] = window + change
+            if window + change > LARGEST_NUMBER:
+                raise _Failure(ErrorCode.FLOW_CONTROL_ERROR, f"the window of stream {number} is too large")
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise _Failure(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
@@ -462,7 +526,7 @@ class Http2Connection:
                 raise _Failure(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
             return
         self._check_begun(stream_id, "WINDOW_UPDATE")
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is None:
             return
         stream.send_window += increment
@@ -528,6 +592,7 @@ class Http2Connection:
     def _fail(self, failure: _Failure) -> None:
         self.failed = True
         self._streams.clear()
+        self._whole.clear()
         self._given_up.clear()
         self._abandoned.clear()
         self._outbox.drop_all()
@@ -555,7 +620,7 @@ class Http2Connection:
 
     def take(self, stream_id: int, size: int) -> None:
         """Says that so much of a body needs no room any more, so that the client may send as much again."""
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is None:  # what was left was taken when it closed
             return
         stream.untaken -= size
@@ -584,9 +649,25 @@ class Http2Connection:
             body: All of the body, in parts.
             trailers: A block of `encode_block`; empty for an answer without trailers.
         """
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is not None:
             self._outbox.answer(stream, header, body, trailers)
+
+    def answer_call(self, stream_id: int, header: bytes, message: bytes, trailers: bytes) -> None:
+        """Sends a whole answer of gRPC, whose message is not packed. Nothing happens on a stream that is closed.
+
+        Args:
+            stream_id: The stream.
+            header: A block of `encode_block`.
+            message: Without its prefix.
+            trailers: A block of `encode_block`.
+        """
+        window = self._whole.get(stream_id)
+        if window is not None and self._outbox.answer_call(stream_id, window, header, message, trailers):
+            del self._whole[stream_id]
+            self._resets.earn()
+            return
+        self.answer(stream_id, header, frame_parts(message, pack=False), trailers)
 
     def send_header(self, stream_id: int, block: bytes) -> None:
         """Begins an answer; nothing happens on a stream that is closed.
@@ -595,7 +676,7 @@ class Http2Connection:
             stream_id: The stream.
             block: A block of `encode_block`.
         """
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is not None:
             self._outbox.add_header(stream, block)
 
@@ -604,7 +685,7 @@ class Http2Connection:
 
         Whoever sends more than a client takes waits until `waiting_bytes` is small.
         """
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is not None:
             self._outbox.add_data(stream, data)
 
@@ -615,7 +696,7 @@ class Http2Connection:
             stream_id: The stream.
             trailers: A block of `encode_block`, which is the header as well if there was none.
         """
-        stream = self._streams.get(stream_id)
+        stream = self._stream(stream_id)
         if stream is not None:
             self._outbox.add_end(stream, trailers)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from hpack import Decoder, Encoder
@@ -58,9 +59,10 @@ class RequestHead:
         headers: Lower-case name -> value, the last one of a name.
         content_length: What `content-length` says; None without one.
         note: For whoever gets it: what they make of it, so that they make it once for all requests that say the same.
+        takes_whole: For them, too: whether later requests that say the same are wanted together with their message.
     """
 
-    __slots__ = ("content_length", "headers", "method", "note", "path")
+    __slots__ = ("content_length", "headers", "method", "note", "path", "takes_whole")
 
     def __init__(self, method: str, path: str, headers: Mapping[str, str], content_length: int | None) -> None:
         self.method = method
@@ -68,6 +70,7 @@ class RequestHead:
         self.headers = headers
         self.content_length = content_length
         self.note: Any = None
+        self.takes_whole = False
 
     def __repr__(self) -> str:
         return f"RequestHead({self.method!r}, {self.path!r}, {dict(self.headers)!r})"
@@ -91,6 +94,8 @@ class HeaderReader:
         self._decoder = Decoder(self.max_block_bytes)
         self._table = self._decoder.header_table = WatchedTable()
         self._remembered: dict[bytes, RequestHead] = {}
+        self.known: Mapping[bytes, RequestHead] = MappingProxyType(self._remembered)
+        """What the blocks mean that are remembered, at present."""
 
     def read_request(self, block: bytes) -> RequestHead:
         """The header of a request.

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from hotserve.api.grpc_framing import PREFIX_BYTES
 from hotserve.wires import http2_frames as frames
+from hotserve.wires.http2_calls import answer_frames
 from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, frame_head
 from hotserve.wires.http2_headers import TABLE_SIZE_ZERO
 from hotserve.wires.http2_stream import Stream
@@ -119,6 +121,34 @@ class Outbox:
         self.unsent_answers += 1
         self._on_progress()
         self._on_answered(stream)
+
+    def answer_call(self, stream_id: int, window: int, header: bytes, message: bytes, trailers: bytes) -> bool:
+        """As `answer` with one message that is not packed, if it can be written down at once.
+
+        Args:
+            stream_id: The number of its stream, which has all of its request.
+            window: How much of an answer its client takes on it.
+            header: The block that begins it.
+            message: Without its prefix.
+            trailers: The block that ends it.
+
+        Returns:
+            Whether it could be; if not, nothing has happened. `on_answered` is not called.
+        """
+        size = len(message) + PREFIX_BYTES
+        if (
+            size > window
+            or size > self._window
+            or size > self.max_frame_bytes
+            or self._written_bytes + size > _EAGER_BYTES
+            or self._table_size_due
+        ):
+            return False
+        self._window -= size
+        self.put(answer_frames(stream_id, header, message, trailers))
+        self.unsent_answers += 1
+        self._on_progress()
+        return True
 
     def add_header(self, stream: Stream, block: bytes) -> None:
         """Begins an answer."""
