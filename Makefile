@@ -10,7 +10,7 @@ VENV ?= .venv
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 # What is compiled where there is a C compiler.
-EXTENSION = setup.py src/hotserve/codecs/_fast.pyx
+EXTENSIONS = setup.py src/hotserve/codecs/_fast.pyx src/hotserve/wires/_calls.pyx
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint types tests clean
@@ -33,14 +33,14 @@ tests: $(VENV)/.test
 $(VENV)/bin/python:
 	scripts/make_venv.sh "$(PYTHON)" "$(VENV)"
 
-$(VENV)/.base: pyproject.toml $(EXTENSION) | $(VENV)/bin/python
+$(VENV)/.base: pyproject.toml $(EXTENSIONS) | $(VENV)/bin/python
 	$(PIP) --editable .
 	touch $@
 
 # The versions that the tests are known to pass with; the package itself asks for ranges.
-$(VENV)/.test: pyproject.toml constraints.txt $(EXTENSION) | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml constraints.txt $(EXTENSIONS) | $(VENV)/bin/python
 	$(PIP) --editable '.[test]' --constraint constraints.txt
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/hotserve/codecs/_fast.c src/hotserve/codecs/_fast*.so
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/hotserve/codecs/_fast.c src/hotserve/codecs/_fast*.so src/hotserve/wires/_calls.c src/hotserve/wires/_calls*.so

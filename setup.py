@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from setuptools import Extension, setup
 
-setup(ext_modules=[Extension("hotserve.codecs._fast", ["src/hotserve/codecs/_fast.pyx"], optional=True)])
+MODULES = {
+    "hotserve.codecs._fast": "src/hotserve/codecs/_fast.pyx",
+    "hotserve.wires._calls": "src/hotserve/wires/_calls.pyx",
+}
+
+setup(ext_modules=[Extension(name, [source], optional=True) for name, source in MODULES.items()])

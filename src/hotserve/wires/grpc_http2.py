@@ -354,13 +354,16 @@ class GrpcConnection(asyncio.Protocol):
         if transport is None or self._farewell is not None or transport.is_closing():
             return
         http2 = self.http2
-        while not self._full and http2.has_output:
+        while not self._full:
             data = http2.take_output(_WRITE_BYTES)
             if data:
                 transport.write(data)
-        for stream_id, future in self._senders.items():
-            if http2.waiting_bytes(stream_id) <= _LITTLE_BYTES and not future.done():
-                future.set_result(None)
+            if len(data) < _WRITE_BYTES:
+                break
+        if self._senders:
+            for stream_id, future in self._senders.items():
+                if http2.waiting_bytes(stream_id) <= _LITTLE_BYTES and not future.done():
+                    future.set_result(None)
         if http2.failed or (self._ending and http2.is_ended and not self._calls):
             self._say_farewell()
 

@@ -56,6 +56,7 @@ class Http2Connection:
 
     Attributes:
         failed: Whether it has ended with an error.
+        take_output: What is to be sent next; see `Outbox.take`.
     """
 
     def __init__(self, limits: Http2Limits, largest_message: int = 0) -> None:
@@ -69,6 +70,7 @@ class Http2Connection:
         self.failed = False
         self._limits = limits
         self._headers = HeaderReader(limits.max_header_list_bytes)
+        self._heads = self._headers.known
         self._idle_frames = Allowance(limits.idle_frames, limits.idle_frames_per_second)
         self._resets = Allowance(limits.resets, limits.resets_per_second)
         self._now = 0.0
@@ -86,15 +88,19 @@ class Http2Connection:
         self._whole: dict[int, int] = {}
         largest = min(limits.max_frame_bytes, limits.stream_window_bytes, largest_message + PREFIX_BYTES)
         self._largest_whole = largest if largest_message and limits.idle_frames else 0
+        self._is_regular = False  # whether the next frame may begin a call that is taken whole
+        self._most_streams = limits.max_concurrent_streams
         self._abandoned: dict[int, None] = {}
         self._given_up: set[int] = set()
         self._last_stream = 0
         self._last_taken = LARGEST_NUMBER
         # Flow control.
         self._receive_window = limits.connection_window_bytes
+        self._half_window = limits.connection_window_bytes >> 1
         self._taken = 0
         self._first_send_window = frames.FIRST_WINDOW
         self._outbox = Outbox(self._idle_frames.restore, self._answered)
+        self.take_output = self._outbox.take
         self._outbox.put(
             frames.settings_frame(
                 {
@@ -169,24 +175,31 @@ class Http2Connection:
         Returns:
             What they mean, in order. `ConnectionFailed` is the last event that a connection has.
         """
+        events = self._events = []
+        self._now = now
+        try:
+            if self._is_regular and not self._unread:
+                position = self._read_calls(data, 0)
+                if position == len(data):
+                    return events
+                data = data[position:]
+            self._receive(data)
+        except _Failure as failure:
+            self._fail(failure)
+        return events
+
+    def _receive(self, data: bytes) -> None:
         if self.failed:
-            return []
+            return
         if self._unread:
             self._unread += data
             if len(self._unread) < self._needed:
-                return []
+                return
             data = bytes(self._unread)
             self._unread.clear()
-        self._now = now
-        events = self._events = []
-        try:
-            position = self._read(data)
-        except _Failure as failure:
-            self._fail(failure)
-            return events
+        position = self._read(data)
         if position < len(data):
             self._unread += memoryview(data)[position:]
-        return events
 
     def _read(self, data: bytes) -> int:
         """Reads all frames that are whole; returns where the first one begins that is not."""
@@ -202,7 +215,7 @@ class Http2Connection:
         largest = self._limits.max_frame_bytes
         unpack = FRAME_HEAD.unpack_from
         while size - position >= FRAME_HEAD_BYTES:
-            if self._largest_whole and data[position + _KIND] == frames.HEADERS:
+            if self._is_regular and data[position + _KIND] == frames.HEADERS:
                 after = self._read_calls(data, position)
                 if after != position:
                     position = after
@@ -227,16 +240,12 @@ class Http2Connection:
         them take, together.
         """
         outbox = self._outbox
-        room = self._limits.max_concurrent_streams
-        room -= len(self._streams) + len(self._whole) + len(self._given_up) + outbox.unsent_answers
-        if room <= 0 or not self._settled or self._block is not None or self._last_taken != LARGEST_NUMBER:
-            return position
         calls, position, used, opened, opened_last = read_calls(
             data,
             position,
             self._last_stream,
-            self._headers.known,
-            room,
+            self._heads,
+            self._most_streams - len(self._streams) - len(self._whole) - len(self._given_up) - outbox.unsent_answers,
             self._receive_window,
             self._first_send_window,
             self._largest_whole,
@@ -246,10 +255,13 @@ class Http2Connection:
         self._events += calls
         for number, _, _, window in calls:
             self._whole[number] = window
-            self._last_stream = number
+        self._last_stream = calls[-1][0]
         self._receive_window -= used
-        self._take_of_connection(used)
-        self._idle_frames.restore()
+        self._taken += used
+        if self._taken >= self._half_window:
+            self._open_connection()
+        idle_frames = self._idle_frames
+        idle_frames.left = idle_frames.most
         if opened:
             if opened_last:
                 self._count_idle_frame()
@@ -273,6 +285,7 @@ class Http2Connection:
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise _Failure(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self._settled = True
+            self._is_regular = self._largest_whole > 0
         handler = self._handlers.get(kind)
         if handler is None:
             self._count_idle_frame()
@@ -338,6 +351,7 @@ class Http2Connection:
             return
         self._check_block_size(len(payload))
         self._block = bytearray(payload)
+        self._is_regular = False
         self._block_stream, self._block_flags, self._continuations = stream_id, flags, 0
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -350,6 +364,7 @@ class Http2Connection:
         self._block += payload
         if flags & frames.END_HEADERS:
             block, self._block = bytes(self._block), None
+            self._is_regular = self._largest_whole > 0 and self._last_taken == LARGEST_NUMBER
             self._header_block(stream_id, self._block_flags, block)
 
     def _check_block_size(self, size: int) -> None:
@@ -389,7 +404,7 @@ class Http2Connection:
             self._refuse(stream_id, ended, ErrorCode.PROTOCOL_ERROR)
             return
         at_work = len(self._streams) + len(self._whole) + len(self._given_up) + self._outbox.unsent_answers
-        if at_work >= self._limits.max_concurrent_streams:
+        if at_work >= self._most_streams:
             self._refuse(stream_id, ended, ErrorCode.REFUSED_STREAM)
             return
         expected = None if too_large else head.content_length
@@ -591,6 +606,7 @@ class Http2Connection:
 
     def _fail(self, failure: _Failure) -> None:
         self.failed = True
+        self._is_regular = False
         self._streams.clear()
         self._whole.clear()
         self._given_up.clear()
@@ -635,10 +651,13 @@ class Http2Connection:
 
     def _take_of_connection(self, size: int) -> None:
         self._taken += size
-        if self._taken >= self._limits.connection_window_bytes >> 1:
-            self._receive_window += self._taken
-            self._outbox.put(frames.window_update_frame(0, self._taken))
-            self._taken = 0
+        if self._taken >= self._half_window:
+            self._open_connection()
+
+    def _open_connection(self) -> None:
+        self._receive_window += self._taken
+        self._outbox.put(frames.window_update_frame(0, self._taken))
+        self._taken = 0
 
     def answer(self, stream_id: int, header: bytes, body: tuple[bytes, ...], trailers: bytes) -> None:
         """Sends a whole answer; one that is small goes out in one piece. Nothing happens on a stream that is closed.
@@ -665,7 +684,10 @@ class Http2Connection:
         window = self._whole.get(stream_id)
         if window is not None and self._outbox.answer_call(stream_id, window, header, message, trailers):
             del self._whole[stream_id]
-            self._resets.earn()
+            idle_frames, resets = self._idle_frames, self._resets
+            idle_frames.left = idle_frames.most
+            if resets.left < resets.most:
+                resets.earn()
             return
         self.answer(stream_id, header, frame_parts(message, pack=False), trailers)
 
@@ -719,18 +741,8 @@ class Http2Connection:
         """Takes no more requests, and says so; those that there are go on."""
         if not self.failed and self._last_taken == LARGEST_NUMBER:
             self._last_taken = self._last_stream
+            self._is_regular = False
             self._outbox.put(frames.goaway_frame(self._last_taken, ErrorCode.NO_ERROR))
-
-    # Bytes out.
-
-    def take_output(self, room: int) -> bytes:
-        """What is to be sent next.
-
-        Args:
-            room: About how many bytes at most. Replies and small answers come whatever it is; as they wait only while
-                nobody calls this, there are never many.
-        """
-        return self._outbox.take(room)
 
 
 def _unpadded(payload: bytes) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from hpack import Decoder, Encoder
@@ -94,8 +93,11 @@ class HeaderReader:
         self._decoder = Decoder(self.max_block_bytes)
         self._table = self._decoder.header_table = WatchedTable()
         self._remembered: dict[bytes, RequestHead] = {}
-        self.known: Mapping[bytes, RequestHead] = MappingProxyType(self._remembered)
-        """What the blocks mean that are remembered, at present."""
+
+    @property
+    def known(self) -> dict[bytes, RequestHead]:
+        """What the blocks mean that are remembered, at present; for reading."""
+        return self._remembered
 
     def read_request(self, block: bytes) -> RequestHead:
         """The header of a request.

@@ -52,7 +52,14 @@ class Http2Limits:
 
 
 class Allowance:
-    """How often something may still happen: more often with the time, and more if it is earned."""
+    """How often something may still happen: more often with the time, and more if it is earned.
+
+    Attributes:
+        most: The most that can be left.
+        left: How much is left; `restore` sets it to `most`, and so may whoever cannot afford a call.
+    """
+
+    __slots__ = ("_per_second", "_since", "left", "most")
 
     def __init__(self, most: int, per_second: float) -> None:
         """Starts with all of it.
@@ -61,9 +68,9 @@ class Allowance:
             most: The most that can be left.
             per_second: How much comes back by itself.
         """
-        self._most = float(most)
+        self.most = float(most)
         self._per_second = per_second
-        self._left = float(most)
+        self.left = float(most)
         self._since: float | None = None
 
     def spend(self, now: float) -> bool:
@@ -73,18 +80,18 @@ class Allowance:
             now: Seconds of a clock that never goes back.
         """
         if self._since is not None:
-            self._left = min(self._most, self._left + (now - self._since) * self._per_second)
+            self.left = min(self.most, self.left + (now - self._since) * self._per_second)
         self._since = now
-        if self._left < 1:
+        if self.left < 1:
             return False
-        self._left -= 1
+        self.left -= 1
         return True
 
     def earn(self) -> None:
         """Gives one back."""
-        if self._left < self._most:
-            self._left += 1
+        if self.left < self.most:
+            self.left += 1
 
     def restore(self) -> None:
         """Gives all of them back."""
-        self._left = self._most
+        self.left = self.most

@@ -51,7 +51,7 @@ class Outbox:
         self._on_progress = on_progress
         self._on_answered = on_answered
         self._window = frames.FIRST_WINDOW
-        self._written: list[bytes | memoryview] = []
+        self._written: list[bytes] = []
         self._written_bytes = 0
         self._ready: dict[int, Stream] = {}  # these have something that may go now, in the order of their turns
         self._starved: dict[int, Stream] = {}  # these wait for the window of the connection
@@ -133,7 +133,7 @@ class Outbox:
             trailers: The block that ends it.
 
         Returns:
-            Whether it could be; if not, nothing has happened. `on_answered` is not called.
+            Whether it could be; if not, nothing has happened. Nobody is called.
         """
         size = len(message) + PREFIX_BYTES
         if (
@@ -144,10 +144,11 @@ class Outbox:
             or self._table_size_due
         ):
             return False
+        written = answer_frames(stream_id, header, message, trailers)
         self._window -= size
-        self.put(answer_frames(stream_id, header, message, trailers))
+        self._written.append(written)
+        self._written_bytes += len(written)
         self.unsent_answers += 1
-        self._on_progress()
         return True
 
     def add_header(self, stream: Stream, block: bytes) -> None:
@@ -189,8 +190,21 @@ class Outbox:
     # Out.
 
     def take(self, room: int) -> bytes:
-        """What is to be sent next; of the streams, about `room` bytes."""
-        out, self._written = self._written, []
+        """What is to be sent next; nothing if there is nothing.
+
+        Args:
+            room: About how many bytes at most. Replies and small answers come whatever it is; as they wait only while
+                nobody calls this, there are never many. If there are fewer, there is nothing more to be sent.
+        """
+        if not self._ready:
+            written = self._written
+            if not written:
+                return b""
+            self._written = []
+            self._written_bytes = self.unsent_replies = self.unsent_answers = 0
+            return written[0] if len(written) == 1 else b"".join(written)
+        out: list[bytes | memoryview]
+        out, self._written = list(self._written), []
         left = room - self._written_bytes
         self._written_bytes = self.unsent_replies = self.unsent_answers = 0
         while self._ready and left > 0:

@@ -1,0 +1,325 @@
+"""Calls that are taken whole mean what the same frames mean one by one, and both twins take the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotserve.api.grpc_framing import frame as framed
+from hotserve.wires import http2_calls, plain_calls
+from hotserve.wires.http2_connection import Http2Connection
+from hotserve.wires.http2_events import ConnectionFailed, DataReceived, Event, RequestReceived
+from hotserve.wires.http2_headers import RequestHead, encode_block
+from hotserve.wires.http2_limits import Http2Limits
+from hotserve.wires.plain_calls import WholeCall
+from support.http2 import (
+    CALL,
+    PADDED,
+    PING,
+    START,
+    block,
+    data,
+    frame,
+    headers,
+    parse,
+    rst_stream,
+    settings,
+    window_update,
+    with_value,
+)
+
+HEADER = encode_block([(b":status", b"200")])
+TRAILERS = encode_block([(b"grpc-status", b"0")])
+ROOM = 1 << 20
+
+PLAIN = block()
+"""A call that both sides know."""
+WITH_LENGTH = block([*CALL, ("content-length", "8")])
+STREAMED = block(with_value(":path", "/toy.Service/Stream"))
+"""A call that is not taken whole."""
+
+try:
+    from hotserve.wires import _calls
+except ImportError:  # installed without a C compiler
+    _calls = None  # type: ignore[assignment]
+
+TWINS = [
+    plain_calls,
+    pytest.param(
+        _calls, marks=pytest.mark.skipif(_calls is None, reason="hotserve was installed without a C compiler")
+    ),
+]
+
+
+class Side:
+    """A connection whose calls are answered as soon as they are there, or later."""
+
+    def __init__(self, largest_message: int, limits: Http2Limits) -> None:
+        self.http2 = Http2Connection(limits, largest_message)
+        self.said: list[Any] = []
+        self.sent = b""
+        self._bodies: dict[int, tuple[str, bytes]] = {}
+        self._waiting: list[tuple[int, bytes]] = []
+        self.receive(START)
+        for number, known in ((1, PLAIN), (3, WITH_LENGTH), (5, STREAMED)):
+            self.receive(headers(number, known) + data(number, framed(b"abc", pack=False), end=True))
+        self.take()
+
+    def receive(self, sent: bytes) -> None:
+        for event in self.http2.receive(sent, 0.0):
+            self._handle(event)
+
+    def _handle(self, event: Event | WholeCall) -> None:
+        match event:
+            case tuple():
+                stream_id, head, message, _ = event
+                self._call(stream_id, head.path, framed(message, pack=False))
+            case RequestReceived():
+                event.head.takes_whole = not event.head.path.endswith("Stream")
+                self._bodies[event.stream_id] = event.head.path, b""
+                if event.ended:
+                    self._call(event.stream_id, *self._bodies.pop(event.stream_id))
+            case DataReceived():
+                path, body = self._bodies.get(event.stream_id, ("", b""))
+                self.http2.take(event.stream_id, len(event.data))
+                self._bodies[event.stream_id] = path, body + event.data
+                if event.ended:
+                    self._call(event.stream_id, *self._bodies.pop(event.stream_id))
+            case _:
+                self.said.append(repr(event))
+
+    def _call(self, stream_id: int, path: str, body: bytes) -> None:
+        self.said.append((stream_id, path, body))
+        if body.endswith(b"w"):
+            self._waiting.append((stream_id, body))
+        else:
+            self._answer(stream_id, body)
+
+    def _answer(self, stream_id: int, body: bytes) -> None:
+        self.http2.answer_call(stream_id, HEADER, body, TRAILERS)
+
+    def go_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._answer(*each)
+
+    def take(self) -> None:
+        self.sent += self.http2.take_output(ROOM)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides what happens next, whichever road has led here."""
+        http2 = self.http2
+        return {
+            "said": self.said,
+            "sent": [each for each in parse(self.sent) if each.kind != 8],
+            "failed": http2.failed,
+            "streams": {
+                **{number: (stream.send_window, stream.remote_ended) for number, stream in http2._streams.items()},
+                **{number: (window, True) for number, window in http2._whole.items()},
+            },
+            "waiting": {number: stream.waiting_bytes for number, stream in http2._streams.items()}
+            | dict.fromkeys(http2._whole, 0),
+            "given up": http2._given_up,
+            "abandoned": list(http2._abandoned),
+            "last stream": http2._last_stream,
+            # Of a connection that has failed nothing more is taken.
+            "window": http2.failed or http2._receive_window + http2._taken,
+            "send window": http2._outbox._window,
+            "first window": http2._first_send_window,
+            "unsent": (http2._outbox.unsent_answers, http2._outbox.unsent_replies, http2._outbox.has_output),
+            "allowed": (http2._idle_frames.left, http2._resets.left),
+            "unread": bytes(http2._unread),
+        }
+
+
+BODIES = st.sampled_from(
+    [framed(text, pack=False) for text in (b"abc", b"", b"abw", b"x" * 90)]
+    + [b"", b"\0\0\0", b"\1\0\0\0\3abc", b"\0\0\0\0\4abc", b"\0\0\0\0\2abc"]
+)
+BLOCKS = st.sampled_from([PLAIN, PLAIN, WITH_LENGTH, STREAMED, block(with_value(":path", "/new")), b"\xff", b""])
+INCREMENTS = st.sampled_from([1, 1000, 0, 2**31 - 1, 2**31 + 5])
+
+
+class Numbers:
+    """The streams of one example, which begin one after the other."""
+
+    def __init__(self) -> None:
+        self.next = 7
+
+    def new(self) -> int:
+        self.next += 2
+        return self.next - 2
+
+
+Part = Callable[[Numbers], bytes]
+
+
+def usual_calls(group: Sequence[tuple[bytes, bytes, int, int]], alternating: bool) -> Part:
+    """Calls as clients send them: each by itself, or all headers first; with windows opened on the way."""
+
+    def sent(numbers: Numbers) -> bytes:
+        first, second = [], []
+        for known, body, of_stream, of_connection in group:
+            number = numbers.new()
+            first.append(headers(number, known) + (window_update(number, of_stream) if of_stream else b""))
+            opened = window_update(0, of_connection) if of_connection else b""
+            second.append(data(number, body, end=True) + opened)
+        parts = (
+            [*first, *second] if alternating else [part for pair in zip(first, second, strict=True) for part in pair]
+        )
+        return b"".join(parts)
+
+    return sent
+
+
+OPENED = st.sampled_from([0, 0, 5, 1000])
+USUAL = st.builds(
+    usual_calls,
+    st.lists(st.tuples(st.sampled_from([PLAIN, PLAIN, WITH_LENGTH, STREAMED]), BODIES, OPENED, OPENED), max_size=5),
+    st.booleans(),
+)
+NEAR = st.integers(-8, 2)
+"""From a stream that is there, or was, to one that has not begun."""
+UNUSUAL = st.one_of(
+    st.builds(lambda known, end: lambda numbers: headers(numbers.new(), known, end=end), BLOCKS, st.booleans()),
+    st.builds(
+        lambda near, body, end: lambda numbers: data(max(0, numbers.next + near), body, end=end),
+        NEAR,
+        BODIES,
+        st.booleans(),
+    ),
+    st.builds(lambda near: lambda numbers: rst_stream(max(0, numbers.next + near)), NEAR),
+    st.builds(lambda near, by: lambda numbers: window_update(max(0, numbers.next + near), by), NEAR, INCREMENTS),
+    st.builds(lambda by: lambda _: window_update(0, by), INCREMENTS),
+    st.builds(lambda size: lambda _: settings((4, size)), st.sampled_from([0, 20, 65535, 1 << 20])),
+    st.just(lambda _: frame(PING, 0, 0, bytes(8))),
+    st.builds(lambda body: lambda numbers: frame(0, PADDED | 1, numbers.next - 2, b"\1" + body + b"\0"), BODIES),
+)
+STEPS = st.one_of(
+    st.tuples(st.lists(st.one_of(USUAL, USUAL, UNUSUAL), max_size=6), st.sampled_from([None, None, 1, 9, 40])),
+    st.sampled_from(["go on", "take"]),
+)
+
+
+@given(st.lists(STEPS, max_size=8))
+def test_calls_taken_whole_mean_what_their_frames_mean_one_by_one(
+    steps: list[tuple[list[Part], int | None] | str],
+) -> None:
+    limits = Http2Limits(max_concurrent_streams=6, idle_frames=12, resets=5)
+    whole, single = Side(50, limits), Side(0, limits)
+    assert whole.state() == single.state()
+    numbers = Numbers()
+    for step in steps:
+        if isinstance(step, str):
+            for side in (whole, single):
+                side.go_on() if step == "go on" else side.take()
+            continue
+        parts, cut = step
+        sent = b"".join(part(numbers) for part in parts)
+        for side in (whole, single):
+            # What is cut off comes by itself.
+            side.receive(sent if cut is None else sent[:-cut])
+            if cut is not None:
+                side.receive(sent[-cut:])
+        assert whole.state() == single.state()
+
+
+def test_usual_calls_are_taken_whole() -> None:
+    side = Side(50, Http2Limits())
+    sent = usual_calls(
+        [(PLAIN, framed(b"abw", pack=False), 5, 7), (WITH_LENGTH, framed(b"abc", pack=False), 0, 0)], True
+    )
+    events = side.http2.receive(sent(Numbers()), 0.0)
+    assert [(event[0], event[2], event[3]) for event in events if isinstance(event, tuple)] == [
+        (7, b"abw", 65540),
+        (9, b"abc", 65535),
+    ]
+
+
+def test_windows_are_opened_again_for_calls_that_were_taken_whole() -> None:
+    limits = Http2Limits(connection_window_bytes=65535)
+    side = Side(1000, limits)
+    numbers = Numbers()
+    call = usual_calls([(PLAIN, framed(b"x" * 900, pack=False), 0, 0)], False)
+    for _ in range(200):
+        side.receive(call(numbers))
+        side.take()
+    assert not any(isinstance(each, ConnectionFailed) for each in side.said)
+    assert sum(each.number for each in parse(side.sent) if each.kind == 8 and each.stream_id == 0) > 100 * 905
+
+
+# The twins.
+
+
+def head(*, takes_whole: bool, content_length: int | None) -> RequestHead:
+    made = RequestHead("POST", "/toy.Service/Method", {}, content_length)
+    made.takes_whole = takes_whole
+    return made
+
+
+HEADS = {
+    b"a": head(takes_whole=True, content_length=None),
+    b"ab": head(takes_whole=True, content_length=8),
+    b"c": head(takes_whole=False, content_length=None),
+}
+FRAME_PARTS = st.one_of(
+    st.builds(
+        lambda stream, known, body, end: headers(stream, known) + data(stream, body, end=end),
+        st.sampled_from([1, 3, 5, 7, 2, 2**31 + 9]),
+        st.sampled_from([b"a", b"a", b"ab", b"c", b"d"]),
+        BODIES,
+        st.sampled_from([True, True, True, False]),
+    ),
+    st.builds(headers, st.sampled_from([3, 5, 7, 9]), st.sampled_from([b"a", b"ab"])),
+    st.builds(lambda stream, body: data(stream, body, end=True), st.sampled_from([3, 5, 7, 9]), BODIES),
+    st.builds(window_update, st.sampled_from([0, 0, 3, 5]), INCREMENTS),
+    st.binary(max_size=12),
+)
+
+
+@pytest.mark.skipif(_calls is None, reason="hotserve was installed without a C compiler")
+@given(
+    st.lists(FRAME_PARTS, max_size=8).map(b"".join),
+    st.sampled_from([0, 0, 0, 1, 9]),
+    st.sampled_from([0, 3]),
+    st.integers(0, 4),
+    st.sampled_from([1 << 20, 20]),
+    st.sampled_from([65535, -5, 2**31 - 2]),
+    st.sampled_from([50, 8]),
+)
+def test_both_twins_read_the_same_calls(
+    sent: bytes, position: int, last_stream: int, most: int, window: int, send_window: int, largest: int
+) -> None:
+    asked = (sent, position, last_stream, HEADS, most, window, send_window, largest)
+    assert _calls.read_calls(*asked) == plain_calls.read_calls(*asked)
+
+
+@pytest.mark.skipif(_calls is None, reason="hotserve was installed without a C compiler")
+@given(st.integers(1, 2**31 - 1), st.binary(max_size=300), st.binary(max_size=70000), st.binary(max_size=300))
+def test_both_twins_write_the_same_answers(stream: int, header: bytes, message: bytes, trailers: bytes) -> None:
+    asked = (stream, header, message, trailers)
+    assert _calls.answer_frames(*asked) == plain_calls.answer_frames(*asked)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_an_answer_is_a_header_a_message_and_trailers(twin: Any) -> None:
+    first, second, third = parse(twin.answer_frames(9, HEADER, b"abc", TRAILERS))
+    assert (first.kind, first.flags, first.stream_id, first.payload) == (1, 4, 9, HEADER)
+    assert (second.kind, second.flags, second.stream_id, second.payload) == (0, 0, 9, framed(b"abc", pack=False))
+    assert (third.kind, third.flags, third.stream_id, third.payload) == (1, 5, 9, TRAILERS)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_more_calls_than_may_wait_for_their_data_are_left_to_the_other_road(twin: Any) -> None:
+    numbers = range(1, 2 * 65, 2)
+    sent = b"".join(headers(number, b"a") for number in numbers)
+    sent += b"".join(data(number, framed(b"", pack=False), end=True) for number in numbers)
+    assert twin.read_calls(sent, 0, 0, HEADS, 1000, 1 << 20, 65535, 50)[:2] == ([], 0)
+
+
+def test_the_compiled_twin_is_used_where_it_is_there() -> None:
+    assert (_calls is not None) == http2_calls.IS_COMPILED
