@@ -64,16 +64,16 @@ class Call:
         stream_id: The number of its stream.
         deadline: When its client stops waiting, by the clock of the loop; None for never.
         deadline_tick: What `Deadlines.add` said; None if it was not asked.
-        task: What goes on with it while it waits; None if it does not.
+        pending: What goes on with it while it waits; None if it does not.
     """
 
-    __slots__ = ("_carrier", "_head", "_over", "deadline", "deadline_tick", "stream_id", "task")
+    __slots__ = ("_carrier", "_head", "_over", "deadline", "deadline_tick", "pending", "stream_id")
 
     def __init__(self, carrier: Carrier, stream_id: int, head: CallHead, now: float) -> None:
         self.stream_id = stream_id
         self.deadline = None if head.timeout_seconds is None else now + head.timeout_seconds
         self.deadline_tick: int | None = None
-        self.task: Pending | None = None
+        self.pending: Pending | None = None
         self._carrier = carrier
         self._head = head
         self._over = False  # whether its client has the end of the answer, or wants none
@@ -84,7 +84,7 @@ class Call:
         return None
 
     def perform(self, message: bytes) -> None:
-        """Makes the call; if it has to wait, `task` is set afterwards.
+        """Makes the call; if it has to wait, `pending` is set afterwards.
 
         Args:
             message: What it sends, unpacked.
@@ -96,7 +96,7 @@ class Call:
         return GrpcRequest(self._head.path, message, timeout)
 
     def _run(self, work: Coroutine[Any, Any, Any], done: Callable[[Any, BaseException | None], None]) -> None:
-        self.task = start(work, self._carrier.loop, done)
+        self.pending = start(work, self._carrier.loop, done)
 
     # The answer.
 
@@ -107,7 +107,7 @@ class Call:
         if not self._over:
             self._over = True
             self._carrier.http2.answer_call(self.stream_id, self._head.header, message, OK_TRAILERS)
-        if self.task is not None:
+        if self.pending is not None:
             self._carrier.call_ended(self)
 
     def _ended(self, _: object, error: BaseException | None) -> None:
@@ -136,10 +136,10 @@ class Call:
     def cancel(self) -> None:
         """Stops working on it: nobody wants the answer."""
         self._over = True
-        if self.task is None:
+        if self.pending is None:
             self._forget()
         else:
-            self.task.cancel()
+            self.pending.cancel()
 
     def _end(self, error: ServingError | None) -> None:
         if self._over:

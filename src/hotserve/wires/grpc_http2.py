@@ -251,7 +251,7 @@ class GrpcConnection(asyncio.Protocol):
         call = Call(self, stream_id, head.note, self._now)
         self._busy_at = self._now
         call.perform(message)
-        if call.task is not None:
+        if call.pending is not None:
             self._calls[stream_id] = call
             if call.deadline is not None:
                 self._new_deadlines.append(call)
