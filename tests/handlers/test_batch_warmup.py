@@ -85,3 +85,9 @@ def test_values_that_are_refused_once_are_not_tried_in_other_sizes(tmp_path: Pat
 def test_any_other_failure_fails_the_load_and_says_at_which_size(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match=r"Warm-up of signature serving_default with 2 rows failed: no room"):
         Model(error=Internal("no room")).warm_up(tmp_path, UP_TO_10)
+
+
+def test_a_signature_that_has_been_prepared_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    model = Model()
+    model.servable.is_prepared = lambda name: name == DEFAULT_SIGNATURE  # type: ignore[attr-defined]
+    assert model.warm_up(tmp_path, UP_TO_10) == []

@@ -55,6 +55,12 @@ def for_loop(servable: Servable) -> Servable:
     return view
 
 
+def is_prepared(servable: Servable, signature_name: str) -> bool:
+    """Whether a signature has been run with batches of all usual sizes already: what its `is_prepared` says of it."""
+    asked = getattr(servable, "is_prepared", None)
+    return asked is not None and bool(asked(signature_name))
+
+
 def runtime_of(servable: Servable, signature_name: str = "") -> str:
     """The name of what runs a signature of a servable, for metrics: what its `runtime_of` says of the signature, or its
     attribute `runtime`; `unknown` where it has neither.

@@ -13,7 +13,7 @@ import numpy as np
 from hotserve.batching.options import BatchRules
 from hotserve.batching.plans import BatchPlans
 from hotserve.batching.row_check import has_rows
-from hotserve.core.servable import Servable
+from hotserve.core.servable import Servable, is_prepared
 from hotserve.errors import ServingError
 from hotserve.handlers.batch_planning import WarmUp
 from hotserve.handlers.recorded_warmup import WARMUP_FILE
@@ -53,7 +53,7 @@ class BatchSizesWarmUp:
         plan = self._plans.of(servable)
         for name, signature in sorted(servable.signatures.items()):
             rules = plan.rules_of(name)
-            if rules.max_rows > 1 and has_rows(signature):
+            if rules.max_rows > 1 and has_rows(signature) and not is_prepared(servable, name):
                 self._run(servable, name, rules)
 
     def _run(self, servable: Servable, name: str, rules: BatchRules) -> None:

@@ -57,6 +57,11 @@ class BackgroundExaminations:
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a version is being examined, or waits for it."""
+        return self._running is not None or bool(self._waiting)
+
     def submit(self, work: Work) -> Ticket:
         """Has it done when its turn comes; never after `close`."""
         ticket = Ticket(self, work)

@@ -106,6 +106,10 @@ class SwitchingServable:
         served = self._served.get(signature_name)
         return served.engine if served is not None else "TF1"
 
+    def is_prepared(self, signature_name: str) -> bool:
+        """See `core.servable.is_prepared`: what an engine runs was warmed up before it was chosen."""
+        return signature_name in self._served
+
     def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         served = self._served.get(signature_name)
         if served is None:
