@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the extension is compiled where there is a C compiler, and left out elsewhere."""
+"""What pyproject.toml cannot say: the extensions are compiled where there is a C compiler, and left out elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from setuptools import Extension, setup
 
 MODULES = {
     "hotserve.codecs._fast": "src/hotserve/codecs/_fast.pyx",
+    "hotserve.codecs._fast_proto": "src/hotserve/codecs/_fast_proto.pyx",
     "hotserve.wires._calls": "src/hotserve/wires/_calls.pyx",
 }
 

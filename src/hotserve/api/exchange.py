@@ -1,18 +1,21 @@
 """What the wires hand to the APIs and get back: values without a trace of what carried them.
 
-They are made for each request, and not frozen because that would take three times as long (0.75 us in place of 0.24).
-Nobody changes them.
+They are made for each request, and neither frozen nor with an `__init__` that dataclasses write where that would make
+a dictionary for each: it would take three times as long (0.75 us in place of 0.24). Nobody changes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 
 JSON = "application/json"
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class RestRequest:
     """One HTTP request.
 
@@ -25,11 +28,17 @@ class RestRequest:
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __init__(self, method: str, path: str, headers: Mapping[str, str] = _NO_HEADERS, body: bytes = b"") -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class RestResponse:
     """One HTTP response.
 
@@ -42,8 +51,16 @@ class RestResponse:
 
     status: int
     body: bytes
-    content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str
+    headers: Mapping[str, str]
+
+    def __init__(
+        self, status: int, body: bytes, content_type: str = JSON, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from hotserve.api.exchange import GrpcRequest
-from hotserve.core.handle import Lease
+from hotserve.core.ids import ServableId
 from hotserve.core.served_versions import ModelSpec
 from hotserve.errors import Code, Internal, InvalidArgument, ServingError
 from hotserve.observability.metrics import Metrics
@@ -104,10 +104,10 @@ def read_model_spec(spec: messages.ModelSpec) -> ModelSpec:
             return ModelSpec(spec.name)
 
 
-def answering_spec(lease: Lease, signature_name: str) -> messages.ModelSpec:
+def answering_spec(id: ServableId, signature_name: str) -> messages.ModelSpec:
     """The `model_spec` of an answer: the version that was resolved, and the signature that was run."""
-    spec = messages.ModelSpec(name=lease.id.name, signature_name=signature_name)
-    spec.version.value = lease.id.version
+    spec = messages.ModelSpec(name=id.name, signature_name=signature_name)
+    spec.version.value = id.version
     return spec
 
 

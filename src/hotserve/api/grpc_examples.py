@@ -63,7 +63,7 @@ class GrpcExamples:
             call.mark_decoded()
             result = await self._run_classify(lease, signature_name, examples, request.timeout_seconds)
             call.mark_ran()
-            answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
+            answered = answering_spec(lease.id, signature_name or DEFAULT_SIGNATURE)
             response = messages.ClassificationResponse(result=classification_result(result), model_spec=answered)
             data = response.SerializeToString()
             call.sent_bytes = len(data)
@@ -87,7 +87,7 @@ class GrpcExamples:
             call.mark_decoded()
             result = await self._run_regress(lease, signature_name, examples, request.timeout_seconds)
             call.mark_ran()
-            answered = answering_spec(lease, signature_name or DEFAULT_SIGNATURE)
+            answered = answering_spec(lease.id, signature_name or DEFAULT_SIGNATURE)
             response = messages.RegressionResponse(result=regression_result(result), model_spec=answered)
             data = response.SerializeToString()
             call.sent_bytes = len(data)
@@ -141,7 +141,7 @@ class GrpcExamples:
 
 
 def _task_result(lease: Lease, task: InferenceTask, result: Classified | Regressed) -> messages.InferenceResult:
-    spec = answering_spec(lease, task.signature_name or DEFAULT_SIGNATURE)
+    spec = answering_spec(lease.id, task.signature_name or DEFAULT_SIGNATURE)
     match result:
         case Classified():
             return messages.InferenceResult(model_spec=spec, classification_result=classification_result(result))

@@ -7,25 +7,21 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads, size_of
+from hotserve.api.codec_threads import CodecThreads
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
+from hotserve.api.grpc_predict import GrpcPredict
 from hotserve.api.health_service import HealthService
-from hotserve.api.predict_messages import NONE_CUT, decode_inputs, encode_large_response, encode_response, parse_predict
 from hotserve.api.reflection_service import REFLECTION_SERVICES, ReflectionService
-from hotserve.codecs.prediction_log import LogKind
 from hotserve.core.served_versions import ServedVersions
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
-from hotserve.handlers.checks import explain, find_signature, select_outputs
 from hotserve.handlers.metadata import SIGNATURE_DEF_FIELD, check_metadata_fields, signature_def_map
 from hotserve.handlers.predict import Predict
 from hotserve.handlers.status import model_status
-from hotserve.observability.logged_call import GrpcCall
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import NO_REQUEST_LOG, RequestLog
 from hotserve.protos import messages
-from hotserve.tensors import Array
 
 logger = logging.getLogger(__name__)
 
@@ -66,19 +62,23 @@ class GrpcServices:
             check_method_name: Whether a signature must have been exported for the method that calls it; see
                 `OnExamples` and `find_signature`.
         """
-        self._codec_threads = codec_threads or CodecThreads()
-        self._check_method_name = check_method_name
-        self._as_content = as_content
-        self._request_log = request_log
         self._manager = manager
-        self._run_predict = predict
         self._metrics = metrics
+        codec_threads = codec_threads or CodecThreads()
         examples = GrpcExamples(
-            manager, predict, metrics, request_log, self._codec_threads, check_method_name=check_method_name
+            manager, predict, metrics, request_log, codec_threads, check_method_name=check_method_name
         )
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
-                "/tensorflow.serving.PredictionService/Predict": self._predict,
+                "/tensorflow.serving.PredictionService/Predict": GrpcPredict(
+                    manager,
+                    predict,
+                    metrics,
+                    request_log,
+                    codec_threads,
+                    as_content=as_content,
+                    check_method_name=check_method_name,
+                ),
                 "/tensorflow.serving.PredictionService/Classify": examples.classify,
                 "/tensorflow.serving.PredictionService/Regress": examples.regress,
                 "/tensorflow.serving.PredictionService/MultiInference": examples.multi_inference,
@@ -112,46 +112,6 @@ class GrpcServices:
             logger.exception("%s failed", request.path)
             raise Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log.") from error
 
-    async def _predict(self, request: GrpcRequest) -> bytes:
-        start = time.perf_counter()
-        is_large = len(request.message) >= LARGE_BYTES
-        if is_large:
-            message, large = await self._codec_threads.run(parse_predict, request.message)
-        else:
-            message, large = parse(messages.PredictRequest, request.message), NONE_CUT
-        with (
-            counted(self._metrics, message.model_spec.name, "Predict", start, request) as call,
-            self._manager.lease(model_spec_of(message)) as lease,
-        ):
-            call.version = str(lease.id.version)
-            name, signature = find_signature(
-                lease, message.model_spec.signature_name, check_method_name=self._check_method_name
-            )
-            call.signature = name
-            inputs: dict[str, Array] = {}
-            try:
-                if is_large:
-                    await self._codec_threads.run(decode_inputs, message, signature, inputs, large)
-                else:
-                    decode_inputs(message, signature, inputs)
-                outputs = select_outputs(signature, message.output_filter)
-            except InvalidArgument as error:
-                raise explain(error, name, signature, inputs) from error
-            call.mark_decoded()
-            answer = await self._run_predict(lease, name, signature, inputs, outputs, request.timeout_seconds)
-            call.mark_ran()
-            if size_of(answer) < LARGE_BYTES:
-                data = encode_response(lease, name, signature, answer, outputs, self._as_content)
-            else:
-                data = await self._codec_threads.run_with(
-                    lease, encode_large_response, lease, name, signature, answer, outputs, self._as_content
-                )
-            call.sent_bytes = len(data)
-            if self._request_log.logs(lease.id.name):
-                logged = GrpcCall(LogKind.PREDICT, name, request.message, data)
-                self._request_log.offer(lease.id, logged, lease.servable)
-            return data
-
     async def _get_model_metadata(self, request: GrpcRequest) -> bytes:
         start = time.perf_counter()
         message = parse(messages.GetModelMetadataRequest, request.message)
@@ -161,7 +121,7 @@ class GrpcServices:
             check_metadata_fields(message.metadata_field)
             with self._manager.lease(model_spec_of(message)) as lease:
                 call.version = str(lease.id.version)
-                response = messages.GetModelMetadataResponse(model_spec=answering_spec(lease, signature_name=""))
+                response = messages.GetModelMetadataResponse(model_spec=answering_spec(lease.id, signature_name=""))
                 response.metadata[SIGNATURE_DEF_FIELD].Pack(signature_def_map(lease))
                 data = response.SerializeToString()
                 call.sent_bytes = len(data)

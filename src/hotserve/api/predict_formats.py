@@ -53,6 +53,11 @@ class AskedPredict(Protocol):
         ...
 
     @property
+    def usual(self) -> PredictBody | None:
+        """The body, where it has a key by which requests like it are known."""
+        ...
+
+    @property
     def takes_no_inputs(self) -> bool:
         """Whether a signature without inputs can be called in this form."""
         ...
@@ -74,9 +79,9 @@ class AskedPredict(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PredictAnswer:
-    """What an answer is made of.
+    """What an answer is made of. Nobody changes it.
 
     Attributes:
         lease: The version that answers.
@@ -189,17 +194,15 @@ class _OfUrl:
         return spec
 
 
-@dataclass(frozen=True, slots=True)
 class _AskedInJson(_OfUrl):
-    body: PredictBody
+    __slots__ = ("decode", "signature_name", "usual")
+
     takes_no_inputs = False
 
-    @property
-    def signature_name(self) -> str:
-        return self.body.signature_name
-
-    def decode(self, signature: Signature, name: str) -> PredictInputs:
-        return self.body.decode(signature, name)
+    def __init__(self, body: PredictBody) -> None:
+        self.signature_name = body.signature_name
+        self.usual = None if body.key is None else body
+        self.decode = body.decode
 
 
 class _Protobuf:
@@ -239,6 +242,7 @@ class _AskedInProtobuf:
     message: Any
     cut: Mapping[str, CutValues]
     takes_no_inputs = True
+    usual = None
 
     @property
     def signature_name(self) -> str:
@@ -309,6 +313,7 @@ class _AskedInNumpy(_OfUrl):
     signature_name: str
     arrays: Mapping[str, Array] | Array
     takes_no_inputs = True
+    usual = None
 
     def decode(self, signature: Signature, name: str) -> PredictInputs:
         arrays = self.arrays

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import prod
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from hotserve.api.grpc_calls import answering_spec, parse
-from hotserve.codecs.cut_tensors import CutValues, cut_tensors, delimited_head
+from hotserve.codecs.cut_tensors import CONTENT_NUMBER, CutValues, cut_tensors, delimited_head
+from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import (
     TensorDecodeError,
     decode_tensor,
     serialize_tensor,
     serialize_tensor_in_parts,
+    serialized_head,
 )
-from hotserve.codecs.wire import length_delimited
+from hotserve.codecs.wire import length_delimited, read_varint32
 from hotserve.core.handle import Lease
+from hotserve.core.ids import ServableId
 from hotserve.errors import InvalidArgument
 from hotserve.handlers.checks import check_input_names
 from hotserve.protos import messages
-from hotserve.tensors import Array, Signature
+from hotserve.tensors import Array, DType, Signature
 
 NONE_CUT: Final[Mapping[str, CutValues]] = MappingProxyType({})
 
@@ -83,11 +90,18 @@ def encode_response(
         outputs: Those that are wanted.
         as_content: Whether tensors are sent as raw bytes, in `tensor_content`.
     """
-    response = messages.PredictResponse(model_spec=answering_spec(lease, signature_name))
-    for alias in outputs:
-        serialized = serialize_tensor(answer[alias], signature.outputs[alias].dtype, as_content)
-        response.outputs[alias].MergeFromString(serialized)
-    return response.SerializeToString()
+    parts: list[bytes] = []
+    for alias in _in_map_order(tuple(outputs)) if len(outputs) > 1 else outputs:
+        array = answer[alias]
+        dtype = signature.outputs[alias].dtype
+        fixed = _head_of_fixed(alias, dtype, array.shape, as_content)
+        if fixed is not None and fixed[1] == array.dtype:
+            parts += (fixed[0], array.tobytes())
+        else:
+            tensor = serialize_tensor(array, dtype, as_content)
+            parts += (_entry_head(alias, len(tensor)), tensor)
+    parts.append(_serialized_spec(lease.id.name, lease.id.version, signature_name))
+    return b"".join(parts)
 
 
 def encode_large_response(
@@ -102,8 +116,55 @@ def encode_large_response(
     parts: list[bytes] = []
     for alias in outputs:
         tensor = serialize_tensor_in_parts(answer[alias], signature.outputs[alias].dtype, as_content)
-        size = sum(map(len, tensor))
-        head = length_delimited(_KEY, alias.encode()) + delimited_head(_VALUE, size)
-        parts += (delimited_head(_OUTPUTS, len(head) + size), head, *tensor)
-    rest = messages.PredictResponse(model_spec=answering_spec(lease, signature_name))
-    return b"".join((*parts, rest.SerializeToString()))
+        parts += (_entry_head(alias, sum(map(len, tensor))), *tensor)
+    return b"".join((*parts, _serialized_spec(lease.id.name, lease.id.version, signature_name)))
+
+
+def _entry_head(alias: str, size: int) -> bytes:
+    """What stands before the tensor, of so many bytes, of an entry of `outputs`."""
+    head = length_delimited(_KEY, alias.encode()) + delimited_head(_VALUE, size)
+    return delimited_head(_OUTPUTS, len(head) + size) + head
+
+
+# A server answers in few shapes, for few signatures: what is the same in their answers is worth remembering.
+
+
+@lru_cache(maxsize=1024)
+def _head_of_fixed(
+    alias: str, dtype: DType, shape: tuple[int, ...], as_content: bool
+) -> tuple[bytes, np.dtype[Any]] | None:
+    """All that stands before the values of an output; None where it depends on them, or there are none.
+
+    Returns:
+        It, and the dtype of the array whose bytes are the values.
+    """
+    layout = LAYOUTS.get(dtype)
+    if layout is None or dtype is DType.STRING or not (as_content or layout.wire.kind == "f") or 0 in shape:
+        return None
+    number = CONTENT_NUMBER if as_content else layout.number
+    head = serialized_head(dtype, shape) + delimited_head(number, prod(shape) * layout.numpy.itemsize)
+    return _entry_head(alias, len(head) + prod(shape) * layout.numpy.itemsize) + head, layout.numpy
+
+
+@lru_cache(maxsize=1024)
+def _serialized_spec(model: str, version: int, signature_name: str) -> bytes:
+    """The `model_spec` of an answer, as the end of a message."""
+    spec = answering_spec(ServableId(model, version), signature_name)
+    return bytes(messages.PredictResponse(model_spec=spec).SerializeToString())
+
+
+@lru_cache(maxsize=1024)
+def _in_map_order(aliases: tuple[str, ...]) -> tuple[str, ...]:
+    """Aliases in the order in which protobuf writes the entries of a map that they were put into in this order."""
+    response = messages.PredictResponse()
+    for alias in aliases:
+        response.outputs[alias].SetInParent()
+    # To go through the map in Python would give another order.
+    data = response.SerializeToString()
+    order: list[str] = []
+    position = 0
+    while position < len(data):
+        size, begin = read_varint32(data, position + 1)  # behind the tag
+        order += messages.PredictResponse.FromString(data[position : begin + size]).outputs
+        position = begin + size
+    return tuple(order)

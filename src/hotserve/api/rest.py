@@ -10,8 +10,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
@@ -25,13 +24,15 @@ from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
-from hotserve.codecs.json_request import signature_name
+from hotserve.codecs.json_predict import PredictBody
+from hotserve.codecs.json_request import PredictInputs, signature_name
 from hotserve.codecs.json_response import encode_error
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_metadata, encode_status
 from hotserve.core.handle import Lease
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
+from hotserve.handlers.checked_kinds import CheckedKind, remember_kind
 from hotserve.handlers.checks import (
     check_predict_method,
     explain,
@@ -65,6 +66,8 @@ _GET_ROUTE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MAX_VERSION = 2**63 - 1
+
+_OK = Code.OK.name  # looked up once: an attribute of an enum takes long
 
 _MAX_TARGETS, _MAX_TARGET_CHARACTERS = 1024, 512
 """How many paths are remembered with what they name, and how long such a one may be."""
@@ -141,41 +144,44 @@ class RestApi:
 
     async def handle(self, request: RestRequest) -> RestResponse:
         """Answers one request; never raises anything but cancellation."""
-        page = self._pages.get(request.path.partition("?")[0])
-        if page is not None:
-            return await page(request)
-        if request.path[:4].lower() != "/v1/":
-            *others, last = self._pages
-            return _error(
-                NotFound(
-                    f"Not found: {request.method} {request.path}. Models answer under /v1/models/<name>; see also"
-                    f" {', '.join(others)} and {last}."
+        if request.path not in self._targets:  # no page is among those
+            page = self._pages.get(request.path.partition("?")[0])
+            if page is not None:
+                return await page(request)
+            if request.path[:4].lower() != "/v1/":
+                *others, last = self._pages
+                return _error(
+                    NotFound(
+                        f"Not found: {request.method} {request.path}. Models answer under /v1/models/<name>; see also"
+                        f" {', '.join(others)} and {last}."
+                    )
                 )
-            )
         call = RequestRecord("REST", len(request.body))
         self._metrics.begin_request(call)
-        code = Code.OK
+        code = _OK
         try:
             if request.method == "POST":
                 response = await self._post(request, call)
             else:
                 response = self._answer_at_once(request, call)
-            if response.status != HTTP_STATUS[Code.OK]:
-                code = Code.INVALID_ARGUMENT
+                if response.status != HTTP_STATUS[Code.OK]:
+                    code = Code.INVALID_ARGUMENT.name
         except ServingError as error:
-            code = error.code
+            code = error.code.name
             response = _error(error)
         except Exception as error:  # the edge: whatever went wrong here must not end the connection without an answer
             logger.exception("%s %s failed", request.method, request.path)
-            code = Code.INTERNAL
+            code = Code.INTERNAL.name
             response = _error(Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log."))
         except BaseException:
             self._metrics.count_request(call, Code.CANCELLED.name)
             raise
         call.sent_bytes = len(response.body)
-        self._metrics.count_request(call, code.name)
-        headers = self._cors(request.headers)
-        return replace(response, headers=headers) if headers else response
+        self._metrics.count_request(call, code)
+        if self._cors is not no_cors:
+            headers = self._cors(request.headers)
+            return RestResponse(response.status, response.body, response.content_type, headers)
+        return response
 
     def refuse_body(self, request: RestRequest) -> RestResponse:
         """Answers a request whose body has been cut off, because it is over the limit."""
@@ -249,21 +255,27 @@ class RestApi:
             asked = await self.codec_threads.run(self._read, form, request)
         else:
             asked = self._read(form, request)
-        with self._lease(asked.refine(spec), call) as lease:
-            name, signature = _find_signature(lease, asked.signature_name, asked.takes_no_inputs)
-            call.signature = name
-            if self._check_method_name:
-                check_predict_method(name, signature)
-            try:
+        with self._manager.lease(asked.refine(spec)) as lease:
+            usual = asked.usual
+            kind: CheckedKind | None = None if usual is None else lease.remembered.get(usual.key)
+            outputs: Sequence[str]
+            if usual is not None and kind is not None:
+                call.version, call.signature = kind.version, kind.signature_name
+                name, signature, outputs = kind.signature_name, kind.signature, kind.outputs
                 if is_large:
-                    decoded = await self.codec_threads.run(asked.decode, signature, name)
+                    decoded = await self.codec_threads.run(_decode_known, usual, kind)
                 else:
-                    decoded = asked.decode(signature, name)
-                outputs = select_outputs(signature, asked.output_filter)
-            except ServingError as error:
-                raise explain(error, name, signature, {}) from error
-            call.mark_decoded()
-            answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
+                    decoded = _decode_known(usual, kind)
+                call.mark_decoded()
+                answer = await self._predict.run_checked(
+                    lease, name, signature, decoded.inputs, outputs, self._timeout_seconds
+                )
+            else:
+                name, signature, decoded, outputs = await self._decode(asked, is_large, lease, call)
+                call.mark_decoded()
+                answer = await self._predict(lease, name, signature, decoded.inputs, outputs, self._timeout_seconds)
+                if usual is not None:
+                    remember_kind(lease, usual.key, name, signature, outputs, decoded.inputs, usual.aliases)
             call.mark_ran()
             form = self._formats.of_answer(request.headers, form)
             said = PredictAnswer(lease, name, signature, answer, decoded.row_format)
@@ -276,6 +288,29 @@ class RestApi:
                 logged = RestPredict(name, signature, decoded.inputs, answer, size)
                 self._request_log.offer(lease.id, logged, lease.servable)
             return RestResponse(200, body, content_type)
+
+    async def _decode(
+        self, asked: AskedPredict, is_large: bool, lease: Lease, call: RequestRecord
+    ) -> tuple[str, Signature, PredictInputs, Sequence[str]]:
+        """What is called, its arrays, and the outputs that are wanted.
+
+        Raises:
+            ServingError: The request does not fit the version.
+        """
+        call.version = str(lease.id.version)
+        name, signature = _find_signature(lease, asked.signature_name, asked.takes_no_inputs)
+        call.signature = name
+        if self._check_method_name:
+            check_predict_method(name, signature)
+        try:
+            if is_large:
+                decoded = await self.codec_threads.run(asked.decode, signature, name)
+            else:
+                decoded = asked.decode(signature, name)
+            outputs = select_outputs(signature, asked.output_filter)
+        except ServingError as error:
+            raise explain(error, name, signature, {}) from error
+        return name, signature, decoded, outputs
 
     async def _examples_answer(self, request: RestRequest, spec: ModelSpec, call: RequestRecord) -> RestResponse:
         # Unlike the tensors of a predict request, examples are read before the model is looked up.
@@ -349,6 +384,13 @@ class RestApi:
                 await asyncio.sleep(0)  # requests have their turn
                 started = time.perf_counter()
         return RestResponse(200, prometheus.page(parts), prometheus.CONTENT_TYPE)
+
+
+def _decode_known(body: PredictBody, kind: CheckedKind) -> PredictInputs:
+    try:
+        return body.decode_known(kind.places) or body.decode(kind.signature, kind.signature_name)
+    except ServingError as error:
+        raise explain(error, kind.signature_name, kind.signature, {}) from error
 
 
 def _is_large(request: RestRequest, form: PredictFormat | None = None) -> bool:

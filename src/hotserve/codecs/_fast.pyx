@@ -13,7 +13,7 @@ conversions decide, which are exact and know no locale.
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.math cimport INFINITY, NAN, isfinite, isnan
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, UINT32_MAX, int8_t, int16_t, int32_t, int64_t
@@ -72,7 +72,7 @@ cdef extern from "Python.h":
     void PyMem_Free(void *memory)
     ctypedef struct PyObject
 
-REVISION = 1  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 2  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -793,6 +793,11 @@ cdef class Values:
     cdef readonly tuple names
     cdef readonly tuple shapes
 
+    @property
+    def key(self):
+        """All of the body but its values."""
+        return self.signature_name, self.row_format, self.names, self.shapes
+
     def __dealloc__(self):
         cdef int i
         for i in range(self.body.count):
@@ -836,6 +841,26 @@ cdef class Values:
         finally:
             PyBuffer_Release(&view)
         return stored
+
+    def content(self, int index, str code):
+        """What `store` writes; None in place of False."""
+        cdef Column *column
+        cdef char letter = ord(code)
+        cdef bint stored
+        cdef char *data
+        if not 0 <= index < self.body.count:
+            raise IndexError(index)
+        column = self.body.columns + index
+        if column.kind == STRINGS:
+            return None
+        content = PyBytes_FromStringAndSize(NULL, column.count * size_of(letter))
+        data = PyBytes_AS_STRING(content)
+        if column.count < LARGE:
+            stored = fill(column, data, letter)
+        else:
+            with nogil:
+                stored = fill(column, data, letter)
+        return content if stored else None
 
     def strings(self, int index):
         """The strings of a column, each with whether it is base64; None where they are no strings."""
@@ -1246,3 +1271,60 @@ def nested_texts(array, str code, int digits, bint by_row):
     finally:
         PyMem_RawFree(output.text)
         PyBuffer_Release(&view)
+
+
+def answer_of_one(bytes data not None, tuple shape not None, str code not None, bint row_format):
+    """Writes the body that answers a predict request, where there is one output.
+
+    Args:
+        data: The bytes of the array, in row order.
+        shape: At least one dimension, none of which is 0.
+        code: For what `data` is: one letter of the `struct` module: f d q Q i I h H b B ?
+        row_format: Whether the key is `predictions`, and not `outputs`.
+    """
+    cdef Output output
+    cdef Py_ssize_t sizes[MAX_RANK]
+    cdef Py_ssize_t count = 1
+    cdef int rank = <int>len(shape), i
+    cdef bint written
+    if not 0 < rank <= MAX_RANK:
+        raise ValueError(f"expected 1 to {MAX_RANK} dimensions, not {rank}")
+    for i in range(rank):
+        sizes[i] = shape[i]
+        # Neither overflows: both are lengths in memory, or are refused here.
+        if not 0 < sizes[i] <= PyBytes_GET_SIZE(data) // count:
+            raise ValueError(f"expected an array of shape {shape}")
+        count *= sizes[i]
+    output.code = ord(code)
+    output.digits = 17
+    if count * size_of(output.code) != PyBytes_GET_SIZE(data):
+        raise ValueError(f"expected {count} elements of {code}")
+    output.data = PyBytes_AS_STRING(data)
+    output.text = NULL
+    output.length = output.capacity = output.position = 0
+    try:
+        if not has_room(&output):
+            raise MemoryError
+        if row_format:
+            memcpy(output.text, b'{\n    "predictions": ', 21)
+            output.length = 21
+        else:
+            memcpy(output.text, b'{\n    "outputs": ', 17)
+            output.length = 17
+        if count < LARGE:
+            written = write_nested(&output, sizes, rank)
+        else:
+            with nogil:
+                written = write_nested(&output, sizes, rank)
+        if not written or not has_room(&output):
+            raise MemoryError
+        if row_format:
+            # The last bracket has a line of its own.
+            memcpy(output.text + output.length - 1, b"\n    ]\n}", 8)
+            output.length += 7
+        else:
+            memcpy(output.text + output.length, b"\n}", 2)
+            output.length += 2
+        return PyBytes_FromStringAndSize(output.text, output.length)
+    finally:
+        PyMem_RawFree(output.text)

@@ -1,14 +1,16 @@
-"""The compiled twin of the JSON codec's inner loops, where this installation has it.
+"""The compiled twin of the JSON codec's inner loops, and a short cut for messages, where this installation has them.
 
-It is built with the package where there is a C compiler. Without it everything works the same, and slower.
+They are built with the package where there is a C compiler. Without them everything works the same, and slower.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+import numpy as np
 
 from hotserve.tensors import Array, DType
 
@@ -16,6 +18,11 @@ try:
     from hotserve.codecs import _fast
 except ImportError:
     _fast = None  # type: ignore[assignment]
+
+try:
+    from hotserve.codecs import _fast_proto
+except ImportError:
+    _fast_proto = None  # type: ignore[assignment]
 
 
 class Values(Protocol):
@@ -29,6 +36,11 @@ class Values(Protocol):
     @property
     def row_format(self) -> bool:
         """Whether they stand under `instances`."""
+        ...
+
+    @property
+    def key(self) -> tuple[str, bool, tuple[str | None, ...], tuple[tuple[int, ...], ...]]:
+        """All of the body but its values: the four other attributes."""
         ...
 
     @property
@@ -52,6 +64,10 @@ class Values(Protocol):
         Returns:
             False where a value is of another kind or out of range; the array then holds anything.
         """
+        ...
+
+    def content(self, index: int, code: str) -> bytes | None:
+        """What `store` writes; None in place of False."""
         ...
 
     def strings(self, index: int) -> list[tuple[bytes, bool]] | None:
@@ -83,11 +99,22 @@ class Extension(Protocol):
         """
         ...
 
+    def answer_of_one(self, data: bytes, shape: tuple[int, ...], code: str, row_format: bool) -> bytes:
+        """Writes the body that answers a predict request, where there is one output, of numbers or flags.
+
+        Args:
+            data: The bytes of the array, in row order.
+            shape: At least one dimension, none of which is 0.
+            code: One of `CODES`, for what `data` is.
+            row_format: As for `encode_predictions`.
+        """
+        ...
+
 
 SWITCH: Final = "HOTSERVE_NO_EXTENSION"
 """The environment variable that turns the extension off, if it is set to anything."""
 
-_REVISION: Final = 1
+_REVISION: Final = 2
 """What `_fast.REVISION` is in the sources that belong to this file: an editable install may be older than they are."""
 
 EXTENSION: Final[Extension | None] = _fast if getattr(_fast, "REVISION", None) == _REVISION else None
@@ -95,6 +122,30 @@ EXTENSION: Final[Extension | None] = _fast if getattr(_fast, "REVISION", None) =
 
 IS_USED: Final = EXTENSION is not None and not os.environ.get(SWITCH)
 """Whether the codec uses it."""
+
+TensorKind = tuple[str, int, tuple[int, ...]]
+"""All of an input but its values: the alias, the number of the dtype, and the shape."""
+
+UsualPredict = tuple[bytes, tuple[str, ...], tuple[TensorKind, ...], tuple[bytes, ...]]
+"""A PredictRequest: the bytes of its `model_spec`, its `output_filter`, and of each input the kind and the values, as
+many as its shape says, as they are in memory."""
+
+_PROTO_REVISION: Final = 1
+"""The same for `_fast_proto`."""
+
+
+def _read_nothing(data: bytes) -> UsualPredict | None:
+    return None
+
+
+read_predict: Final[Callable[[bytes], UsualPredict | None]] = (
+    _fast_proto.read_predict
+    if getattr(_fast_proto, "REVISION", None) == _PROTO_REVISION and not os.environ.get(SWITCH)
+    else _read_nothing
+)
+"""Reads a serialized PredictRequest; None where it is not of the usual form, right or wrong: protobuf has to look.
+
+Usual is what names a model, and inputs of numbers or flags, each with as many values as its shape has."""
 
 CODES: Final[Mapping[DType, str]] = MappingProxyType(
     {
@@ -112,6 +163,14 @@ CODES: Final[Mapping[DType, str]] = MappingProxyType(
     }
 )
 """The types that it reads and writes, and their letters in the `struct` module."""
+
+
+LETTERS: Final[Mapping[np.dtype[Any], str]] = MappingProxyType({dtype.numpy: code for dtype, code in CODES.items()})
+"""The same by the dtype of an array."""
+
+Place = tuple[str, int, tuple[int, ...], np.dtype[Any], str]
+"""An input's alias, where its values stand among those of the request, and the array's shape, dtype, and letter; the
+last is empty where the extension has none."""
 
 
 def describe_codec() -> str:

@@ -8,12 +8,12 @@ a name that comes up twice.
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from hotserve.codecs.compiled import CODES, EXTENSION, Values
+from hotserve.codecs.compiled import CODES, EXTENSION, Place, Values
 from hotserve.codecs.json_request import PredictInputs
 from hotserve.codecs.json_tensor import array_of
 from hotserve.tensors import Array, DType, Signature
@@ -21,16 +21,26 @@ from hotserve.tensors import Array, DType, Signature
 _BY_WAY_OF_DOUBLE: Final = frozenset({DType.HALF, DType.BFLOAT16})
 
 
-@dataclass(frozen=True, slots=True)
 class CompiledBody:
-    """A body of such a form."""
+    """A body of such a form.
 
-    values: Values
+    Attributes:
+        signature_name: The signature that it names; empty for the default one.
+        key: All of it but its values: see `Values.key`.
+        values: What the extension has read.
+    """
+
+    __slots__ = ("key", "signature_name", "values")
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.key = values.key
+        self.signature_name = self.key[0]
 
     @property
-    def signature_name(self) -> str:
-        """The signature that it names; empty for the default one."""
-        return self.values.signature_name
+    def aliases(self) -> tuple[str | None, ...]:
+        """The inputs that it names, in their order; None for one without a name."""
+        return self.values.names
 
     def decode(self, signature: Signature) -> PredictInputs | None:
         """The tensors; None where `decode_predict` has to look.
@@ -57,6 +67,21 @@ class CompiledBody:
                 return None
             arrays[name] = array
         return PredictInputs(arrays, values.row_format)
+
+    def decode_known(self, places: Sequence[Place]) -> PredictInputs | None:
+        """What `decode` has given before for a body with this key; None where `decode` has to look.
+
+        Args:
+            places: What was known of its arrays then.
+        """
+        content = self.values.content
+        arrays: dict[str, Array] = {}
+        for alias, index, shape, dtype, letter in places:
+            data = content(index, letter) if letter else None
+            if data is None:
+                return None
+            arrays[alias] = np.ndarray(shape, dtype, data)
+        return PredictInputs(arrays, self.key[1])
 
 
 def read_compiled_body(data: bytes) -> CompiledBody | None:

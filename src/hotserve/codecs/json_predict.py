@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Protocol
 
 from hotserve.codecs import compiled
-from hotserve.codecs.json_compiled_body import read_compiled_body
+from hotserve.codecs.compiled import Place
+from hotserve.codecs.json_compiled_body import CompiledBody, read_compiled_body
 from hotserve.codecs.json_document import parse_document
-from hotserve.codecs.json_plain_body import read_plain_body
+from hotserve.codecs.json_plain_body import PlainBody, read_plain_body
 from hotserve.codecs.json_request import PredictInputs, decode_predict, signature_name
 from hotserve.codecs.json_value import JsonObject
 from hotserve.tensors import Signature
@@ -28,30 +28,45 @@ class UsualBody(Protocol):
         ...
 
 
-_read_usual_body: Final[Callable[[bytes], UsualBody | None]] = (
+_read_usual_body: Final[Callable[[bytes], CompiledBody | PlainBody | None]] = (
     read_compiled_body if compiled.IS_USED else read_plain_body
 )
 
 
-@dataclass(frozen=True, slots=True)
 class PredictBody:
     """A body that is JSON, and an object; its tensors are read once the signature is known.
 
     Attributes:
         signature_name: The signature that it names; empty for the default one.
-        form: What was read of it.
-        data: The body.
+        key: All of it but its values, in a form that can be compared; None where that is not known.
     """
 
-    signature_name: str
-    form: UsualBody | JsonObject
-    data: bytes
+    __slots__ = ("_data", "_form", "key", "signature_name")
+
+    def __init__(self, signature_name: str, form: UsualBody | JsonObject, data: bytes) -> None:
+        self.signature_name = signature_name
+        self.key: Hashable = form.key if isinstance(form, CompiledBody) else None
+        self._form = form
+        self._data = data
 
     def decode(self, signature: Signature, name: str) -> PredictInputs:
         """Reads the tensors: see `json_request.decode_predict`."""
-        if isinstance(self.form, dict):
-            return decode_predict(self.form, signature, name)
-        return self.form.decode(signature) or decode_predict(parse_document(self.data), signature, name)
+        if isinstance(self._form, dict):
+            return decode_predict(self._form, signature, name)
+        return self._form.decode(signature) or decode_predict(parse_document(self._data), signature, name)
+
+    def decode_known(self, places: Sequence[Place]) -> PredictInputs | None:
+        """What `decode` gives for a body with a key that came before; None where `decode` has to look.
+
+        Args:
+            places: What was known of its arrays then.
+        """
+        return self._form.decode_known(places) if isinstance(self._form, CompiledBody) else None
+
+    @property
+    def aliases(self) -> Sequence[str | None]:
+        """The inputs that a body with a key names, in their order; None for one without a name."""
+        return self._form.aliases if isinstance(self._form, CompiledBody) else ()
 
 
 def read_predict_body(data: bytes) -> PredictBody:

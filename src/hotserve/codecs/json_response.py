@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hotserve.codecs import compiled
+from hotserve.codecs.compiled import LETTERS
 from hotserve.codecs.json_base64 import base64_object
 from hotserve.codecs.json_lists import PIECE_ELEMENTS, WRITTEN, nested, number_lists, number_pieces
+from hotserve.codecs.json_tensor import MAX_RANK
 from hotserve.codecs.json_text import quoted
 from hotserve.codecs.json_value import printable
 from hotserve.errors import InvalidArgument
@@ -42,6 +45,10 @@ def encode_predictions(outputs: Mapping[str, Array], row_format: bool) -> bytes:
         raise InvalidArgument("Cannot convert empty tensor map to JSON")
     if len(outputs) == 1:
         (array,) = outputs.values()
+        code = LETTERS.get(array.dtype)
+        if code is not None and compiled.IS_USED and 0 < array.ndim <= MAX_RANK and 0 < array.size <= PIECE_ELEMENTS:
+            assert compiled.EXTENSION is not None
+            return compiled.EXTENSION.answer_of_one(array.tobytes(), array.shape, code, row_format)
         if array.size > PIECE_ELEMENTS and array.dtype.kind in "fiub" and array.itemsize <= 8:
             return _many_numbers(array, row_format)
     text = _predictions(outputs) if row_format else _outputs(outputs)

@@ -100,7 +100,7 @@ def serialize_tensor(array: Array, dtype: DType, as_content: bool = False) -> by
 
     Source: Tensor::AsProtoField and AsProtoTensorContent in tensorflow/core/framework/tensor.cc.
     """
-    head = _serialized_head(dtype, array.shape)
+    head = serialized_head(dtype, array.shape)
     if array.size == 0:
         return head
     if dtype is DType.STRING:
@@ -121,7 +121,7 @@ def serialize_tensor_in_parts(array: Array, dtype: DType, as_content: bool = Fal
         return [serialize_tensor(array, dtype, as_content)]
     flat = np.ascontiguousarray(_flat(array, dtype))
     number = CONTENT_NUMBER if as_content else layout.number
-    return [_serialized_head(dtype, array.shape), delimited_head(number, flat.nbytes), *pieces_of(flat)]
+    return [serialized_head(dtype, array.shape), delimited_head(number, flat.nbytes), *pieces_of(flat)]
 
 
 def _unreadable_dtype(number: int) -> TensorDecodeError:
@@ -247,8 +247,12 @@ def _split_strings(content: bytes, shape: Sizes, count: int) -> Array:
 
 
 @lru_cache(maxsize=1024)
-def _serialized_head(dtype: DType, shape: Sizes) -> bytes:
-    """A message without values. A server answers in few shapes: they are worth remembering."""
+def serialized_head(dtype: DType, shape: Sizes) -> bytes:
+    """A message without values. A server answers in few shapes: they are worth remembering.
+
+    Raises:
+        Internal: Tensors of `dtype` cannot be sent.
+    """
     if dtype not in LAYOUTS:
         raise Internal(f"A tensor of type {dtype.label} cannot be sent; expected a number, bool or string")
     proto = TensorProto(dtype=dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from hotserve.core.ids import ServableId
 from hotserve.core.servable import Servable
@@ -17,13 +18,20 @@ class VersionHandle:
     order of two threads, at least one of them sees the other, so that no lease is handed out on a version that was
     reported as drained. Both may see that the last lease is gone; the one that gets the only token out of
     `_unreported` reports it, so that a late second report can never meet the next life of the same version.
+
+    Attributes:
+        id: The version.
+        servable: What answers.
+        remembered: What those who hold leases have worked out about the version; gone with it. They bound what they
+            put there.
     """
 
-    __slots__ = ("_leases", "_on_drained", "_unreported", "_withdrawn", "id", "servable")
+    __slots__ = ("_leases", "_on_drained", "_unreported", "_withdrawn", "id", "remembered", "servable")
 
     def __init__(self, id: ServableId, servable: Servable, on_drained: Callable[[ServableId], None]) -> None:
         self.id = id
         self.servable = servable
+        self.remembered: dict[Any, Any] = {}
         self._on_drained = on_drained
         self._leases: list[None] = []
         self._unreported: list[None] = [None]
@@ -67,14 +75,16 @@ class Lease:
     Attributes:
         id: The version that was resolved.
         servable: What answers.
+        remembered: See `VersionHandle`; the same for all leases on the version.
     """
 
-    __slots__ = ("_handle", "id", "servable")
+    __slots__ = ("_handle", "id", "remembered", "servable")
 
     def __init__(self, handle: VersionHandle) -> None:
         self._handle: VersionHandle | None = handle
         self.id = handle.id
         self.servable = handle.servable
+        self.remembered = handle.remembered
 
     def __enter__(self) -> Lease:
         return self

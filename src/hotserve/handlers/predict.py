@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hotserve.core.handle import Lease
-from hotserve.errors import Code, FailedPrecondition, ServingError
+from hotserve.errors import Code, FailedPrecondition, InvalidArgument, ServingError
 from hotserve.handlers.checks import INIT_OP_SIGNATURE, check_inputs, explain
 from hotserve.tensors import Array, Signature
 
@@ -67,8 +67,24 @@ class Predict:
         filled = {**signature.defaults, **inputs} if signature.defaults else inputs
         try:
             check_inputs(signature, filled)
-            return await self._engine.run(lease, signature_name, filled, outputs, timeout_seconds, api)
+        except InvalidArgument as error:
+            raise explain(error, signature_name, signature, filled) from error
+        return await self.run_checked(lease, signature_name, signature, filled, outputs, timeout_seconds, api)
+
+    async def run_checked(
+        self,
+        lease: Lease,
+        signature_name: str,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        timeout_seconds: float | None,
+        api: str = "Predict",
+    ) -> dict[str, Array]:
+        """Runs the signature on arrays that are known to pass the checks; for all else see `__call__`."""
+        try:
+            return await self._engine.run(lease, signature_name, inputs, outputs, timeout_seconds, api)
         except ServingError as error:
             if error.code in (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE):
-                raise explain(error, signature_name, signature, filled) from error
+                raise explain(error, signature_name, signature, inputs) from error
             raise
