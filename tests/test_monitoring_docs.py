@@ -13,6 +13,7 @@ from hotserve.observability.model_gauges import ModelGauges
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.prometheus import exported_name
 from hotserve.observability.worker_gauges import WorkerGauges
+from hotserve.server.engine_metrics import EngineMetrics
 from hotserve.testing import FakeLoader
 
 PAGE = Path(__file__).parents[1] / "docs" / "monitoring.md"
@@ -23,6 +24,7 @@ def all_metrics() -> tuple[Instrument, ...]:
     LifeMetrics(metrics)
     ProcessMetrics(metrics)
     WorkerGauges(metrics, wanted=int, listening=int, restarts=int)
+    EngineMetrics(metrics)
     manager = Manager(lambda _: FakeLoader())
     ModelGauges(metrics, manager, is_ready=bool, names=tuple, problems=dict, last_looks=dict)
     manager.close()

@@ -28,8 +28,9 @@ from hotserve.codecs.json_predict import PredictBody
 from hotserve.codecs.json_request import PredictInputs, signature_name
 from hotserve.codecs.json_response import encode_error
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
-from hotserve.codecs.status_json import encode_metadata, encode_status
+from hotserve.codecs.status_json import encode_engines, encode_metadata, encode_status
 from hotserve.core.handle import Lease
+from hotserve.core.servable import engine_report
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
 from hotserve.handlers.checked_kinds import CheckedKind, remember_kind
@@ -62,7 +63,7 @@ _POST_ROUTE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _GET_ROUTE = re.compile(
-    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?",
+    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata|engines))?",
     re.IGNORECASE | re.ASCII,
 )
 _MAX_VERSION = 2**63 - 1
@@ -236,13 +237,16 @@ class RestApi:
         match_ = _GET_ROUTE.fullmatch(request.path)
         if match_ is None:
             raise _malformed(request)
-        name, version, label, metadata = match_.groups()
+        name, version, label, about = match_.groups()
         if name is None:
             models = ", ".join(self._manager.model_names()) or "none"
             raise InvalidArgument(f"Missing model name in request. Models: {models}.")
         call.model = unquote(name)
         spec = _model_spec(name, version, label)
-        if metadata == "metadata":
+        if about == "engines":
+            with self._lease(spec, call) as lease:
+                return RestResponse(200, encode_engines(spec.name, lease.id.version, engine_report(lease.servable)))
+        if about == "metadata":
             with self._lease(spec, call) as lease:
                 return RestResponse(200, encode_metadata(spec.name, lease.id.version, signature_def_map(lease)))
         # As in the original, a label is not looked at: the status shows all versions.

@@ -10,6 +10,7 @@ Source: ToJsonString in tensorflow_serving/model_servers/get_model_status_impl.c
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -40,6 +41,18 @@ def encode_metadata(model_name: str, version: int, signature_defs: SignatureDefM
     model_spec = _message_json(spec)
     metadata = _message_json(signature_defs)
     return f'{{\n"model_spec":{model_spec},\n"metadata": {{"signature_def": {metadata}}}\n}}\n'.encode()
+
+
+def encode_engines(model_name: str, version: int, engines: Mapping[str, Mapping[str, object]]) -> bytes:
+    """What runs the signatures of a version; a route of hotserve's own.
+
+    Args:
+        model_name: The model.
+        version: The version's number.
+        engines: As `core.servable.engine_report`.
+    """
+    document = {"model_spec": {"name": model_name, "version": str(version)}, "engines": dict(sorted(engines.items()))}
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _message_json(message: Message) -> str:

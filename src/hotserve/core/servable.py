@@ -74,6 +74,18 @@ def runtime_of(servable: Servable, signature_name: str = "") -> str:
     return name if isinstance(name, str) else "unknown"
 
 
+def engine_report(servable: Servable) -> Mapping[str, Mapping[str, object]]:
+    """What runs each signature of a servable, and why: what its `engine_report` says, or its runtime alone.
+
+    Returns:
+        Signature name -> what can be written as JSON; `engine` is always there.
+    """
+    report: Mapping[str, Mapping[str, object]] | None = getattr(servable, "engine_report", None)
+    if report is not None:
+        return report
+    return {name: {"engine": runtime_of(servable, name)} for name in servable.signatures}
+
+
 @runtime_checkable
 class Tagged(Protocol):
     """What a servable also is if its export holds several models, told apart by tags."""

@@ -29,6 +29,7 @@ from hotserve.platforms.engines.graph_operations import read_signature_defs
 from hotserve.platforms.engines.installed import Engines, convertible, install_command, installed_versions
 from hotserve.platforms.engines.observer import EngineObserver, Unobserved
 from hotserve.platforms.engines.reference import Reference
+from hotserve.platforms.engines.report import report
 from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
 from hotserve.platforms.engines.untried import load_untried
 from hotserve.platforms.saved_model_files import GRAPH_FILE
@@ -191,6 +192,7 @@ class SavedModelLoader:
         if reference is not None and needs_it:
             reference = self._reference(path, self._tensorflow.load(path))
         servable = self._servable(path, signatures, reference, served)
+        servable.findings = report(choices, entry.examination)
         self._observer.examined(path, "found", 0.0)
         self._tell(path, choices, entry.examination)
         return servable
@@ -301,6 +303,7 @@ class SavedModelLoader:
             self._room.cache.drop(entry)
             return
         servable.switch(served)
+        servable.findings = report(choices, entry.examination)
         self._tell(path, choices, entry.examination)
         moved = all(name in served for name, signature in servable.signatures.items() if _is_callable(signature))
         if moved and servable.let_reference_go():

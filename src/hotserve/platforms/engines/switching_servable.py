@@ -59,7 +59,11 @@ def _count_nothing(signature_name: str, reason: str) -> None:
 
 
 class SwitchingServable:
-    """A loaded version; see `Servable`. `_served` is replaced as a whole, between runs."""
+    """A loaded version; see `Servable`. `_served` is replaced as a whole, between runs.
+
+    Attributes:
+        findings: Signature name -> what was found out about it, for whoever asks; see `report`.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class SwitchingServable:
         self._served = dict(served)
         self._count_fall_back = count_fall_back
         self._on_unload: list[Callable[[], None]] = []
+        self.findings: Mapping[str, Mapping[str, object]] = {}
         self.on_loop: Servable = _OnLoop(self)
 
     @property
@@ -100,6 +105,12 @@ class SwitchingServable:
         """Signature name -> the engine that runs it."""
         served = self._served
         return {name: served[name].engine if name in served else TENSORFLOW for name in self._signatures}
+
+    @property
+    def engine_report(self) -> Mapping[str, Mapping[str, object]]:
+        """See `core.servable.engine_report`: what runs each signature, and what was found out about it."""
+        findings = self.findings
+        return {name: {"engine": engine, **findings.get(name, {})} for name, engine in self.engines.items()}
 
     def runtime_of(self, signature_name: str) -> str:
         """See `core.servable.runtime_of`."""

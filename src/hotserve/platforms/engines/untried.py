@@ -19,11 +19,13 @@ from hotserve.platforms.engines.domain import Domain
 from hotserve.platforms.engines.engine import AUTO, OPENVINO, TENSORFLOW, ReadsSavedModels, Runner
 from hotserve.platforms.engines.examination import bound_signatures
 from hotserve.platforms.engines.findings import Examination, SignatureFindings
-from hotserve.platforms.engines.graph_operations import read_signature_defs
+from hotserve.platforms.engines.graph_operations import read_graph, read_signature_defs
 from hotserve.platforms.engines.installed import Engines
 from hotserve.platforms.engines.observer import EngineObserver
 from hotserve.platforms.engines.recorded_inputs import Sample, read_samples
+from hotserve.platforms.engines.report import report
 from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
+from hotserve.platforms.engines.unsafe_operations import why_unsafe
 from hotserve.tensors import DEFAULT_SIGNATURE, Signature
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,10 @@ def load_untried(
         if not reasons[name] and name != DEFAULT_SIGNATURE:
             reasons[name] = f"OpenVINO reads only the signature {DEFAULT_SIGNATURE} of a SavedModel"
         if not reasons[name]:
+            # Nobody has found out which indices are in a table: what is looked up by a request is refused.
+            outputs = [spec.tensor_name for spec in signature.outputs.values()]
+            reasons[name] = why_unsafe(read_graph(path, tags), OPENVINO, outputs, are_indices_watched=False)
+        if not reasons[name]:
             try:
                 runner = _compile(engines, path, signature, threads)
                 served[name] = Served(OPENVINO, runner, Domain(_shapes(signature)))
@@ -87,6 +93,7 @@ def load_untried(
     servable = SwitchingServable(
         signatures, tags, None, served, lambda name, reason: observer.fell_back(path, name, reason)
     )
+    servable.findings = report(choices, Examination())
     servable.when_unloaded(lambda: observer.unloaded(path))
     observer.chosen(path, choices, Examination({name: SignatureFindings() for name in choices}))
     return servable
