@@ -21,6 +21,9 @@ from typing import Any
 COMMAND = str(Path(sys.executable).with_name("hotserve"))
 TFS_COMMAND = str(Path(sys.executable).with_name("tensorflow_model_server"))
 
+WORKERS_VARIABLE = "HOTSERVE_TEST_WORKERS"
+"""The environment variable that has every server here serve with so many workers, unless its flags say how many."""
+
 START_SECONDS = 120.0
 """How long a start may take: TensorFlow alone needs ten seconds on a busy machine."""
 
@@ -46,6 +49,12 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60.0, what: str = 
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what or condition}")
         time.sleep(0.02)
+
+
+def _workers(command: Sequence[str], flags: Sequence[str]) -> Sequence[str]:
+    count = os.environ.get(WORKERS_VARIABLE, "")
+    serves = tuple(command) in {(COMMAND, "serve"), (TFS_COMMAND,)}
+    return [f"--workers={count}"] if count and serves and not any("workers" in flag for flag in flags) else []
 
 
 class ServerProcess:
@@ -77,6 +86,7 @@ class ServerProcess:
             f"--port={self.grpc_port}",
             f"--rest_api_port={self.rest_port}",
             *flags,
+            *_workers(command, flags),
         ]
         self._wait_ready = wait_ready
         self._environment = {**os.environ, **(environment or {})}
