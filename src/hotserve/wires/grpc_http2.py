@@ -32,6 +32,7 @@ from hotserve.wires.http2_events import (
 )
 from hotserve.wires.http2_headers import RequestHead
 from hotserve.wires.http2_limits import Http2Limits
+from hotserve.wires.turns import TURN_BYTES, let_others_in
 
 logger = logging.getLogger(__name__)
 
@@ -216,6 +217,8 @@ class GrpcConnection(asyncio.Protocol):
         if self._farewell is not None:
             self._throw_away(len(data))
             return
+        if len(data) >= TURN_BYTES and self._transport is not None:
+            let_others_in(self.loop, self._transport, self._read_on)
         self._now = self._received_at = self.loop.time()
         self._asked_at = None
         self._reading = True
@@ -230,6 +233,10 @@ class GrpcConnection(asyncio.Protocol):
         finally:
             self._reading = False
         self._send()
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._full = True

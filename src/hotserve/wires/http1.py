@@ -32,6 +32,7 @@ from hotserve.wires.http1_chunks import Chunks, Gathered, TooLarge
 from hotserve.wires.http1_head import CHUNKED, HEAD_END, Head, HeadCache, Refused, check_beginning
 from hotserve.wires.http1_limits import Http1Limits
 from hotserve.wires.sweep import Sweep
+from hotserve.wires.turns import TURN_BYTES, let_others_in
 
 logger = logging.getLogger(__name__)
 
@@ -241,6 +242,8 @@ class Http1Connection(asyncio.Protocol):
         self.deadline = self._wire.sweep.deadline(self._wire.limits.idle_seconds)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) >= TURN_BYTES and not self._reading_paused:
+            let_others_in(self._wire.loop, self._transport, self._read_on)
         state = self._state
         if state is _READING:
             self._turn = 0
@@ -596,6 +599,10 @@ class Http1Connection(asyncio.Protocol):
     def _watch_sending(self) -> None:
         self._unsent = self._transport.get_write_buffer_size()
         self.deadline = self._wire.sweep.deadline(self._wire.limits.write_seconds)
+
+    def _read_on(self) -> None:
+        if not self._reading_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _resume_reading(self) -> None:
         if self._reading_paused and not self._transport.is_closing():
