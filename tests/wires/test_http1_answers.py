@@ -80,3 +80,10 @@ def test_a_refusal_explains_itself_or_is_libevents_page() -> None:
     assert (explained.status, explained.body) == (431, b'{\n    "error": "Too many."\n}')
     assert refusal(Refused(501, None)) == page(501)
     assert page(501).content_type == "text/html"
+
+
+@pytest.mark.parametrize("headers", [{}, {"vary": "Origin"}])
+def test_a_whole_answer_is_the_head_and_the_body(headers: dict[str, str]) -> None:
+    answers, response = Answers(), RestResponse(200, b"hello", headers=headers)
+    for _ in range(2):  # the first time, nothing is prepared
+        assert answers.whole(response, STAYS) == answers.head(response, STAYS) + b"hello"

@@ -336,7 +336,10 @@ class GrpcConnection(asyncio.Protocol):
             self._wire.deadlines.discard(call, call.deadline_tick)
         self.http2.release(call.stream_id)
         self._busy_at = self._now
-        self.send_soon()
+        if self._calls:
+            self.send_soon()
+        elif not (self._reading or self._sending):
+            self._send()  # nothing else can come in this turn that could go with it
 
     def send_soon(self) -> None:
         """Sends what there is at the end of this turn of the loop, or of what is being read."""

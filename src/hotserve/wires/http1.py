@@ -43,6 +43,7 @@ _SMALL_ANSWER = 64 * 1024
 """Up to here an answer is joined with its head; beyond it, copying costs more than a second buffer."""
 
 _LONGEST_INTERVAL = 0.5
+_NEVER = math.inf
 
 
 class Api(Protocol):
@@ -93,7 +94,10 @@ class Http1Wire:
         self._connections: set[Http1Connection] = set()
         self._changed: asyncio.Event | None = None
         seconds = [getattr(self.limits, each.name) for each in fields(self.limits) if each.name.endswith("_seconds")]
-        self.sweep = Sweep(loop, min(_LONGEST_INTERVAL, min(seconds) / 4), self._turn)
+        interval = min(_LONGEST_INTERVAL, min(seconds) / 4)
+        self.sweep = Sweep(loop, interval, self._turn)
+        self.idle_deadline = self.limits.idle_seconds + interval
+        """Of a connection without a request, from `sweep.now` on; `sweep.deadline` would be a call for each request."""
 
     def __call__(self) -> Http1Connection:
         """The protocol of a new connection."""
@@ -211,7 +215,7 @@ class Http1Connection(asyncio.Protocol):
         self._wire = wire
         self._state = _READING
         self._transport: asyncio.Transport
-        self.deadline = math.inf
+        self.deadline = _NEVER
         # What has come and is not read yet: `_data` from `_position` on, and then, if a request is being answered,
         # `_later`.
         self._data = b""
@@ -273,7 +277,7 @@ class Http1Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_request()
         self._state = _CLOSED
-        self.deadline = math.inf
+        self.deadline = _NEVER
         self._wire.remove(self)
 
     def pause_writing(self) -> None:
@@ -342,7 +346,7 @@ class Http1Connection(asyncio.Protocol):
             return False
         self._answer(head, data[end:])
         if self._state is _READING:
-            self.deadline = wire.sweep.deadline(wire.limits.idle_seconds)
+            self.deadline = wire.sweep.now + wire.idle_deadline
         return True
 
     def _consume(self, data: bytes, position: int) -> None:
@@ -450,12 +454,12 @@ class Http1Connection(asyncio.Protocol):
         self._head = head
         self._state = _ANSWERING
         self._begun = False
-        self.deadline = math.inf
+        self.deadline = _NEVER
         wire = self._wire
-        if isinstance(body, bytes):
+        if type(body) is bytes:
             work = wire.api.handle(RestRequest(head.method, head.target, head.headers, body))
         else:
-            work = self._join_and_handle(head, body)
+            work = self._join_and_handle(head, cast(Gathered, body))
         self._task = start(work, wire.loop, self._answered)
 
     def _answered(self, response: RestResponse | None, error: BaseException | None) -> None:
@@ -496,18 +500,18 @@ class Http1Connection(asyncio.Protocol):
             self._consume(self._data, self._position)
 
     def _write(self, response: RestResponse, says: bytes, *, with_body: bool) -> None:
+        answers = self._wire.answers
+        is_large = len(response.body) > _SMALL_ANSWER
         try:
-            head = self._wire.answers.head(response, says)
+            first = answers.whole(response, says) if with_body and not is_large else answers.head(response, says)
         except ValueError:
             logger.exception("An answer cannot be written")
-            response = page(500)
-            head = self._wire.answers.head(response, says)
-        if not with_body:
-            self._transport.write(head)
-        elif len(response.body) <= _SMALL_ANSWER:
-            self._transport.write(head + response.body)
+            response, is_large = page(500), False
+            first = answers.whole(response, says) if with_body else answers.head(response, says)
+        if with_body and is_large:
+            self._transport.writelines((first, response.body))
         else:
-            self._transport.writelines((head, response.body))
+            self._transport.write(first)
 
     def _refuse(self, refused: Refused) -> None:
         logger.debug("Refusing a request with %d: %s", refused.status, refused.explanation)
@@ -562,7 +566,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _hand_over(self, factory: Callable[[], asyncio.Protocol], data: bytes) -> None:
         self._state = _CLOSED
-        self.deadline = math.inf
+        self.deadline = _NEVER
         self._wire.remove(self)
         protocol = factory()
         self._transport.set_protocol(protocol)

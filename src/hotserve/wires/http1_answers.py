@@ -55,6 +55,14 @@ class Answers:
         self._date = formatdate(time.time(), usegmt=True).encode("ascii")
         self._prepared.clear()
 
+    def whole(self, response: RestResponse, connection: bytes) -> bytes:
+        """As `head`, and the body after it."""
+        prepared = self._prepared.get((response.status, response.content_type, connection))
+        if prepared is None or response.headers:
+            return self.head(response, connection) + response.body
+        body = response.body
+        return b"%b%d\r\n\r\n%b" % (prepared, len(body), body)
+
     def head(self, response: RestResponse, connection: bytes) -> bytes:
         """The bytes up to the empty line, which is included.
 
