@@ -48,20 +48,27 @@ class Answers:
     def __init__(self) -> None:
         self._date = b""
         self._prepared: dict[tuple[int, str, bytes], bytes] = {}
+        self._heads: dict[tuple[int, int, str, bytes], bytes] = {}  # of answers of one length
         self.turn_second()
 
     def turn_second(self) -> None:
         """Sets the date to the present second; called about once in each."""
         self._date = formatdate(time.time(), usegmt=True).encode("ascii")
         self._prepared.clear()
+        self._heads.clear()
 
     def whole(self, response: RestResponse, connection: bytes) -> bytes:
         """As `head`, and the body after it."""
-        prepared = self._prepared.get((response.status, response.content_type, connection))
-        if prepared is None or response.headers:
+        if response.headers:
             return self.head(response, connection) + response.body
         body = response.body
-        return b"%b%d\r\n\r\n%b" % (prepared, len(body), body)
+        key = (len(body), response.status, response.content_type, connection)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _MAX_PREPARED:
+                self._heads.clear()
+            head = self._heads[key] = self.head(response, connection)
+        return head + body
 
     def head(self, response: RestResponse, connection: bytes) -> bytes:
         """The bytes up to the empty line, which is included.
