@@ -48,12 +48,14 @@ class LaneCounts:
             return
         name, version, signature = lane.id.name, lane.version, lane.signature_name
         first = shared.runs[0]
+        started = first.started
+        waits = [1e6 * (started - task.queued) if task.queued < started else 0.0 for task in tasks]
+        metrics.count_queues(name, version, signature, waits)
+        if lane.rules.is_strict:
+            for waited in waits:
+                metrics.batching.count_queuing(waited)
         apis: dict[str, int] = {}
         for task, answer in zip(tasks, shared.answers, strict=True):
-            waited = max(0.0, 1e6 * (first.started - task.queued))
-            metrics.count_queue(name, version, signature, waited)
-            if lane.rules.is_strict:
-                metrics.batching.count_queuing(waited)
             if not isinstance(answer, BaseException):
                 apis[task.api] = apis.get(task.api, 0) + 1
         # Of requests that were run again in smaller batches it is not kept which run was whose.

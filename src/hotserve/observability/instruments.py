@@ -42,13 +42,22 @@ class HistogramCell:
         self.total = 0.0
 
 
+def _nothing() -> None:
+    """What has to be done before cells are read that are always up to date."""
+
+
 class _Cells(Generic[Cell]):
-    """Label values -> cell."""
+    """Label values -> cell.
+
+    Attributes:
+        before_read: Called before all cells are read, to count what has only been noted until then.
+    """
 
     def __init__(self, name: str, labels: Sequence[str], new_cell: Callable[[], Cell]) -> None:
         self.name = name
         self.labels = tuple(labels)
         self._new_cell = new_cell
+        self.before_read: Callable[[], None] = _nothing
         self._cells: dict[Labels, Cell] = {}
         self._lock = threading.Lock()
 
@@ -80,6 +89,7 @@ class _Cells(Generic[Cell]):
             }
 
     def _sorted(self) -> list[tuple[Labels, Cell]]:
+        self.before_read()
         return sorted(self._cells.copy().items(), key=lambda item: item[0])
 
 

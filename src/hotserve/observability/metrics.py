@@ -9,12 +9,15 @@ key. `forget_version` and `forget_model` drop them again, so that versions and m
 
 from __future__ import annotations
 
+import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from hotserve.observability import request_cells
 from hotserve.observability.batch_metrics import BatchMetrics
-from hotserve.observability.instruments import Counter, Gauge, Histogram, HistogramCell, Instrument, NumberCell
+from hotserve.observability.instruments import Counter, Gauge, Histogram, HistogramCell, Instrument
+from hotserve.observability.request_cells import RequestCells
 from hotserve.observability.request_record import RequestRecord
 
 # 10 * 1.8^i microseconds, as the *_latency metrics of tensorflow_serving/servables/tensorflow/util.cc.
@@ -28,6 +31,9 @@ GRAPH_RUN_LIMITS_US = tuple(float(1000 * 2**i) for i in range(20))
 
 _COUNTED_CALLS = frozenset({"Predict", "Classify", "Regress"})
 """The gRPC calls that the original counts, as requests and as runs; MultiInference is not among them."""
+
+_MANY_REQUESTS = 64
+"""How many requests are counted at a time, if nobody reads the metrics before."""
 
 MAX_UNKNOWN_MODELS = 1000
 """How many names of models that do not exist get cells of their own."""
@@ -45,34 +51,6 @@ def _forgets_nothing(model: str, version: str, model_path: str) -> None:
 
 def _nothing() -> None:
     """What metrics that are counted as it happens need to be up to date."""
-
-
-class _RequestCells:
-    """The cells of the requests to one signature that ended in one way; None where there is none to count in."""
-
-    __slots__ = ("decode", "duration", "encode", "in_flight", "in_original", "latency", "received", "requests", "sent")
-
-    def __init__(
-        self,
-        in_flight: NumberCell,
-        requests: NumberCell,
-        received: NumberCell,
-        sent: NumberCell,
-        in_original: NumberCell | None,
-        latency: HistogramCell | None,
-        duration: HistogramCell | None,
-        decode: HistogramCell | None,
-        encode: HistogramCell | None,
-    ) -> None:
-        self.in_flight = in_flight
-        self.requests = requests
-        self.received = received
-        self.sent = sent
-        self.in_original = in_original
-        self.latency = latency
-        self.duration = duration
-        self.decode = decode
-        self.encode = encode
 
 
 class _RunCells:
@@ -146,8 +124,20 @@ class Metrics:
         self._groups: list[tuple[Sequence[Instrument], Callable[[], None]]] = []
         self._in_flight = {entrypoint: self.requests_in_flight.cell(entrypoint) for entrypoint in ("REST", "GRPC")}
         self._graph_cells = (self.graph_runs.cell(), self.graph_run_time.cell(), self.graph_run_times.cell())
-        self._request_cells: dict[tuple[str, str, str, str, str, str], _RequestCells] = {}
+        self._request_cells: dict[tuple[str, str, str, str, str, str], RequestCells] = {}
         self._run_cells: dict[tuple[str, str, str, str, str], _RunCells] = {}
+        self._notes: list[request_cells.Note] = []
+        self._counting = threading.Lock()
+        for instrument in (
+            self.request_count,
+            self.request_latency,
+            self.requests,
+            self.request_duration,
+            self.codec_duration,
+            self.received_bytes,
+            self.sent_bytes,
+        ):
+            instrument.before_read = self._count_notes
         self._answering_models: set[str] = set()
         self._unknown_models: set[str] = set()
 
@@ -197,7 +187,7 @@ class Metrics:
         self._in_flight[record.entrypoint].number += 1
 
     def count_request(self, record: RequestRecord, status: str, end: float | None = None) -> None:
-        """Counts a request that has been answered.
+        """Counts a request that has been answered; with the next ones, or when the metrics are read.
 
         Args:
             record: What is known of it.
@@ -214,43 +204,36 @@ class Metrics:
         if cells is None:
             cells = self._request_cells[key] = self._new_request_cells(*key)
         cells.in_flight.number -= 1
-        cells.requests.number += 1
-        cells.received.number += record.received_bytes
-        cells.sent.number += record.sent_bytes
-        if cells.in_original is not None:
-            cells.in_original.number += 1
-        duration = cells.duration
-        if duration is None:
+        notes = self._notes
+        notes.append((cells, record.start, record.decoded, record.ran, end, record.received_bytes, record.sent_bytes))
+        if len(notes) >= _MANY_REQUESTS:
+            self._count_notes(wait=False)
+
+    def _count_notes(self, *, wait: bool = True) -> None:
+        """Counts the requests that were only noted.
+
+        Args:
+            wait: Whether somebody wants to read what they are counted in. If not, they may be left to whoever is
+                counting just now: that may be this very thread, in which the collector ends a request.
+        """
+        if not self._counting.acquire(blocking=wait):
             return
-        start = record.start
-        microseconds = 1e6 * (end - start)
-        bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
-        duration.counts[bucket] += 1
-        duration.total += microseconds
-        latency = cells.latency
-        if latency is not None:
-            latency.counts[bucket] += 1
-            latency.total += microseconds
-        decode, encode = cells.decode, cells.encode
-        if record.ran and decode is not None and encode is not None:
-            microseconds = 1e6 * (record.decoded - start)
-            bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
-            decode.counts[bucket] += 1
-            decode.total += microseconds
-            microseconds = 1e6 * (end - record.ran)
-            bucket = bisect_right(LATENCY_LIMITS_US, microseconds)
-            encode.counts[bucket] += 1
-            encode.total += microseconds
+        try:
+            noted = self._notes[:]  # others go on appending
+            del self._notes[: len(noted)]
+            request_cells.count(noted, LATENCY_LIMITS_US)
+        finally:
+            self._counting.release()
 
     def _new_request_cells(
         self, model: str, version: str, signature: str, api: str, entrypoint: str, status: str
-    ) -> _RequestCells:
+    ) -> RequestCells:
         if version:
             self._answering_models.add(model)
         in_original = entrypoint == "REST" or api in _COUNTED_CALLS
         ok = status == "OK"
         codec = (model, version, signature, entrypoint)
-        return _RequestCells(
+        return RequestCells(
             in_flight=self._in_flight[entrypoint],
             requests=self.requests.cell(model, version, signature, api, entrypoint, status),
             received=self.received_bytes.cell(model, entrypoint),
@@ -332,6 +315,16 @@ class Metrics:
         cell.counts[bucket] += 1
         cell.total += microseconds
 
+    def count_queues(self, model: str, version: str, signature: str, microseconds: Iterable[float]) -> None:
+        """As `count_queue`, for each of the requests of a batch."""
+        cell = self.queue_duration.cell(model, version, signature)
+        counts, limits = cell.counts, LATENCY_LIMITS_US
+        total = 0.0
+        for waited in microseconds:
+            counts[bisect_right(limits, waited)] += 1
+            total += waited
+        cell.total += total
+
     def count_graph_run(self, microseconds: float) -> None:
         """Counts one run of an engine that went well, once, however many requests share it; any thread may.
 
@@ -358,6 +351,7 @@ class Metrics:
             version: The number of the version.
             model_path: The folder that it was loaded from; empty if it never was.
         """
+        self._count_notes()
         for instrument in self.all():
             instrument.drop({"model_name": model, "version": version})
             if model_path:
@@ -369,6 +363,7 @@ class Metrics:
 
     def forget_model(self, model: str) -> None:
         """Drops the cells of a model that is no longer configured, and of which no version is left."""
+        self._count_notes()
         for instrument in self.all():
             instrument.drop({"model_name": model})
             instrument.drop({"model": model})

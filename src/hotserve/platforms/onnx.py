@@ -6,7 +6,7 @@ import ctypes
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -186,9 +186,16 @@ class OnnxServable:
             Unimplemented: An input is no tensor, or none of the outputs is one.
         """
         self._session: onnxruntime.InferenceSession | None = session
+        # `InferenceSession.run` is a wrapper that takes as long as a small model: it looks whether all inputs are
+        # there, whether one is an OrtValue, and what to do when a provider fails. Here the first is known, the second
+        # cannot be, and the third is switched off.
+        inner = getattr(session, "_sess", None)
+        self._run_session: Callable[..., Any] | None = session.run if inner is None else inner.run
         self._allow_empty_inputs = allow_empty_inputs
         self._inputs = _input_specs(session, names_without_shape)
         self._outputs = _output_specs(session, names_without_shape)
+        self._feeds = tuple((name, spec.dtype is DType.STRING) for name, spec in self._inputs.items())
+        self._texts = frozenset(name for name, spec in self._outputs.items() if spec.dtype is DType.STRING)
         specs = (*self._inputs.values(), *self._outputs.values())
         self._as_bits = any(spec.dtype in _AS_BITS for spec in specs)
         self._signatures = MappingProxyType(
@@ -200,13 +207,16 @@ class OnnxServable:
         return self._signatures
 
     def run(self, signature_name: str, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        session = self._session
-        if session is None:
+        session, run_session = self._session, self._run_session
+        if session is None or run_session is None:
             raise FailedPrecondition("The version is unloaded.")
-        feed = {name: self._fed(name, spec, inputs[name]) for name, spec in self._inputs.items()}
+        feed = {}
+        for name, is_text in self._feeds:
+            value = inputs[name]
+            feed[name] = self._fed(name, value, is_text=is_text) if is_text or not value.size else value
         names = list(outputs)
         try:
-            results = self._run_as_bits(session, feed, names) if self._as_bits else session.run(names, feed)
+            results = self._run_as_bits(session, feed, names) if self._as_bits else run_session(names, feed, None)
         except UnicodeDecodeError as error:
             raise Internal(
                 f"The model answers with a string that is not UTF-8, which ONNX Runtime cannot hand over: {error}."
@@ -214,22 +224,22 @@ class OnnxServable:
         # ONNX Runtime's exceptions have no common base.
         except Exception as error:
             raise error_of(error) from error
-        return {
-            name: _encoded(result) if self._outputs[name].dtype is DType.STRING else result
-            for name, result in zip(names, results, strict=True)
-        }
+        answer = dict(zip(names, results, strict=True))
+        for name in self._texts.intersection(answer):
+            answer[name] = _encoded(answer[name])
+        return answer
 
     def unload(self) -> None:
-        self._session = None
+        self._session = self._run_session = None
         release_memory()
 
-    def _fed(self, name: str, spec: TensorSpec, value: Array) -> Array:
+    def _fed(self, name: str, value: Array, *, is_text: bool) -> Array:
         if value.size == 0 and not self._allow_empty_inputs:
             raise InvalidArgument(
                 f"Input {name} is empty: it has the shape {list(value.shape)}. Expected at least one element; some"
                 " operations of ONNX Runtime end the process when there is none."
             )
-        return _decoded(name, value) if spec.dtype is DType.STRING else value
+        return _decoded(name, value) if is_text else value
 
     def _run_as_bits(
         self, session: onnxruntime.InferenceSession, feed: Mapping[str, Array], names: list[str]
