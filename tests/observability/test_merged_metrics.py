@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 
 from hotserve.observability import prometheus
-from hotserve.observability.instruments import Counter, Gauge, Histogram, Instrument, ReadCounter
+from hotserve.observability.instruments import CommonGauge, Counter, Gauge, Histogram, Instrument, ReadCounter
 from hotserve.observability.merged_metrics import MergedMetrics, lasting, take
 
 
@@ -76,3 +76,14 @@ def test_what_is_forgotten_is_left_out_and_may_be_counted_anew() -> None:
     assert 'requests_total{model="m"}' not in page(merged)
     merged.add(take(process(1, 1, [0.5], 1.5)))
     assert 'requests_total{model="m"} 1' in page(merged)
+
+
+def test_what_is_common_to_all_processes_is_not_added_up() -> None:
+    merged = MergedMetrics()
+    for number in (0.5, 0.5, 0.25):
+        gauge = CommonGauge("g", ("a",))
+        gauge.set(number, "x")
+        merged.add(take([gauge]))
+    (common,) = merged.instruments()
+    assert common.cells() == [(("x",), 0.5)]
+    assert isinstance(common, CommonGauge)

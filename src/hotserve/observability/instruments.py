@@ -149,6 +149,10 @@ class ReadCounter(Gauge):
     kind = "counter"
 
 
+class CommonGauge(Gauge):
+    """A number that is the same in every process that has it: of several workers the largest is shown, not the sum."""
+
+
 class Histogram(_Cells[HistogramCell]):
     """How values are distributed, per set of label values. Limits are exclusive, as in TensorFlow's monitoring."""
 

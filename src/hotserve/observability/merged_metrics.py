@@ -1,6 +1,6 @@
 """Metrics of several processes as those of one: numbers are added up.
 
-Gauges are added up as well: those that may not be have a label that tells the processes apart.
+Gauges are added up as well: those that may not be have a label that tells the processes apart, or are common to all.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hotserve.observability.instruments import (
+    CommonGauge,
     Counter,
     Gauge,
     Histogram,
@@ -40,7 +41,12 @@ class Snapshot:
     counts: dict[Labels, list[int]]
 
 
-_KINDS: dict[str, type[Counter] | type[Gauge]] = {"Counter": Counter, "Gauge": Gauge, "ReadCounter": ReadCounter}
+_KINDS: dict[str, type[Counter] | type[Gauge]] = {
+    "Counter": Counter,
+    "Gauge": Gauge,
+    "CommonGauge": CommonGauge,
+    "ReadCounter": ReadCounter,
+}
 
 
 def take(instruments: Iterable[Instrument]) -> tuple[Snapshot, ...]:
@@ -81,7 +87,9 @@ class MergedMetrics:
                     _add_counts(instrument.cell(*values), counts, snapshot.numbers[values])
             else:
                 for values, number in snapshot.numbers.items():
-                    instrument.cell(*values).number += number
+                    cell = instrument.cell(*values)
+                    is_common = isinstance(instrument, CommonGauge)
+                    cell.number = max(cell.number, number) if is_common else cell.number + number
 
     def forget(self, values_of: dict[str, str]) -> None:
         """Drops the cells that have these label values; see `_Cells.drop`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hotserve.observability.instruments import Counter, Gauge
+from hotserve.observability.instruments import CommonGauge, Counter
 from hotserve.observability.metrics import Metrics
 from hotserve.platforms.engines.choice import Choice
 from hotserve.platforms.engines.engine import TENSORFLOW
@@ -20,10 +20,10 @@ class EngineMetrics:
     def __init__(self, metrics: Metrics) -> None:
         """Adds them to those of the server."""
         of_signature = ("model_name", "version", "signature", "engine")
-        self.info = Gauge("hotserve_engine_info", of_signature)
-        self.verified = Gauge("hotserve_engine_verified", of_signature)
-        self.seconds = Gauge("hotserve_engine_run_seconds", (*of_signature, "rows"))
-        self.difference = Gauge("hotserve_engine_largest_difference", of_signature)
+        self.info = CommonGauge("hotserve_engine_info", of_signature)
+        self.verified = CommonGauge("hotserve_engine_verified", of_signature)
+        self.seconds = CommonGauge("hotserve_engine_run_seconds", (*of_signature, "rows"))
+        self.difference = CommonGauge("hotserve_engine_largest_difference", of_signature)
         self.examinations = Counter("hotserve_engine_examinations_total", ("model_name", "result"))
         self.fall_backs = Counter(
             "hotserve_engine_fall_backs_total", ("model_name", "version", "signature", "engine", "reason")
