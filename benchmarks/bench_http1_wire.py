@@ -10,7 +10,6 @@ request, and its ratio to the bare server's in the same round.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import subprocess
 import sys
@@ -22,12 +21,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import uvloop
 from generators import best, run_tool
-from http1_client import Http1Connection
 from load import positive_float, positive_int
 from measure import RunningServer, ServerCommand, circumstances
 from workloads import JSON, Example, Workload
+
+from hotserve.loadgen.exchange import Request
+from hotserve.loadgen.pace import ClosedPace
+from hotserve.loadgen.run import Run, Work
+from hotserve.loadgen.server import Access, Server
+from hotserve.loadgen.target import read_target
 
 SERVERS_FILE = Path(__file__).parent / "peers" / "http1_servers.py"
 NAMES = {
@@ -58,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The program."""
     options = _parser().parse_args(arguments)
     if options.load:
-        host, port = options.load.split(":")
-        load = _load(host, int(port), options.connections[0], options.seconds, options.body[0])
-        print(uvloop.run(load))
+        print(_load(options.load, options.connections[0], options.seconds, options.body[0]))
         return 0
     names = [name for name in options.servers if find_spec(NEEDS[name]) is not None]
     where = circumstances(PACKAGES)
@@ -110,21 +111,14 @@ def _own_load(port: int, connections: int, seconds: float, body: int) -> int:
     return int(done.stdout)
 
 
-async def _load(host: str, port: int, connections: int, seconds: float, body: int) -> int:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    payload = b"7" * body
-
-    async def client() -> int:
-        _, connection = await loop.create_connection(lambda: Http1Connection(f"{host}:{port}", PATH), host, port)
-        answered = 0
-        while loop.time() < end:
-            await connection.call(payload)
-            answered += 1
-        connection.close()
-        return answered
-
-    return sum(await asyncio.gather(*(client() for _ in range(connections))))
+def _load(authority: str, connections: int, seconds: float, body: int) -> int:
+    server = Server(Access(read_target(f"http://{authority}")))
+    run = Run(Work(server.connect, [Request(PATH, b"7" * body)]), connections)
+    run.open()
+    tally = run.go(ClosedPace(time.perf_counter_ns(), 0, seconds, None)).tally
+    if tally.failed:
+        raise SystemExit(f"expected answers, got {dict(tally.failures)}")
+    return tally.good.count
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -28,13 +29,15 @@ from typing import Any
 import models
 import numpy as np
 from digits import MODEL_FILE, pixels, session
-from http2_client import CallBytes, count_answers
 from load import positive_int
 from measure import circumstances
 from report import line
 from workloads import HALF_PLUS_TWO, Workload, workload
 
 from hotserve import ServerOptions
+from hotserve.loadgen.exchange import Client, Request
+from hotserve.loadgen.grpc_client import GrpcClient
+from hotserve.loadgen.http1_client import Http1Client
 from hotserve.server.assemble import Parts, assemble, configured_models, polled_folders
 from hotserve.server.lifespan import load_models
 from hotserve.server.loop import runner
@@ -89,20 +92,16 @@ class Connections:
         self.answers = 0
         self._expected = 0
         self._all_answered = asyncio.Event()
-        self._wire = wire
-        self._requests = [example.request for example in work.examples]
-        self._head = (
-            f"POST {work.path} HTTP/1.1\r\nHost: {_AUTHORITY}\r\nContent-Type: {work.content_type}\r\n"
-            f"Content-Length: %d\r\n\r\n"
-        ).encode()
+        self._requests = [Request(work.path, example.request, work.content_type) for example in work.examples]
         self._protocols = []
-        self._calls = []
+        self._clients: list[Client] = []
         for _ in range(count):
             self._protocols.append(protocol())
-            self._protocols[-1].connection_made(Sink(self._written))
-            self._calls.append(CallBytes(_AUTHORITY, work.path))
-            if wire == "grpc":
-                self._protocols[-1].data_received(self._calls[-1].opening)
+            self._clients.append(Http1Client(_AUTHORITY) if wire == "rest" else GrpcClient(_AUTHORITY))
+            self._protocols[-1].connection_made(Sink(partial(self._written, self._clients[-1])))
+            opening = self._clients[-1].opening()
+            if opening:
+                self._protocols[-1].data_received(opening)
 
     async def round(self, number: int) -> None:
         """Every connection sends a request, all in the same turn of the loop, and gets its answer."""
@@ -116,18 +115,16 @@ class Connections:
     def _send(self, number: int) -> None:
         for index, protocol in enumerate(self._protocols):
             request = self._requests[(number * len(self._protocols) + index) % len(self._requests)]
-            if self._wire == "rest":
-                protocol.data_received(self._head % len(request) + request)
-            else:
-                protocol.data_received(self._calls[index].call(request))
+            protocol.data_received(self._clients[index].request(request))
 
-    def _written(self, data: bytes) -> None:
-        if self._wire == "rest":
-            if not data.startswith(b"HTTP/1.1 200 "):
-                raise RuntimeError(f"expected an answer, got {data[:500]!r}")
-            self.answers += 1
-        else:
-            self.answers += count_answers(data)
+    def _written(self, client: Client, data: bytes) -> None:
+        # What the client would reply (an acknowledgement of settings) nobody waits for.
+        answer = client.receive(data)
+        if answer is None:
+            return
+        if answer.error:
+            raise RuntimeError(f"expected an answer, got {answer.error}: {answer.body[:500]!r}")
+        self.answers += 1
         if self.answers == self._expected:
             self._all_answered.set()
 

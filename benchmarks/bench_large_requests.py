@@ -25,14 +25,15 @@ from pathlib import Path
 import grpc
 import numpy as np
 import onnx
-from http1_client import Http1Connection
-from http2_client import Http2Connection
+from call_connection import CallConnection
 from load import positive_float, positive_int
 from measure import RunningServer, ServerCommand, circumstances
 from onnx import TensorProto as Onnx
 from onnx import helper
 
 from hotserve.codecs.tensor_proto import encode_tensor
+from hotserve.loadgen.grpc_client import GrpcClient
+from hotserve.loadgen.http1_client import Http1Client
 from hotserve.protos.messages import PredictRequest
 from hotserve.tensors import DType
 
@@ -232,7 +233,7 @@ async def _measure(
     stopped = asyncio.Event()
     times: list[tuple[float, float]] = []
 
-    async def stream(connection: Http1Connection | Http2Connection, request: bytes) -> None:
+    async def stream(connection: CallConnection, request: bytes) -> None:
         while not stopped.is_set():
             began = time.monotonic()
             await connection.call(request)
@@ -240,9 +241,11 @@ async def _measure(
             await asyncio.sleep(PACE_SECONDS)
 
     _, rest = await loop.create_connection(
-        lambda: Http1Connection("small", "/v1/models/small:predict"), "127.0.0.1", running.rest_port
+        lambda: CallConnection(Http1Client("small"), "/v1/models/small:predict"), "127.0.0.1", running.rest_port
     )
-    _, grpc_ = await loop.create_connection(lambda: Http2Connection("small", PREDICT), "127.0.0.1", running.grpc_port)
+    _, grpc_ = await loop.create_connection(
+        lambda: CallConnection(GrpcClient("small"), PREDICT), "127.0.0.1", running.grpc_port
+    )
     small = PredictRequest()
     small.model_spec.name = "small"
     small.inputs["x"].CopyFrom(encode_tensor(np.ones(4, np.float32), DType.FLOAT))

@@ -31,10 +31,9 @@ import models
 import numpy as np
 import uvloop
 from aims import Aim, aims_table
+from call_connection import CallConnection, StatusError, connect
 from generators import run_own
-from http1_client import Http1Connection, StatusError
-from http2_client import Http2Connection
-from load import Checker, connect, positive_float, positive_int
+from load import Checker, WrongAnswerError, positive_float, positive_int
 from measure import RunningServer, ServerCommand, busy_seconds, circumstances
 from report import line
 from workloads import workload
@@ -233,7 +232,7 @@ async def _send(options: argparse.Namespace) -> None:
     """What the process of the clients does: sends requests until something comes over standard input."""
     work = workload(SMALL, options.wire)
     checker = Checker(work)
-    free = asyncio.LifoQueue[Http1Connection | Http2Connection]()
+    free = asyncio.LifoQueue[CallConnection]()
     for _ in range(CONNECTIONS):
         free.put_nowait(await connect(work, options.wire, "127.0.0.1", options.port))
     stop = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
@@ -248,7 +247,8 @@ async def _send(options: argparse.Namespace) -> None:
             rows.append((due, math.nan))
         else:
             rows.append((due, time.monotonic() - due))
-            checker.check(0, answer)
+            if wrong := checker(0, answer):
+                raise WrongAnswerError(wrong)
         free.put_nowait(connection)
 
     gaps = np.random.default_rng(_SEED)

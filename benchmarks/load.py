@@ -11,36 +11,26 @@ A wrong answer, an error status or a lost connection ends the run with exit code
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
-import uvloop
-from http1_client import Http1Connection
-from http2_client import Http2Connection
 from numpy.typing import ArrayLike
 from workloads import WORKLOADS, Workload, workload
 
+from hotserve.errors import ServingError
+from hotserve.loadgen.exchange import Request
+from hotserve.loadgen.histogram import Histogram
+from hotserve.loadgen.pace import ClosedPace
+from hotserve.loadgen.run import Hooks, Judge, Run, Work
+from hotserve.loadgen.server import Access, Server
+from hotserve.loadgen.target import read_target
+
 TOLERANCE = 1e-5
 """How far a number may be off: batches of other sizes and other numbers of threads round otherwise."""
-
-
-class Connection(Protocol):
-    """A client's end of one connection."""
-
-    async def call(self, request: bytes) -> bytes:
-        """Sends one request and waits for the body of its answer."""
-        ...
-
-    def close(self) -> None:
-        """Hangs up."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +55,36 @@ class WrongAnswerError(Exception):
 
 
 class Checker:
-    """Compares answers with the right ones, and remembers what it has found right: servers repeat themselves."""
+    """Compares answers with the right ones, and remembers what it has found right: servers repeat themselves.
+
+    Attributes:
+        wrong: What was wrong last; empty as long as nothing was.
+    """
 
     def __init__(self, work: Workload) -> None:
+        self.wrong = ""
         self._read = work.read
         self._expected = [example.answer for example in work.examples]
         self._right: list[set[bytes]] = [set() for _ in self._expected]
 
-    def check(self, index: int, answer: bytes) -> None:
-        """Takes the answer to the request of example `index`.
-
-        Raises:
-            WrongAnswerError: It is not the right one.
-        """
-        if answer in self._right[index]:
-            return
-        expected = self._expected[index]
+    def __call__(self, number: int, body: bytes) -> str:
+        """What is wrong with the answer to the request of example `number`; empty if nothing is."""
+        if body in self._right[number]:
+            return ""
+        expected = self._expected[number]
         try:
-            got = self._read(answer)
+            got = self._read(body)
         except (ValueError, KeyError, TypeError) as error:
-            raise WrongAnswerError(f"example {index}: expected numbers, got {answer[:500]!r}: {error}") from error
+            self.wrong = f"example {number}: expected numbers, got {body[:500]!r}: {error}"
+            return self.wrong
         if got.shape != expected.shape or not np.allclose(got, expected, rtol=0, atol=TOLERANCE):
-            raise WrongAnswerError(f"example {index}: expected {expected.tolist()}, got {got.tolist()}")
-        self._right[index].add(answer)
+            self.wrong = f"example {number}: expected {expected.tolist()}, got {got.tolist()}"
+            return self.wrong
+        self._right[number].add(body)
+        return ""
 
 
-async def run_load(
+def run_load(
     work: Workload, wire: str, host: str, port: int, path: str, *, connections: int, seconds: float, requests: int
 ) -> LoadResult:
     """Runs the closed loop.
@@ -106,43 +100,35 @@ async def run_load(
         requests: No more requests than these are sent.
 
     Raises:
-        WrongAnswerError: An answer is wrong.
-        ConnectionError: The server has hung up.
-        ValueError: An answer is an error.
+        WrongAnswerError: An answer is wrong, or an error, or the server has hung up.
+        ServingError: There is no connection to the server.
     """
     checker = Checker(work)
-    opened = await asyncio.gather(*(connect(work, wire, host, port, path) for _ in range(connections)))
-    numbers = iter(range(requests))
-    latencies: list[float] = []
-    start, start_cpu = time.perf_counter(), time.process_time()
-
-    async def client(connection: Connection) -> None:
-        for number in numbers:
-            index = number % len(work.examples)
-            sent = time.perf_counter()
-            if sent - start >= seconds:
-                return
-            answer = await connection.call(work.examples[index].request)
-            latencies.append(time.perf_counter() - sent)
-            checker.check(index, answer)
-
-    try:
-        await asyncio.gather(*map(client, opened))
-        elapsed, used_cpu = time.perf_counter() - start, time.process_time() - start_cpu
-    finally:
-        for connection in opened:
-            connection.close()
-    return LoadResult(len(latencies), elapsed, percentiles_ms(latencies), used_cpu)
+    run = Run(load_work(work, wire, host, port, path, checker), connections, Hooks(lambda: bool(checker.wrong)))
+    run.open()
+    outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, seconds, requests))
+    for kind, failures in outcome.tally.failures.items():
+        raise WrongAnswerError(f"{kind}: {failures.first_text}")
+    good = outcome.tally.good
+    return LoadResult(good.count, outcome.seconds, histogram_ms(good), outcome.cpu_seconds)
 
 
-async def connect(work: Workload, wire: str, host: str, port: int, path: str = "") -> Http1Connection | Http2Connection:
-    """Opens a connection for the requests of a workload; an empty path stands for the workload's own."""
-    authority, path = f"{host}:{port}", path or work.path
-    client: Callable[[], Http1Connection | Http2Connection] = partial(Http2Connection, authority, path)
-    if wire == "rest":
-        client = partial(Http1Connection, authority, path, work.content_type)
-    _, connection = await asyncio.get_running_loop().create_connection(client, host, port)
-    return connection
+def load_work(
+    work: Workload, wire: str, host: str, port: int, path: str = "", judge: Judge | None = None, timeout: float = 60.0
+) -> Work:
+    """A workload as work for the clients of `hotserve bench`; an empty path stands for the workload's own."""
+    target = read_target(f"{'http' if wire == 'rest' else 'grpc'}://{host}:{port}")
+    server = Server(Access(target, timeout_seconds=timeout, sends_deadline=timeout < 60))
+    requests = [Request(path or work.path, example.request, work.content_type) for example in work.examples]
+    return Work(server.connect, requests, judge, timeout)
+
+
+def histogram_ms(histogram: Histogram) -> dict[str, float]:
+    """The percentiles `p50`, `p90`, `p99` and `max` of latencies, in milliseconds; empty without any."""
+    if not histogram.count:
+        return {}
+    values = [*histogram.percentiles((50, 90, 99)), float(histogram.largest)]
+    return {name: value / 1e6 for name, value in zip(("p50", "p90", "p99", "max"), values, strict=True)}
 
 
 def percentiles_ms(seconds: ArrayLike) -> dict[str, float]:
@@ -188,7 +174,8 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """The program."""
     options = _arguments()
-    load = run_load(
+    load = partial(
+        run_load,
         workload(options.workload, options.wire, options.rows),
         options.wire,
         options.host,
@@ -199,9 +186,8 @@ def main() -> int:
         requests=options.requests,
     )
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            result = runner.run(load)
-    except (WrongAnswerError, ValueError, OSError) as error:
+        result = load()
+    except (WrongAnswerError, ServingError) as error:
         print(f"{options.wire} on port {options.port}: {error}", file=sys.stderr)
         return 1
     print(json.dumps(asdict(result)))

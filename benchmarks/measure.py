@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import platform
@@ -17,6 +16,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+
+from hotserve.loadgen.process_usage import ProcessUsage
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 120.0
@@ -83,11 +84,11 @@ class RunningServer:
 
     def cpu_seconds(self) -> float:
         """The processor time that it and its children have used since they were started."""
-        return sum(_cpu_seconds(pid) for pid in _process_tree(self.pid))
+        return ProcessUsage(self.pid).cpu_seconds()
 
     def memory_bytes(self) -> int:
         """The resident memory of it and its children; pages that they share count for each."""
-        return sum(_resident_bytes(pid) for pid in _process_tree(self.pid))
+        return ProcessUsage(self.pid).memory_bytes()
 
     def output(self) -> str:
         """What it has printed since it was started."""
@@ -159,37 +160,6 @@ def circumstances(packages: Sequence[str]) -> Circumstances:
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     return Circumstances(datetime.now(UTC).date().isoformat(), _machine(), _commit(), versions)
-
-
-def _cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process, in steps of the kernel's clock tick, 10 ms.
-
-    Source: proc(5), /proc/pid/stat: fields 14 and 15, counted behind the name, which may hold anything.
-    """
-    try:
-        fields = _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        # A child that has ended; its parent counts it no more than we do.
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
-
-
-def _resident_bytes(pid: int) -> int:
-    """Source: proc(5), /proc/pid/statm: the second field, in pages."""
-    try:
-        return int(_first_line(f"/proc/{pid}/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def _process_tree(pid: int) -> Sequence[int]:
-    pids = [pid]
-    for parent in pids:
-        # Each thread lists the children that it has started.
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                pids += map(int, path.read_text().split())
-    return pids
 
 
 def _free_port() -> int:
