@@ -50,7 +50,7 @@ async def main(rest_port: int, grpc_port: int, delay: float) -> None:
     grpc = GrpcWire(api, GrpcLimits(max_message_bytes=MAX_MESSAGE_BYTES), loop)
     rest = Http1Wire(api, loop, max_message_bytes=MAX_MESSAGE_BYTES)
     await loop.create_server(grpc.protocol, _HOST, grpc_port)
-    server = await loop.create_server(rest.protocol, _HOST, rest_port)
+    server = await loop.create_server(rest, _HOST, rest_port)
     await server.serve_forever()
 
 
