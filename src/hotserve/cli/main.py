@@ -12,6 +12,7 @@ from hotserve.cli.bench import bench
 from hotserve.cli.config import config
 from hotserve.cli.demo import demo
 from hotserve.cli.doctor import doctor
+from hotserve.cli.inspect import inspect
 from hotserve.cli.replay import replay
 from hotserve.cli.serve import serve
 from hotserve.cli.warmup import warmup
@@ -27,12 +28,13 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
         "warmup": warmup,
         "replay": replay,
         "bench": bench,
+        "inspect": inspect,
         "config": config,
         "doctor": doctor,
     }
 )
 
-TOOLS = frozenset({"warmup", "replay", "bench", "config", "doctor"})
+TOOLS = frozenset({"warmup", "replay", "bench", "inspect", "config", "doctor"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
 FAILED = 255
@@ -46,6 +48,7 @@ commands:
   warmup  write the file of requests that a version runs before it serves (warmup write --help)
   replay  send logged requests to a server again, and compare the answers (replay --help)
   bench   put load on a server, and show how it does (bench --help)
+  inspect show what a model is, in a folder or on a server (inspect --help)
   config  show what a model config file means, or what a reload would change (config --help)
   doctor  look at this installation, or at a command line of TensorFlow Serving (doctor --help)
 

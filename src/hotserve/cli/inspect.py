@@ -1,0 +1,67 @@
+"""`hotserve inspect`: what a model is, in a folder or on a running server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hotserve.cli.inspected import Inspected, document, lines
+from hotserve.cli.inspected_folder import inspect_folder
+from hotserve.cli.inspected_server import inspect_server
+from hotserve.errors import InvalidArgument, ServingError
+from hotserve.loadgen.address import TlsFiles
+from hotserve.loadgen.model import Model
+from hotserve.loadgen.server import Access, Server
+from hotserve.loadgen.target import read_target
+from hotserve.platforms.engines.cache import EngineCache
+
+FAILED = 1
+"""The exit code where nothing could be looked at."""
+
+
+def inspect(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    words = _parser().parse_args(arguments)
+    try:
+        inspected = _inspected(words)
+    except ServingError as error:
+        print(f"hotserve inspect: {error.message}", file=sys.stderr)
+        return FAILED
+    if words.json:
+        print(json.dumps(document(inspected), indent=1))
+    else:
+        print("\n".join(lines(inspected)))
+    return 0
+
+
+def _inspected(words: argparse.Namespace) -> Inspected:
+    if words.model:
+        access = Access(read_target(words.subject), TlsFiles(words.ca, is_any_accepted=words.insecure))
+        return inspect_server(Server(access), Model(words.model))
+    path = Path(words.subject).expanduser()
+    if not path.exists() and "://" in words.subject:
+        raise InvalidArgument(f"{words.subject} is a server. Give --model=NAME: which of its models to look at.")
+    return inspect_folder(path, EngineCache(words.engine_cache_dir))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hotserve inspect",
+        description="Shows what a model is: its versions, what would load them, their signatures, whether requests can"
+        " share runs, and which engine runs each signature. Starts nothing.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "subject",
+        metavar="PATH|URL",
+        help="a base path, a version folder; or with --model a server: http://HOST:PORT, HOST:PORT for gRPC",
+    )
+    parser.add_argument("--model", default="", metavar="NAME", help="the model on that server")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    parser.add_argument("--engine_cache_dir", type=Path, metavar="FOLDER", help="as of hotserve serve")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="authorities to believe, with TLS")
+    parser.add_argument("--insecure", action="store_true", help="accept any certificate, with TLS")
+    return parser
