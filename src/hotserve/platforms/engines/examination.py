@@ -52,6 +52,9 @@ _TIMED_RUNS: Final = 15
 _TIMED_SECONDS: Final = 0.4
 """How often a run is timed, or for how long altogether, for each engine and number of rows."""
 
+_INIT_OP: Final = "__saved_model_init_op"
+"""The signature by which TensorFlow's loader finds the operation that it runs first, and nobody else does."""
+
 _NICE: Final = 15
 _SHOWN_CHARACTERS: Final = 500
 
@@ -153,8 +156,10 @@ def bound_signatures(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
     }
     graph = read_graph(path, tags)
     operations = {name: operations_of(definition, graph) for name, definition in definitions.items()}
-    callable_names = [name for name, definition in definitions.items() if definition.inputs or definition.outputs]
-    writers = [name for name in callable_names if definitions[name].outputs and writes(operations[name])]
+    # What runs once, when the version is loaded, fills tables that are constants from then on.
+    writers = [
+        name for name in definitions if name != _INIT_OP and definitions[name].outputs and writes(operations[name])
+    ]
     reasons = {}
     for name, definition in definitions.items():
         reason = can_be_made_up(signature_from_proto(definition)) or why_bound(operations[name])
