@@ -32,6 +32,20 @@ def test_another_shape_is_outside_and_so_is_an_empty_one(shape: tuple[int, ...])
     assert not DOMAIN.contains({"x": np.zeros(shape, np.float32)})
 
 
+def test_rows_that_are_not_as_many_in_all_inputs_are_outside() -> None:
+    domain = Domain({"x": (None, 3), "k": (2,), "z": (None,)})
+    inputs = {"x": np.zeros((4, 3)), "k": np.zeros(2), "z": np.zeros(4)}
+    assert domain.contains(inputs)
+    assert not domain.contains({**inputs, "z": np.zeros(1)})
+    assert not domain.contains({**inputs, "z": np.zeros(5)})
+
+
+def test_a_size_below_all_that_have_been_tried_is_outside_and_the_number_of_rows_is_none() -> None:
+    domain = Domain({"x": (None, None)}, smallest_size=5)
+    assert domain.contains({"x": np.zeros((1, 5))})
+    assert not domain.contains({"x": np.zeros((5, 4))})
+
+
 def test_inputs_without_bounds_may_hold_anything() -> None:
     assert Domain({"x": (None, 3)}).contains(row(np.nan, np.inf, -3e38))
 
@@ -43,5 +57,5 @@ def test_the_range_of_integers_is_exact(array: np.ndarray, highest: int) -> None
 
 
 def test_a_domain_survives_a_file() -> None:
-    domain = Domain({"x": (None, 3), "n": ()}, {"n": Bounds(0, 2**53 + 1)})
+    domain = Domain({"x": (None, 3), "n": ()}, {"n": Bounds(0, 2**53 + 1)}, 5)
     assert domain_from_json(json.loads(json.dumps(domain.to_json()))) == domain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ml_dtypes
@@ -97,6 +97,13 @@ def requests_for(inputs: Mapping[str, Input], signature: str = "serving_default"
             continue
         for what, value in _edges(given, rows, rng):
             made.append(Request(f"{alias}: {what}", signature, {**ordinary, alias: value}))
+        if None in given.shape[:1] and len(inputs) > 1:
+            for other in (1, rows + 1):
+                value = _ordinary(given, other, rng)
+                made.append(Request(f"{alias}: {other} rows, not {rows}", signature, {**ordinary, alias: value}))
+    for size in (1, 2, 4, 23) if any(_is_varied(given) for given in inputs.values()) else ():
+        varied = {alias: _ordinary(_resized(given, size), rows, rng) for alias, given in inputs.items()}
+        made.append(Request(f"{size} along unknown dimensions", signature, varied))
     if len(sizes) > 2:
         empty = {alias: _ordinary(given, 0, rng) for alias, given in inputs.items()}
         made.append(Request("no rows", signature, empty))
@@ -110,6 +117,18 @@ def write_requests(folder: Path, requests: Sequence[Request]) -> None:
 def read_requests(folder: Path) -> list[Request]:
     """What `write_requests` has written there."""
     return pickle.loads((folder / FILE).read_bytes())
+
+
+def _is_varied(given: Input) -> bool:
+    return given.declared is not None and None in given.declared[1:]
+
+
+def _resized(given: Input, size: int) -> Input:
+    """The same with another size in place of those that the model does not know."""
+    if not _is_varied(given) or given.declared is None:
+        return given
+    shape = [given.shape[0], *(size if known is None else known for known in given.declared[1:])]
+    return replace(given, shape=tuple(shape))
 
 
 def _ordinary(given: Input, rows: int, rng: np.random.Generator) -> np.ndarray:

@@ -29,20 +29,32 @@ class Domain:
     Attributes:
         shapes: Input alias -> the shape that has been tried, `None` where several sizes of a dimension have.
         bounds: Input alias -> the range of its values; not of those inputs whose values may be anything.
+        smallest_size: The smallest size that has been tried of dimensions, other than the first one, that may have
+            several. A window that does not fit into a smaller one is an error in TensorFlow.
     """
 
     shapes: Mapping[str, Shape]
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    smallest_size: int = 1
 
     def contains(self, inputs: Mapping[str, Array]) -> bool:
-        """Whether all of these arrays are of the kind. Arrays without elements never are."""
+        """Whether all of these arrays are of the kind.
+
+        Arrays without elements never are, nor are arrays of different numbers of rows.
+        """
+        rows = 0
         for alias, shape in self.shapes.items():
-            array = inputs[alias]
-            found = array.shape
+            found = inputs[alias].shape
             if len(found) != len(shape) or 0 in found:
                 return False
-            for size, wanted in zip(found, shape, strict=True):
-                if wanted is not None and wanted != size:
+            for place, (size, wanted) in enumerate(zip(found, shape, strict=True)):
+                if wanted is not None:
+                    if wanted != size:
+                        return False
+                elif place:
+                    if size < self.smallest_size:
+                        return False
+                elif size != (rows := rows or size):
                     return False
         for alias, bounds in self.bounds.items():
             array = inputs[alias]
@@ -56,6 +68,7 @@ class Domain:
         return {
             "shapes": {alias: list(shape) for alias, shape in self.shapes.items()},
             "bounds": {alias: [bounds.lowest, bounds.highest] for alias, bounds in self.bounds.items()},
+            "smallest_size": self.smallest_size,
         }
 
 
@@ -68,6 +81,7 @@ def domain_from_json(value: Any) -> Domain:
     return Domain(
         {str(alias): tuple(_size(size) for size in shape) for alias, shape in value["shapes"].items()},
         {str(alias): Bounds(_number(low), _number(high)) for alias, (low, high) in value["bounds"].items()},
+        int(value["smallest_size"]),
     )
 
 

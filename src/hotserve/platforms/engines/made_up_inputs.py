@@ -90,7 +90,7 @@ class Trials:
                     bounds[alias] = Bounds(
                         _plain(min(array.min() for array in arrays)), _plain(max(array.max() for array in arrays))
                     )
-            return Domain(self.shapes, bounds)
+            return Domain(self.shapes, bounds, self._smallest_size())
         for alias, spec in signature.inputs.items():
             dtype = spec.dtype.numpy
             if dtype.kind in "iu":
@@ -99,7 +99,20 @@ class Trials:
                     bounds[alias] = Bounds(lowest, highest)
             elif dtype.kind != "b":
                 bounds[alias] = Bounds(-scale, scale)
-        return Domain(self.shapes, bounds)
+        return Domain(self.shapes, bounds, self._smallest_size())
+
+    def _smallest_size(self) -> int:
+        """The smallest size that a dimension, not the first one, has in any trial, where they vary it."""
+        return min(
+            (
+                trial.inputs[alias].shape[place]
+                for trial in self.trials
+                for alias, shape in self.shapes.items()
+                for place, size in enumerate(shape)
+                if place and size is None
+            ),
+            default=1,
+        )
 
 
 def make_trials(signature: Signature, run: Run, samples: Sequence[Inputs] = ()) -> Trials | str:
