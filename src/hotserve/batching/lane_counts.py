@@ -74,7 +74,7 @@ class LaneCounts:
             lane.id.name,
             lane.version,
             lane.signature_name,
-            reason.value,
+            reason._value_,  # `value` is looked up by a function of Python's, at each use
             rows,
             padding,
             is_session=lane.rules.is_strict,

@@ -49,7 +49,7 @@ class BatchRules:
     def size_for(self, rows: int) -> int:
         """The number of rows that a batch of `rows` is padded to: the smallest allowed size that is large enough, or
         `rows` itself where none is."""
-        return next((size for size in self.sizes if size >= rows), rows)
+        return next((size for size in self.sizes if size >= rows), rows) if self.sizes else rows
 
 
 ALONE = BatchRules(0, 0)

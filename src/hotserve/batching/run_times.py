@@ -50,7 +50,7 @@ class RunTimes:
             scaled = seconds * size / max(1, known_size)
             return scaled if most is None else min(scaled, most)
         seconds, known_size = entry
-        return seconds * max(1.0, size / max(1, known_size))
+        return seconds if size <= known_size else seconds * size / max(1, known_size)
 
     def learn(self, size: int, seconds: float) -> None:
         """Takes a run into account. Faster than expected counts at once, slower by and by, and no jolt for much.
@@ -60,7 +60,8 @@ class RunTimes:
             seconds: What it took.
         """
         bucket = size.bit_length()
-        if bucket in self._entries:
+        entry = self._entries.get(bucket)
+        if entry is not None and seconds > entry[0]:  # else it is faster than expected, whatever its size
             expected = self.of(size)
             if expected is not None and seconds > expected:
                 if seconds <= _JOLT_SECONDS:
