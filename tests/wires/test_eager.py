@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -444,6 +446,38 @@ def test_who_cannot_take_an_outcome_does_not_harm_whoever_brings_it(run: Run) ->
         assert [type(fault) for fault in faults] == [LookupError]
 
     run(test())
+
+
+class Keeper:
+    """Keeps what goes on with its work, which in turn calls it when that has ended."""
+
+    def __init__(self) -> None:
+        self.pending: Pending | None = None
+        self.ended = asyncio.Event()
+
+    def done(self, result: Any, error: BaseException | None) -> None:
+        self.ended.set()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_what_has_ended_and_who_keeps_it_do_not_keep_each_other(run: Run, turns: int) -> None:
+    async def test() -> None:
+        keeper = Keeper()
+        slot: AnswerSlot[str] = AnswerSlot()
+        waits = [slot, *(asyncio.sleep(0) for _ in range(turns))]
+        keeper.pending = start(answer("there", *waits), asyncio.get_running_loop(), keeper.done)
+        slot.set_result("x")
+        await keeper.ended.wait()
+        await asyncio.sleep(0)
+        seen = weakref.ref(keeper)
+        del keeper
+        assert seen() is None
+
+    gc.disable()
+    try:
+        run(test())
+    finally:
+        gc.enable()
 
 
 def test_the_end_of_the_program_goes_to_whoever_brings_an_answer(run: Run) -> None:

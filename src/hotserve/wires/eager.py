@@ -102,10 +102,12 @@ class _Waiting(Generic[T]):
         else:
             self._wait(awaited)
             return
+        done = self._done
+        del self._done  # it is of whoever keeps this: they would keep each other
         try:
-            self._done(result, error)
+            done(result, error)
         except Exception as fault:  # noqa: BLE001  # the others of the batch must have their answers
-            self._loop.call_exception_handler({"message": f"{self._done} failed", "exception": fault})
+            self._loop.call_exception_handler({"message": f"{done} failed", "exception": fault})
         finally:
             del error  # its traceback holds this frame
 
@@ -119,6 +121,7 @@ class _Waiting(Generic[T]):
             awaited.waiter = self
         else:
             self._task = _run_in_task(self._coroutine, self._loop, self._done, awaited)
+            del self._done
         if self._to_cancel:
             self._to_cancel = False
             self.cancel()
