@@ -489,3 +489,22 @@ def test_an_array_of_another_size_or_type_is_refused() -> None:
         form.values.store(1, np.empty(2, np.float32), "f")
     with pytest.raises((BufferError, ValueError)):
         form.values.store(0, np.empty(4, np.float32)[::2], "f")
+
+
+@compiled_only
+@given(
+    st.from_regex(r"-?[0-9]\.[0-9]{1,19}([eE]-?[0-9])?", fullmatch=True),
+    st.sampled_from(["", " ", "\n"]),
+    st.booleans(),
+)
+@example("-0.0", "", True)
+@example("0.0E1", "", True)
+@example("9.9999999999999999", "", True)
+def test_a_number_with_one_digit_before_its_point_is_the_same_near_the_end_and_far_from_it(
+    number: str, space: str, as_float: bool
+) -> None:
+    dtype = {"x": DType.FLOAT if as_float else DType.DOUBLE}
+    near = compiled_inputs(f'{{"instances": [{number}{space}]}}', dtype)
+    far = compiled_inputs(f'{{"instances": [{number}{space}]{" " * 64}}}', dtype)
+    mixed = compiled_inputs(f'{{"instances": [1, {number}{space}, 2]{" " * 64}}}', dtype)
+    assert image(near.inputs["x"]) == image(far.inputs["x"]) == image(mixed.inputs["x"][1:2])

@@ -17,6 +17,8 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_record import RequestRecord
 from hotserve.protos import messages
 
+_OK = Code.OK.name  # looked up once: an attribute of an enum takes long
+
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
@@ -51,9 +53,10 @@ class counted:  # noqa: N801 - it reads as what it does
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._metrics.count_request(self._record, _OK)
+            return
         match error:
-            case None:
-                code = Code.OK
             case ServingError():
                 code = error.code
             case asyncio.CancelledError():

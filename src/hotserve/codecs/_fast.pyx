@@ -343,6 +343,37 @@ cdef inline Text read_digits(Text p, Text end, uint64_t *digits) noexcept nogil:
     return p
 
 
+cdef inline Text read_fraction(Text p, Text end, Column *column) noexcept nogil:
+    """A number with one digit before its point and up to 16 behind it, as most are; NULL for any other.
+
+    `read_number` reads those as well, and the same, in more steps.
+    """
+    cdef bint negative = p[0] == c"-"
+    cdef uint64_t digits, number
+    cdef int count, more
+    cdef double value
+    p += negative
+    if end - p < 32 or p[1] != c"." or not is_digit(p[0]):
+        return NULL
+    if p[0] == c"0" and p[2] == c"0" and p[3] <= c"]" and not is_digit(p[3]) and p[3] != c"E":
+        # 0.0 is what pictures have most of.
+        return p + 3 if add_double(column, -0.0 if negative else 0.0) else NULL
+    count = next_digits(p + 2, &number)
+    digits = (p[0] - c"0") * POWERS[count] + number
+    if count == 8:
+        more = next_digits(p + 10, &number)
+        digits = digits * POWERS[more] + number
+        count += more
+    p += 2 + count
+    if count == 0 or is_digit(p[0]) or p[0] == c"e" or p[0] == c"E":
+        return NULL
+    if digits <= TWO_TO_52 * 2:
+        value = <double>digits / TENS[count]
+    elif not nearest_double(digits, -count, &value):
+        return NULL
+    return p if add_double(column, -value if negative else value) else NULL
+
+
 cdef Text read_number(Text start, Text end, Column *column) noexcept nogil:
     cdef Text p = start
     cdef Text whole
@@ -467,7 +498,9 @@ cdef Text after_base64_name(Text p) noexcept nogil:
 
 
 cdef Text read_leaf(Text p, Text origin, Text end, Column *column) noexcept nogil:
-    cdef Text start
+    cdef Text start = read_fraction(p, end, column)
+    if start != NULL:
+        return start
     if p[0] == c'"':
         start = p + 1
         p = read_text(p, end)

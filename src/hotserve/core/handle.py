@@ -92,7 +92,9 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle._release()
 
     def share(self) -> Lease:
         """A second hold on the same version, released on its own; possible while this one is held.
