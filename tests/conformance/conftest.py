@@ -55,12 +55,27 @@ def server_with_flags(models: Path, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
+SWAPPING = frozenset({"test_labels", "test_reload", "test_states"})
+"""The chapters where models come and go, which several workers have to do as one: asked of one and of two. All others
+are asked of them by HOTSERVE_TEST_WORKERS=2 pytest tests/conformance."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "reloadable" in metafunc.fixturenames:
+        swaps = metafunc.module.__name__.rpartition(".")[2] in SWAPPING
+        workers = [pytest.param(1, id="1 worker"), pytest.param(2, id="2 workers")][: 1 + swaps]
+        metafunc.parametrize("reloadable", workers, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def reloadable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloadable]:
+def reloadable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloadable]:
     """A server that starts without models: its config file has a comment and nothing else."""
     file = tmp_path_factory.mktemp("config") / "models.config"
     file.write_text("# no models yet\n")
-    flags = (f"--model_config_file={file}", "--file_system_poll_wait_seconds=0.1")
+    flags = (
+        *(f"--model_config_file={file}", "--file_system_poll_wait_seconds=0.1"),
+        *([f"--workers={request.param}"] if request.param > 1 else []),
+    )
     with tfs(*flags) as running, client_of(running) as connected:
         yield Reloadable(running, connected)
 

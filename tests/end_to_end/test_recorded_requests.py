@@ -87,7 +87,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
         f"name: 'm' base_path: 'm' {logging_config('tfrecord', 'm')}",
         f"name: 'n' base_path: 'n' {logging_config('jsonl', 'n')}",
     )
-    with ServerProcess(flags) as server, grpc.insecure_channel(server.grpc_target) as channel:
+    one_file_each = "--workers=1"
+    with ServerProcess(flags, one_file_each) as server, grpc.insecure_channel(server.grpc_target) as channel:
         send_traffic(server, prediction_service_pb2_grpc.PredictionServiceStub(channel))
         metrics = server.get("/monitoring/prometheus/metrics")[1].decode()
         assert server.stop() == 0

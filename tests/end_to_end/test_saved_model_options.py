@@ -104,6 +104,7 @@ def checking(models: Path) -> Iterator[ServerProcess]:
         "--saved_model_tags=gpu,serve",
         "--enable_signature_method_name_check",
         "--tensorflow_session_parallelism=2",
+        "--workers=1",  # one file of logged requests
     ]
     with ServerProcess(*flags) as running:
         yield running
@@ -233,7 +234,7 @@ def test_operations_of_a_library_and_of_a_package_serve(models: Path) -> None:
     flags = [config(models, *names), f"--custom_op_libraries={models / 'plus_one.so'}"]
     if WITH_TEXT:
         flags.append("--import=tensorflow_text")
-    with ServerProcess(*flags) as server:
+    with ServerProcess(*flags, "--workers=1") as server:
         assert predict(server, "custom", 1.0, 41.0) == (200, {"predictions": [2.0, 42.0]})
         if WITH_TEXT:
             assert predict(server, "text", "STRASSE", "Äß") == (200, {"predictions": ["strasse", "äss"]})
