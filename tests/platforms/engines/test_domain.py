@@ -56,6 +56,13 @@ def test_the_range_of_integers_is_exact(array: np.ndarray, highest: int) -> None
     assert domain.contains({"x": array}) == all(0 <= number <= highest for number in array.tolist())
 
 
+@given(arrays.arrays(np.float32, (2, 3), elements=st.floats(width=32)), st.sampled_from([1.0, 1000.0, 1e6]))
+def test_the_range_of_floats_is_exact(array: np.ndarray, highest: float) -> None:
+    domain = Domain({"x": (None, 3)}, {"x": Bounds(-highest, highest)})
+    assert domain.contains({"x": array}) == bool((np.abs(array) <= highest).all())
+    assert domain.contains({"x": array[:, ::-1]}) == domain.contains({"x": array})
+
+
 def test_a_domain_survives_a_file() -> None:
     domain = Domain({"x": (None, 3), "n": ()}, {"n": Bounds(0, 2**53 + 1)}, 5)
     assert domain_from_json(json.loads(json.dumps(domain.to_json()))) == domain

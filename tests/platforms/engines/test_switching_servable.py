@@ -102,6 +102,23 @@ def test_the_event_loop_is_told_to_use_a_thread_before_anything_long_is_begun(
     assert view.signatures == servable.signatures
 
 
+def test_tensorflow_runs_on_the_event_loop_where_it_is_there_and_quick(
+    loads: Loads, counted: list[tuple[str, str]]
+) -> None:
+    served = {"moved": Served("onnxruntime", Doubling(), DOMAIN, reference_is_short=True)}
+    servable = SwitchingServable(
+        SIGNATURES, (), Reference(loads), served, lambda name, reason: counted.append((name, reason))
+    )
+    with pytest.raises(NeedsThread):
+        for_loop(servable).run("moved", numbers(10), ["y"])
+    assert counted == []
+    servable.run("moved", numbers(10), ["y"])
+    assert for_loop(servable).run("moved", numbers(10), ["y"])["y"].tolist() == [110]
+    assert counted == [("moved", "outside")] * 2
+    with pytest.raises(NeedsThread):  # what the engine has refused may be anything
+        for_loop(servable).run("moved", numbers(7), ["y"])
+
+
 def test_a_switch_changes_what_runs_next(servable: SwitchingServable) -> None:
     servable.switch({"other": Served("openvino", Doubling(), DOMAIN)})
     assert servable.run("moved", numbers(1), ["y"])["y"].tolist() == [101]

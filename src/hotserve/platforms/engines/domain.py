@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from hotserve.tensors import Array, Shape
+
+_QUICK = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,7 @@ class Domain:
                         return False
                 elif size != (rows := rows or size):
                     return False
-        for alias, bounds in self.bounds.items():
-            array = inputs[alias]
-            # Both comparisons are false for NaN.
-            if not (array.min() >= bounds.lowest and array.max() <= bounds.highest):
-                return False
-        return True
+        return all(_is_within(inputs[alias], bounds) for alias, bounds in self.bounds.items())
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept in a file."""
@@ -70,6 +69,16 @@ class Domain:
             "bounds": {alias: [bounds.lowest, bounds.highest] for alias, bounds in self.bounds.items()},
             "smallest_size": self.smallest_size,
         }
+
+
+def _is_within(array: Array, bounds: Bounds) -> bool:
+    lowest, highest = bounds.lowest, bounds.highest
+    # The sum of the squares takes a quarter of the time of the least and the greatest, and mostly says enough: no
+    # number is larger than its root. It is NaN where one number is.
+    if lowest == -highest and array.dtype in _QUICK and np.vdot(array, array) <= highest * highest:
+        return True
+    # Both comparisons are false for NaN.
+    return bool(array.min() >= lowest and array.max() <= highest)
 
 
 def domain_from_json(value: Any) -> Domain:

@@ -39,6 +39,9 @@ from hotserve.tensors import Array, Signature
 
 logger = logging.getLogger(__name__)
 
+SHORT_SECONDS = 0.0005
+"""What TensorFlow may take, with the largest batch that was timed, for its runs to stay on the event loop."""
+
 WARM_UP_ROWS = (1, 2, 8, 32)
 """With how many rows each compiled signature is run before it serves: an engine may prepare for each shape."""
 
@@ -234,7 +237,8 @@ class SavedModelLoader:
                 continue
             engine = self._room.engines.get(choice.engine)
             runner = engine.restore(entry.folder / str(found.number), signatures[name], self._threads)
-            one = Served(choice.engine, runner, domain)
+            is_short = max(found.seconds.values(), default=1.0) <= SHORT_SECONDS
+            one = Served(choice.engine, runner, domain, is_short)
             _warm_up(one, signatures[name], max(found.engines[choice.engine].seconds, default=1))
             served[name] = one
         return served

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 
@@ -55,7 +56,9 @@ class OnnxRunner:
         Raises:
             InvalidArgument: Its inputs and outputs are not those of the signature.
         """
-        self._session = session
+        # The wrapper of `run` takes as long as a small model: see `OnnxServable`.
+        inner = getattr(session, "_sess", None)
+        self._run_session: Callable[..., Any] = session.run if inner is None else inner.run
         self._inputs = {f"{input_name(place)}:0": alias for place, alias in enumerate(sorted(signature.inputs))}
         self._outputs = {alias: f"{output_name(place)}:0" for place, alias in enumerate(sorted(signature.outputs))}
         # What a graph does not use may be missing among its inputs.
@@ -72,8 +75,8 @@ class OnnxRunner:
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         names = self._outputs
         try:
-            results = self._session.run(
-                [names[alias] for alias in outputs], {name: inputs[alias] for name, alias in self._fed}
+            results = self._run_session(
+                [names[alias] for alias in outputs], {name: inputs[alias] for name, alias in self._fed}, None
             )
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise error_of(error) from error

@@ -34,11 +34,13 @@ class Served:
         engine: The name of the engine.
         runner: The compiled signature.
         domain: The inputs that it may be given.
+        reference_is_short: Whether TensorFlow runs the signature in a time that the event loop can wait for.
     """
 
     engine: str
     runner: Runner
     domain: Domain
+    reference_is_short: bool = False
 
 
 class FallBackCounter(Protocol):
@@ -154,6 +156,11 @@ class SwitchingServable:
                 return served.runner.run(inputs, outputs)
             except ServingError as error:
                 logger.debug("%s refuses a request for signature %s: %s", served.engine, signature_name, error)
+                raise NeedsThread from error
+        reference = self._reference
+        if served.reference_is_short and reference is not None and reference.is_loaded:
+            self._count_fall_back(signature_name, "outside")
+            return self._run_reference(signature_name, inputs, outputs)
         raise NeedsThread
 
     def switch(self, served: Mapping[str, Served]) -> None:
