@@ -40,7 +40,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "per_process_gpu_memory_fraction": (0, 1000),
         "num_tflite_pools": (-_INT32, _INT32),
         "num_tflite_interpreters_per_pool": (-_INT32, 1024),
-        "engine_check_timeout": (0, _INT32),
+        "engine_check_timeout": (1, _INT32),
         "max_queued_requests": (1, _INT32),
         "max_queued_bytes": (1, 2**63 - 1),
     }

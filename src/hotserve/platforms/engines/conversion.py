@@ -34,6 +34,7 @@ try:
 except ImportError:
     from_graph_def = None
 
+from hotserve.platforms.engines.apart import stand_back
 from hotserve.platforms.engines.converted import ConvertedSignature, input_name, output_name, write_conversion
 
 OPSET = 18
@@ -202,6 +203,7 @@ def _short(error: BaseException) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """The program."""
+    stand_back()
     source, target, *tags = arguments
     convert_saved_model(Path(source), Path(target), tags)
 

@@ -26,6 +26,7 @@ from typing import Final
 from hotserve.codecs.signature_def import signature_from_proto
 from hotserve.core.servable import Servable
 from hotserve.errors import ServingError
+from hotserve.platforms.engines.apart import stand_back
 from hotserve.platforms.engines.comparison import Difference, compare, largest_of
 from hotserve.platforms.engines.converted import ConvertedSignature, read_conversion
 from hotserve.platforms.engines.engine import Engine, Runner
@@ -55,7 +56,6 @@ _TIMED_SECONDS: Final = 0.4
 _INIT_OP: Final = "__saved_model_init_op"
 """The signature by which TensorFlow's loader finds the operation that it runs first, and nobody else does."""
 
-_NICE: Final = 15
 _SHOWN_CHARACTERS: Final = 500
 
 
@@ -406,18 +406,9 @@ def _clear(job: Job, findings: Mapping[str, SignatureFindings], engines: Engines
             file.unlink()
 
 
-def _yield_to_others() -> None:
-    """Takes what others leave of the processors, and is the first to go when memory is short."""
-    os.nice(_NICE)
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    except OSError:
-        logger.debug("This system has no /proc/self/oom_score_adj")
-
-
 def main() -> None:
     """The program."""
-    _yield_to_others()
+    stand_back()
     words = json.load(sys.stdin)
     job = Job(
         Path(words["path"]),
