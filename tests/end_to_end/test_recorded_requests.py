@@ -126,7 +126,7 @@ def next_server(logged: Logged) -> Iterator[ServerProcess]:
     flags = config(
         logged.folder, "name: 'm' base_path: 'm' model_version_policy { all {} }", "name: 'n' base_path: 'n'"
     )
-    with ServerProcess(flags) as server:
+    with ServerProcess(flags, "--workers=1") as server:  # records are counted in each worker
         server.wait_state("m", 2, "AVAILABLE")
         yield server
 
