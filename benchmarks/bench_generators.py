@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -235,7 +236,8 @@ def _ratios(turns: Sequence[Turn], wire: str, connections: int, generator: str) 
         lambda turn: turn.p50_ms,
         lambda turn: turn.server_cpu_us,
     )
-    return [median(figure(turn) / figure(other) for turn, other in pairs) for figure in figures]
+    # The system counts processor time in steps, of which there may have been none.
+    return [median(figure(turn) / (figure(other) or math.nan) for turn, other in pairs) for figure in figures]
 
 
 def _cells(

@@ -16,6 +16,7 @@ from hotserve.cli.bench_check import SameAnswers
 from hotserve.cli.bench_progress import Progress
 from hotserve.cli.bench_report import Measurement, Subject, document, lines
 from hotserve.cli.comparison import Tolerance
+from hotserve.cli.number_flags import positive, whole
 from hotserve.codecs.json_recording import VERBS
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.loadgen.address import TlsFiles
@@ -236,43 +237,49 @@ def _parser() -> argparse.ArgumentParser:
         help="http://HOST:PORT or https://HOST:PORT for REST; HOST:PORT, grpc://, grpcs:// or unix:/PATH for gRPC",
     )
     parser.add_argument("--model", required=True, metavar="NAME", help="the model to ask")
-    parser.add_argument("--version", type=_number(1, 2**63 - 1), help="its version; the one that serves by default")
+    parser.add_argument("--version", type=whole(1, 2**63 - 1), help="its version; the one that serves by default")
     parser.add_argument("--label", default="", help="a label of its versions")
     parser.add_argument("--signature", default="", help="its signature (default: serving_default)")
 
     load = parser.add_argument_group("load")
     load.add_argument(
         "--connections",
-        type=_number(1, _MAX_CONNECTIONS),
+        type=whole(1, _MAX_CONNECTIONS),
         nargs="+",
         help="how many clients there are; one measurement for each number (default: 1 16, with --rate 64)",
     )
     load.add_argument(
         "--rate",
-        type=_positive(_MAX_RATE),
+        type=positive(_MAX_RATE),
         nargs="+",
         help="requests in a second, of an open loop; one measurement for each number",
     )
     load.add_argument("--poisson", action="store_true", help="requests of an open loop come at random times")
     load.add_argument(
-        "--seconds", type=_positive(_MAX_SECONDS), default=10.0, help="how long a measurement lasts (default: 10)"
+        "--seconds", type=positive(_MAX_SECONDS), default=10.0, help="how long a measurement lasts (default: 10)"
     )
     load.add_argument(
         "--warmup-seconds",
-        type=_positive(_MAX_SECONDS, or_zero=True),
+        type=positive(_MAX_SECONDS, or_zero=True),
         default=1.0,
         help="how long requests are sent before that (default: 1)",
     )
-    load.add_argument("--requests", type=_number(1, 10**12), help="end after so many requests, if that comes first")
+    load.add_argument("--requests", type=whole(1, 10**12), help="end after so many requests, if that comes first")
     load.add_argument(
-        "--timeout", type=_positive(3600.0), default=60.0, help="how long a client waits for an answer (default: 60)"
+        "--timeout",
+        type=positive(3600.0),
+        default=60.0,
+        help="how long a client waits for an answer (default: 60)",
     )
     load.add_argument(
-        "--processes", type=_number(1, _MAX_PROCESSES), default=1, help="share the connections among so many processes"
+        "--processes",
+        type=whole(1, _MAX_PROCESSES),
+        default=1,
+        help="share the connections among so many processes",
     )
 
     data = parser.add_argument_group("data; made up for the signature by default")
-    data.add_argument("--rows", type=_number(1, 1_000_000), help="rows in each request (default: 1)")
+    data.add_argument("--rows", type=whole(1, 1_000_000), help="rows in each request (default: 1)")
     data.add_argument(
         "--shape", action="append", default=[], metavar="INPUT=SIZES", help="shape of an input, such as image=1,28,28"
     )
@@ -290,9 +297,9 @@ def _parser() -> argparse.ArgumentParser:
 
     checks = parser.add_argument_group("checks and results")
     checks.add_argument("--check", action="store_true", help="all answers to a request must be the same")
-    checks.add_argument("--rtol", type=_positive(1.0, or_zero=True), default=1e-5, help="but for this (default: 1e-5)")
-    checks.add_argument("--atol", type=_positive(1.0, or_zero=True), default=1e-6, help="and this (default: 1e-6)")
-    checks.add_argument("--pid", type=_number(1, 2**31), help="the server's process, if it is here: its CPU and memory")
+    checks.add_argument("--rtol", type=positive(1.0, or_zero=True), default=1e-5, help="but for this (default: 1e-5)")
+    checks.add_argument("--atol", type=positive(1.0, or_zero=True), default=1e-6, help="and this (default: 1e-6)")
+    checks.add_argument("--pid", type=whole(1, 2**31), help="the server's process, if it is here: its CPU and memory")
     checks.add_argument("--json", type=Path, metavar="FILE", help="where to write the results as JSON")
 
     tls = parser.add_argument_group("TLS")
@@ -301,33 +308,3 @@ def _parser() -> argparse.ArgumentParser:
     tls.add_argument("--key", type=Path, metavar="FILE", help="its key")
     tls.add_argument("--insecure", action="store_true", help="accept any certificate")
     return parser
-
-
-class _number:  # noqa: N801  # argparse shows the name of a type in its errors
-    """A whole number within bounds, for argparse."""
-
-    def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
-        self.__name__ = f"number from {least} to {most}"
-
-    def __call__(self, text: str) -> int:
-        value = int(text)
-        if not self._least <= value <= self._most:
-            raise argparse.ArgumentTypeError(f"{text} is not from {self._least} to {self._most}")
-        return value
-
-
-class _positive:  # noqa: N801  # argparse shows the name of a type in its errors
-    """A number above 0, or from 0 on, and not above a bound; for argparse."""
-
-    def __init__(self, most: float, *, or_zero: bool = False) -> None:
-        self._most, self._or_zero = most, or_zero
-        self.__name__ = "number"
-
-    def __call__(self, text: str) -> float:
-        value = float(text)
-        if not (0 < value <= self._most or (self._or_zero and value == 0)):
-            raise argparse.ArgumentTypeError(
-                f"{text} is not {'from' if self._or_zero else 'above'} 0 to {self._most:g}"
-            )
-        return value

@@ -133,7 +133,10 @@ def _with_engines(
             one,
             batching_of(one),
             f"{choices[name].engine}: {choices[name].reason}",
-            {_SAVED_MODEL: findings.seconds, **{engine: finding.seconds for engine, finding in agreeing.items()}},
+            {
+                **({_SAVED_MODEL: findings.seconds} if findings.seconds else {}),
+                **{engine: finding.seconds for engine, finding in agreeing.items()},
+            },
             {engine: finding.absolute for engine, finding in agreeing.items()},
         )
     return found

@@ -15,6 +15,7 @@ from hotserve.cli.doctor import doctor
 from hotserve.cli.inspect import inspect
 from hotserve.cli.replay import replay
 from hotserve.cli.serve import serve
+from hotserve.cli.tune import tune
 from hotserve.cli.warmup import warmup
 from hotserve.config.flags import help_text
 from hotserve.config.options import ServerOptions
@@ -29,12 +30,13 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
         "replay": replay,
         "bench": bench,
         "inspect": inspect,
+        "tune": tune,
         "config": config,
         "doctor": doctor,
     }
 )
 
-TOOLS = frozenset({"warmup", "replay", "bench", "inspect", "config", "doctor"})
+TOOLS = frozenset({"warmup", "replay", "bench", "inspect", "tune", "config", "doctor"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
 FAILED = 255
@@ -49,6 +51,7 @@ commands:
   replay  send logged requests to a server again, and compare the answers (replay --help)
   bench   put load on a server, and show how it does (bench --help)
   inspect show what a model is, in a folder or on a server (inspect --help)
+  tune    find out ahead of time which engine runs a SavedModel best (tune --help)
   config  show what a model config file means, or what a reload would change (config --help)
   doctor  look at this installation, or at a command line of TensorFlow Serving (doctor --help)
 
