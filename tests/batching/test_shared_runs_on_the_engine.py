@@ -66,7 +66,7 @@ def test_what_one_turn_of_the_loop_brings_goes_in_one_run_and_nobody_waits_for_m
     assert bench.batches == [[1, 2, 3], [4]]
 
 
-def test_a_short_batch_runs_on_the_loop_and_one_that_would_hold_up_others_on_a_thread() -> None:
+def test_a_batch_of_short_requests_runs_on_the_loop_unless_it_would_hold_up_others() -> None:
     bench = Bench(NATURAL)
 
     async def main() -> None:
@@ -74,10 +74,11 @@ def test_a_short_batch_runs_on_the_loop_and_one_that_would_hold_up_others_on_a_t
         await bench.ask(1)  # the first run is measured on a thread
         await asyncio.gather(*(bench.ask(n) for n in range(2)))
         await asyncio.gather(*(bench.ask(n) for n in range(8)))
+        await asyncio.gather(*(bench.ask(n) for n in range(128)))
 
     bench.run(main)
-    assert [len(batch) for batch in bench.batches] == [1, 1, 1, 8]
-    assert bench.threads == [False, True, True, False]
+    assert [len(batch) for batch in bench.batches] == [1, 1, 1, 8, 128]
+    assert bench.threads == [False, True, True, True, False]
 
 
 def test_a_request_that_comes_alone_runs_in_the_turn_that_brought_it() -> None:

@@ -19,6 +19,12 @@ from hotserve.tensors import Array, Signature
 INLINE_SECONDS = 0.0005
 """The longest run, as far as can be told before it, that stays on the event loop."""
 
+SHARED_INLINE_SECONDS = 0.002
+"""As `INLINE_SECONDS`, for a run that several requests share each of which would stay there alone.
+
+It holds up others for no longer than its requests would one after the other, and the hand-over to a thread, which then
+fights with the loop for the interpreter's lock, costs each of them more than it saves."""
+
 _MAX_SHAPES = 1000
 """How many shapes of a signature's inputs are remembered; clients choose them."""
 
@@ -276,6 +282,13 @@ class Lane:
         """Whether a run with inputs of so many bytes is known to be short."""
         seconds = self.times.of(size)
         return seconds is not None and seconds <= INLINE_SECONDS
+
+    def is_short_together(self, size: int, requests: int) -> bool:
+        """Whether a run that some requests with inputs of so many bytes share is known to be short for so many."""
+        seconds = self.times.of(size)
+        if seconds is None or seconds > SHARED_INLINE_SECONDS:
+            return False
+        return seconds <= INLINE_SECONDS or (requests > 1 and self.is_short(size // requests))
 
     def refusal(self, task: Task, key: Hashable) -> str:
         """Why a request is not let in, because too many wait; empty where it is."""

@@ -314,7 +314,7 @@ class EngineThreads:
             if batch is None:
                 self._wait_for_more(lane)
                 break
-            if lane.is_short(batch.size):
+            if lane.is_short_together(batch.size, len(batch.tasks)):
                 if has_run:
                     self._wake(lane)  # The next turn is as soon as is fair to the others of this one.
                     break
