@@ -52,14 +52,17 @@ def summary(proofs: Sequence[Proof]) -> str:
 
 def _chosen(choice: str) -> tuple[str, str]:
     """The engines of a model and how many times as fast they are, by what the log says of it."""
-    found = _CHOICE.findall(choice)
+    found = [entry for entry in _CHOICE.findall(choice) if entry[0] != "__saved_model_init_op"]
     moved = [(engine, speed) for _, engine, speed in found if engine != "tensorflow"]
     if not moved:
         return "tensorflow", ""
     names = sorted({engine for engine, _ in moved})
     if len(moved) < len(found):
         names.append("tensorflow")
-    return ", ".join(names), ", ".join(sorted({speed for _, speed in moved}))
+    speeds = [float(speed) for _, speed in moved]
+    return ", ".join(names), f"{min(speeds):.1f}" if min(speeds) == max(
+        speeds
+    ) else f"{min(speeds):.1f} to {max(speeds):.1f}"
 
 
 def main() -> int:

@@ -64,7 +64,7 @@ def test_a_layer_of_a_network_may_be_moved(engine: str) -> None:
         *(
             "CropAndResize",
             "EnsureShape",
-            "IsFinite",
+            "IsNan",
             "Reciprocal",
             "Assert",
             "CheckNumerics",
@@ -285,6 +285,12 @@ def test_what_ends_the_process_of_an_engine_is_not_given_to_it() -> None:
         node("y", "GatherNd", "constant", "at", Tparams=DType.FLOAT, Tindices=DType.INT64),
     ]
     assert "end the process" in reason(*nodes)
+    assert reason(*nodes, engine=ONNXRUNTIME) == ""
+
+
+def test_what_is_wrong_in_one_engine_may_be_moved_to_the_other() -> None:
+    nodes = [floats("x"), node("y", "IsFinite", "x", T=DType.FLOAT)]
+    assert "denormal" in reason(*nodes)
     assert reason(*nodes, engine=ONNXRUNTIME) == ""
 
 

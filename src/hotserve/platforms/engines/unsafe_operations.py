@@ -99,6 +99,7 @@ _COMPUTING: Final = frozenset(
         *("Softsign", "Sqrt", "Square", "SquaredDifference", "Tan", "Tanh", *_SHIFTING),
         # truth
         *("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr", "NotEqual"),
+        "IsFinite",
         # products
         *("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Conv2D", "Conv2DBackpropInput", "Conv3D"),
         *("Conv3DBackpropInputV2", "DepthwiseConv2dNative", "Einsum", "MatMul"),
@@ -167,8 +168,15 @@ _STEERING: Final[Mapping[str, Sequence[int]]] = MappingProxyType(
 _INDEXED: Final[Mapping[str, int]] = MappingProxyType({"GatherNd": 1, "GatherV2": 1})
 """Operation -> the place of the indices."""
 
-_ENDING: Final[Mapping[str, frozenset[str]]] = MappingProxyType({OPENVINO: frozenset({"GatherNd"})})
-"""Engine -> what has ended its process on some input, here on an index beyond the table."""
+_NOT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        OPENVINO: {
+            "GatherNd": "has been seen to end the process on an index beyond the table",
+            "IsFinite": "takes denormal numbers for infinite ones",
+        }
+    }
+)
+"""Engine -> operation -> why it is not given it, though others are."""
 
 _REDUCING_INTEGERS: Final = frozenset({"Cumsum", "Max", "Mean", "Min", "Prod", "Sum"})
 
@@ -306,8 +314,9 @@ class _Walk:
             if inputs[0] is not Kind.STEADY:
                 raise _UnsafeError(f"a request says which way {node.op} takes, and not every way can be tried")
             return
-        if node.op in _ENDING.get(self._engine, ()):
-            raise _UnsafeError(f"{node.op} has been seen to end the process in {self._engine}")
+        fault = _NOT_IN.get(self._engine, {}).get(node.op)
+        if fault:
+            raise _UnsafeError(f"{node.op} of {self._engine} {fault}")
         if node.op not in _ALLOWED:
             raise _UnsafeError(f"{node.op} works on the inputs, and has not been compared in other engines")
         self._check_types(node)
