@@ -4,7 +4,6 @@
     python large_saved_models.py transformer BASE_PATH
 
 writes version 1. The weights are random, from a fixed seed: what the models answer means nothing, what they cost does.
-The same kinds of models as ONNX are in `large_models.py`; their weights are others.
 """
 
 from __future__ import annotations
