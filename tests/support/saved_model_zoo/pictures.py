@@ -47,6 +47,7 @@ def _turned(x: Any) -> dict[str, Any]:
         "turned": tf.image.rot90(x),
         "padded": tf.image.resize_with_crop_or_pad(x, 7, 7),
         "part": tf.image.central_crop(x, 0.5),
+        "edges": tf.image.sobel_edges(x),
     }
 
 
@@ -61,7 +62,6 @@ def _blocks(x: Any) -> dict[str, Any]:
 
 def _filtered(x: Any) -> dict[str, Any]:
     return {
-        "edges": tf.image.sobel_edges(x),
         "eroded": tf.nn.erosion2d(x, tf.abs(constant(2, 2, 3)), [1] * 4, "SAME", "NHWC", [1] * 4),
         "local": tf.nn.local_response_normalization(x, 2, 1.0, 0.5),
         "places": tf.nn.max_pool_with_argmax(x, 2, 2, "VALID")[1],
