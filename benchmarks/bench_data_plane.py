@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import median
 
 import models
+import saved_models
 from aims import Aim, aims_table
 from bench_digits_against_fastapi import FASTAPI, HOTSERVE
 from bench_http1_wire import command as http1_command
@@ -82,7 +83,7 @@ def half_plus_two(models_folder: Path) -> Question:
 
 
 def saved_model(models_folder: Path) -> Question:
-    models.half_plus_two_saved_model(models_folder / "saved_model")
+    saved_models.half_plus_two(models_folder / "saved_model")
     return _half_plus_two_question("a SavedModel", models_folder / "saved_model", SAVED_MODEL_REST, SAVED_MODEL_GRPC)
 
 

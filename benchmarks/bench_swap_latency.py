@@ -29,6 +29,7 @@ from statistics import median
 
 import models
 import numpy as np
+import saved_models
 import uvloop
 from aims import Aim, aims_table
 from call_connection import CallConnection, StatusError, connect
@@ -63,7 +64,7 @@ _COLUMNS = (
 KINDS: dict[str, Callable[[Path, int], None]] = {
     "onnx-matrices": models.matrices,
     "onnx-table": models.table,
-    "saved-model": models.matrices_saved_model,
+    "saved-model": saved_models.matrices,
 }
 
 

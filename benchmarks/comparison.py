@@ -121,7 +121,7 @@ def compare(contestants: Sequence[Contestant], settings: Settings, say: Callable
     """
     turns = []
     floors = []
-    course = _Course(contestants, settings)
+    course = Course(settings)
     with ExitStack() as stack:
         for contestant in contestants:
             if contestant.server.name not in course.running:
@@ -145,21 +145,24 @@ def compare(contestants: Sequence[Contestant], settings: Settings, say: Callable
 
 
 @dataclass(frozen=True, slots=True)
-class _Course:
+class Course:
     """What turns are taken on.
 
     Attributes:
-        contestants: Who takes them.
         settings: How long they are.
         running: Name of a server -> the server.
     """
 
-    contestants: Sequence[Contestant]
     settings: Settings
     running: dict[str, RunningServer] = field(default_factory=dict)
     _works: dict[tuple[str, str], Workload] = field(default_factory=dict)
 
     def turn(self, contestant: Contestant, connections: int, number: int) -> Turn:
+        """Gives a contestant whose server runs its turn.
+
+        Raises:
+            RuntimeError: An answer is wrong, or there is none.
+        """
         server = self.running[contestant.server.name]
         work = self._work(contestant)
         start, busy, server_cpu, own_cpu = time.perf_counter(), busy_seconds(), server.cpu_seconds(), _own_cpu_seconds()
@@ -180,6 +183,11 @@ class _Course:
         )
 
     def warm_up(self, contestant: Contestant, connections: int) -> None:
+        """Loads the server of a contestant, and compares every answer with the right one.
+
+        Raises:
+            RuntimeError: An answer is wrong, or there is none.
+        """
         # Whatever makes the load later, here every answer is compared.
         self._own_load(contestant, connections, self.settings.warm_up_seconds)
 

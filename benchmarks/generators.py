@@ -25,6 +25,9 @@ OWN = "load.py"
 
 _GRPC_PREFIX_BYTES = 5
 
+_WRK_TIMEOUT = "60s"
+"""Longer than a slow server takes with many connections; wrk counts what is later as an error."""
+
 _WRK_SCRIPT = """\
 wrk.headers["Content-Type"] = "{content_type}"
 local lengths = {{ {lengths} }}
@@ -109,7 +112,8 @@ def _wrk(work: Workload, url: str, connections: int, seconds: float) -> LoadResu
         bodies.write_bytes(b"".join(requests))
         lengths = ", ".join(str(len(request)) for request in requests)
         script.write_text(_WRK_SCRIPT.format(content_type=work.content_type, lengths=lengths, bodies=bodies))
-        words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
+        words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", _WRK_TIMEOUT]
+        words += ["-s", str(script), url]
         output, cpu = _run(words)
     match = re.search(r"^result: (.*)$", output, re.MULTILINE)
     result = json.loads(match[1]) if match else {}

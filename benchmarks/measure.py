@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import platform
@@ -17,11 +18,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from hotserve.loadgen.process_usage import ProcessUsage
+from hotserve.loadgen.process_usage import ProcessUsage, process_tree
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 120.0
-_STOP_SECONDS = 30.0
+_ORPHAN_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 _HOST = "127.0.0.1"
 
 
@@ -31,15 +33,19 @@ class ServerCommand:
 
     Attributes:
         name: As the results show it.
-        words: Its command line; `{rest_port}` and `{grpc_port}` stand for the ports it is to take.
+        words: Its command line; `{rest_port}`, `{grpc_port}` and `{spare_port}` stand for the ports it is to take.
         ready_path: GET answers 200 there once it is ready.
-        environment: What it needs there beside what is there.
+        environment: What it needs there beside what is there; the ports stand in it as in the command line.
+        folder: Where it runs; None for here.
+        stop_seconds: How long it has to stop by itself.
     """
 
     name: str
     words: Sequence[str]
     ready_path: str = "/readyz"
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    folder: Path | None = None
+    stop_seconds: float = 30.0
 
 
 class RunningServer:
@@ -48,16 +54,23 @@ class RunningServer:
     Attributes:
         rest_port: Where HTTP answers.
         grpc_port: Where gRPC answers, if the server has it.
+        started: When its process was started, as `time.perf_counter()` has it; once it runs.
     """
 
     def __init__(self, command: ServerCommand) -> None:
         self._command = command
         self.rest_port = _free_port()
         self.grpc_port = _free_port()
+        self._spare_port = _free_port()
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended by itself."""
+        return self._process.poll() is not None
 
     def __enter__(self) -> RunningServer:
         """Starts it, and returns once it is ready.
@@ -65,10 +78,16 @@ class RunningServer:
         Raises:
             RuntimeError: It has ended, or is not ready in time; with what it has printed.
         """
-        words = [word.format(rest_port=self.rest_port, grpc_port=self.grpc_port) for word in self._command.words]
+        words = [self._with_ports(word) for word in self._command.words]
+        environment = {name: self._with_ports(value) for name, value in self._command.environment.items()}
         self._log = tempfile.TemporaryFile()
+        self.started = time.perf_counter()
         self._process = subprocess.Popen(
-            words, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, **self._command.environment}
+            words,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            cwd=self._command.folder,
         )
         try:
             self._wait_ready()
@@ -90,20 +109,31 @@ class RunningServer:
         """The resident memory of it and its children; pages that they share count for each."""
         return ProcessUsage(self.pid).memory_bytes()
 
+    def shared_memory_bytes(self) -> int:
+        """The memory of it and its children, in which a page that several of them have counts once, and not for each.
+
+        Source: Documentation/filesystems/proc.rst of the Linux kernel, /proc/pid/smaps_rollup: the proportional set
+            size, in which a page counts for each of its owners by their share of it.
+        """
+        return sum(_proportional_bytes(pid) for pid in process_tree(self.pid))
+
     def output(self) -> str:
         """What it has printed since it was started."""
         # The server writes at the position that the two processes share: read without moving it.
         log = self._log.fileno()
         return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
 
+    def _with_ports(self, text: str) -> str:
+        return text.format(rest_port=self.rest_port, grpc_port=self.grpc_port, spare_port=self._spare_port)
+
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_ready():
-            if self._process.poll() is not None:
+            if self.has_ended:
                 raise RuntimeError(f"{self._command.name} has ended with {self._process.returncode}:\n{self.output()}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self._command.name} is not ready in {_START_SECONDS} s:\n{self.output()}")
-            time.sleep(0.05)
+            time.sleep(_LOOK_SECONDS)
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(_HOST, self.rest_port, timeout=5)
@@ -117,13 +147,32 @@ class RunningServer:
             connection.close()
 
     def _stop(self) -> None:
+        tree = process_tree(self.pid)
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(self._command.stop_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        _end(tree[1:])
         self._log.close()
+
+
+def _end(pids: Sequence[int]) -> None:
+    """Waits for processes to end, and ends those that do not: not every server stops all that it has started."""
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while (left := [pid for pid in pids if _is_alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return _first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def busy_seconds() -> float:
@@ -160,6 +209,14 @@ def circumstances(packages: Sequence[str]) -> Circumstances:
     """
     versions = {"python": platform.python_version(), **{name: _version(name) for name in packages}}
     return Circumstances(datetime.now(UTC).date().isoformat(), _machine(), _commit(), versions)
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _free_port() -> int:

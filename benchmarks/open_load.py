@@ -14,9 +14,9 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from load import Checker, WrongAnswerError, histogram_ms, load_work, positive_float
+from load import Checker, WrongAnswerError, histogram_ms, load_work, positive_float, positive_int
 from workloads import WORKLOADS, workload
 
 from hotserve.loadgen.histogram import Histogram
@@ -62,8 +62,10 @@ def run_open_load(options: argparse.Namespace) -> OpenResult:
     """Runs it, as the flags say."""
     lead = min(options.timeout, options.seconds / 2)
     # As many as can be under way at once before the oldest is too late.
-    connections = min(MAX_CONNECTIONS, math.ceil(2 * options.rate * options.timeout))
+    connections = min(options.connections, math.ceil(2 * options.rate * options.timeout))
     work = workload(options.workload, options.wire)
+    if options.path:
+        work = replace(work, path=options.path)
     checker = Checker(work)
     load = load_work(work, options.wire, "127.0.0.1", options.port, "", checker, options.timeout)
     run = Run(load, connections)
@@ -98,9 +100,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workload", choices=sorted(WORKLOADS), default="slow")
     parser.add_argument("--wire", choices=["grpc", "rest"], default="rest")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--path", default="", help="what to post to (the workload's own)")
     parser.add_argument("--rate", type=positive_float, required=True, help="requests in a second")
     parser.add_argument("--seconds", type=positive_float, default=5.0, help="how long requests are sent")
     parser.add_argument("--timeout", type=positive_float, default=1.0, help="how long a client waits, in seconds")
+    parser.add_argument("--connections", type=positive_int, default=MAX_CONNECTIONS, help="no more than these")
     return parser.parse_args()
 
 

@@ -6,15 +6,25 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-from digits import Floats, pixels, session
+from digits import MODEL_FILE, Floats, pixels, session
+from large_models import TOKENS, VOCABULARY
+from made_models import made_model
+from models import PICTURE_SHAPE
+from numpy.typing import NDArray
+from open_inference import INFER_METHOD, V2_DATATYPES, encode_infer_request, read_infer_response
 
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.demo import MODEL_NAME as DIGITS
 from hotserve.protos import messages
 from hotserve.tensors import DType
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Name of an input -> what goes in, the rows in the first dimension."""
 
 PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 
@@ -23,6 +33,14 @@ JSON, PROTOBUF, NPY = "application/json", "application/x-protobuf", "application
 PICTURE = "picture"
 HALF_PLUS_TWO = "half_plus_two"
 SLOW = "slow"
+CONVNET = "convnet"
+TRANSFORMER = "transformer"
+
+V2 = "-v2"
+"""What the name of a workload ends with if its requests are those of the Open Inference Protocol."""
+
+EXAMPLES = 4
+"""How many requests there are of the larger models; their answers have to be known before anything is sent."""
 
 _SEED = 224
 
@@ -59,11 +77,12 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How requests and answers are written: array, model, input -> request; answer -> array."""
+    """How requests and answers are written: inputs, model -> request; answer -> array; model -> path."""
 
     content_type: str
-    write: Callable[[Floats, str, str], bytes]
+    write: Callable[[Arrays, str], bytes]
     read: Callable[[bytes], Floats]
+    path: Callable[[str], str]
 
 
 def workload(name: str, wire: str, rows: int = 1) -> Workload:
@@ -79,53 +98,94 @@ def workload(name: str, wire: str, rows: int = 1) -> Workload:
     """
     make, form = WORKLOADS[name]
     if wire == "grpc":
-        if form is not _JSON:
+        if form not in _OVER_GRPC:
             raise ValueError(f"{name} is a form of REST")
-        form = _GRPC
-    model, input_name, pairs = make(rows)
-    path = PREDICT_METHOD if wire == "grpc" else f"/v1/models/{model}:predict"
-    examples = [Example(form.write(request, model, input_name), answer) for request, answer in pairs]
-    return Workload(path, form.content_type, examples, form.read)
+        form = _OVER_GRPC[form]
+    model, pairs = make(rows)
+    examples = [Example(form.write(inputs, model), answer) for inputs, answer in pairs]
+    return Workload(form.path(model), form.content_type, examples, form.read)
 
 
-Made = tuple[str, str, Sequence[tuple[Floats, Floats]]]
-"""The model, its input, and what goes in with what comes out."""
+def requests_of(name: str) -> Sequence[Arrays]:
+    """What goes into the model of a workload, one row each."""
+    make, _ = WORKLOADS[name]
+    return [inputs for inputs, _ in make(1)[1]]
+
+
+Made = tuple[str, Sequence[tuple[Arrays, Floats]]]
+"""The model, and what goes in with what comes out."""
 
 
 def _digits(rows: int) -> Made:
-    reference = session()
-    return DIGITS, "image", [(image, np.asarray(reference.run(None, {"image": image})[0])) for image in pixels(rows)]
+    return DIGITS, _answered(MODEL_FILE, [{"image": image} for image in pixels(rows)])
 
 
 def _half_plus_two(rows: int) -> Made:
     # Three numbers of the tutorial for each row; the first request is the tutorial's own.
     values = np.tile(np.array([1, 2, 5], np.float32), rows)
-    return HALF_PLUS_TWO, "x", [(values, values / 2 + 2)]
+    return HALF_PLUS_TWO, [({"x": values}, values / 2 + 2)]
 
 
 def _picture(rows: int) -> Made:
-    values = np.random.default_rng(_SEED).random((rows, 224, 224, 3), np.float32)
-    return PICTURE, "image", [(values, values[:, 0, 0])]
+    values = np.random.default_rng(_SEED).random((rows, *PICTURE_SHAPE), np.float32)
+    return PICTURE, [({"image": values}, values[:, 0, 0])]
 
 
 def _slow(rows: int) -> Made:
     values = np.array([7], np.float32)
-    return SLOW, "x", [(values, values)]
+    return SLOW, [({"x": values}, values)]
 
 
-def _write_json(values: Floats, model: str, input_name: str) -> bytes:
+def _convnet(rows: int) -> Made:
+    random = np.random.default_rng(_SEED)
+    # A pixel is one of 256 values, as in a photograph that somebody has scaled to what the model takes.
+    pictures = [random.integers(0, 256, (rows, *PICTURE_SHAPE)).astype(np.float32) / 255 for _ in range(EXAMPLES)]
+    return CONVNET, _answered(_model_file(CONVNET), [{"image": picture} for picture in pictures])
+
+
+def _transformer(rows: int) -> Made:
+    random = np.random.default_rng(_SEED)
+    requests = []
+    for _ in range(EXAMPLES):
+        lengths = random.integers(TOKENS // 4, TOKENS + 1, (rows, 1))
+        mask = (np.arange(TOKENS) < lengths).astype(np.int64)
+        requests.append({"input_ids": random.integers(0, VOCABULARY, (rows, TOKENS)) * mask, "attention_mask": mask})
+    return TRANSFORMER, _answered(_model_file(TRANSFORMER), requests)
+
+
+def _model_file(name: str) -> Path:
+    return made_model(name) / "1" / "model.onnx"
+
+
+def _answered(model_file: Path, requests: Sequence[Arrays]) -> Sequence[tuple[Arrays, Floats]]:
+    reference = session(model_file)
+    return [(inputs, np.asarray(reference.run(None, dict(inputs))[0])) for inputs in requests]
+
+
+def _write_json(inputs: Arrays, model: str) -> bytes:
     # With the spaces and all digits of each number: what `requests.post(url, json=...)` sends.
-    return json.dumps({"instances": values.tolist()}).encode()
+    return json.dumps({"instances": _instances(inputs)}).encode()
+
+
+def _instances(inputs: Arrays) -> list[Any]:
+    """Rows as the row form has them: the value of the only input, or a mapping with the value of each."""
+    columns = {name: values.tolist() for name, values in inputs.items()}
+    if len(columns) == 1:
+        (instances,) = columns.values()
+        return list(instances)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _read_json(body: bytes) -> Floats:
     return np.array(json.loads(body)["predictions"], np.float32)
 
 
-def _write_message(values: Floats, model: str, input_name: str) -> bytes:
+def _write_message(inputs: Arrays, model: str) -> bytes:
     request = messages.PredictRequest()
     request.model_spec.name = model
-    request.inputs[input_name].CopyFrom(encode_tensor(values, DType.FLOAT))
+    for name, values in inputs.items():
+        dtype = DType.FLOAT if values.dtype == np.float32 else DType.INT64
+        request.inputs[name].CopyFrom(encode_tensor(values, dtype))
     return bytes(request.SerializeToString())
 
 
@@ -135,8 +195,9 @@ def _read_message(message: bytes) -> Floats:
     return np.asarray(decode_tensor(outputs[name]), np.float32)
 
 
-def _write_npy(values: Floats, model: str, input_name: str) -> bytes:
+def _write_npy(inputs: Arrays, model: str) -> bytes:
     file = io.BytesIO()
+    (values,) = inputs.values()
     np.save(file, values)
     return file.getvalue()
 
@@ -145,10 +206,46 @@ def _read_npy(body: bytes) -> Floats:
     return np.asarray(np.load(io.BytesIO(body), allow_pickle=False), np.float32)
 
 
-_JSON = _Form(JSON, _write_json, _read_json)
-_GRPC = _Form("application/grpc", _write_message, _read_message)
-_PROTOBUF = _Form(PROTOBUF, _write_message, _read_message)
-_NPY = _Form(NPY, _write_npy, _read_npy)
+def _write_v2_json(inputs: Arrays, model: str) -> bytes:
+    # One list of all values, row by row: what MLServer's own codec writes.
+    parts = [
+        {
+            "name": name,
+            "shape": values.shape,
+            "datatype": V2_DATATYPES[values.dtype.name],
+            "data": values.ravel().tolist(),
+        }
+        for name, values in inputs.items()
+    ]
+    return json.dumps({"inputs": parts}).encode()
+
+
+def _read_v2_json(body: bytes) -> Floats:
+    (output,) = json.loads(body)["outputs"]
+    return np.array(output["data"], np.float32).reshape(output["shape"])
+
+
+def _write_v2_message(inputs: Arrays, model: str) -> bytes:
+    return encode_infer_request(model, inputs)
+
+
+def _read_v2_message(message: bytes) -> Floats:
+    (output,) = read_infer_response(message).values()
+    return np.asarray(output, np.float32)
+
+
+def _predict_path(model: str) -> str:
+    return f"/v1/models/{model}:predict"
+
+
+_JSON = _Form(JSON, _write_json, _read_json, _predict_path)
+_GRPC = _Form("application/grpc", _write_message, _read_message, lambda model: PREDICT_METHOD)
+_PROTOBUF = _Form(PROTOBUF, _write_message, _read_message, _predict_path)
+_NPY = _Form(NPY, _write_npy, _read_npy, _predict_path)
+_V2_JSON = _Form(JSON, _write_v2_json, _read_v2_json, lambda model: f"/v2/models/{model}/infer")
+_V2_GRPC = _Form("application/grpc", _write_v2_message, _read_v2_message, lambda model: INFER_METHOD)
+
+_OVER_GRPC = {_JSON: _GRPC, _V2_JSON: _V2_GRPC}
 
 WORKLOADS: Mapping[str, tuple[Callable[[int], Made], _Form]] = MappingProxyType(
     {
@@ -158,6 +255,12 @@ WORKLOADS: Mapping[str, tuple[Callable[[int], Made], _Form]] = MappingProxyType(
         "picture-protobuf": (_picture, _PROTOBUF),
         "picture-npy": (_picture, _NPY),
         "slow": (_slow, _JSON),
+        "convnet": (_convnet, _JSON),
+        "transformer": (_transformer, _JSON),
+        "digits-v2": (_digits, _V2_JSON),
+        "half_plus_two-v2": (_half_plus_two, _V2_JSON),
+        "convnet-v2": (_convnet, _V2_JSON),
+        "transformer-v2": (_transformer, _V2_JSON),
     }
 )
 """By name: what makes it, and the form of its bodies over REST."""

@@ -101,10 +101,11 @@ def test_a_call_that_fails_ends_the_load_with_its_status(digits: ServerProcess) 
 
 
 class Imposter(HTTPServer):
-    """Answers every request with the `status` and the `body` that it has been given."""
+    """Answers every request with the `status` and the `body` that it has been given, in chunks if told so."""
 
     status = 200
     body = b""
+    chunk_bytes = 0
 
 
 class ImposterHandler(BaseHTTPRequestHandler):
@@ -114,6 +115,13 @@ class ImposterHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response(self.server.status)
+        if size := self.server.chunk_bytes:
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            body = self.server.body
+            for chunk in [body[start : start + size] for start in range(0, len(body), size)] + [b""]:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            return
         self.send_header("content-length", str(len(self.server.body)))
         self.end_headers()
         self.wfile.write(self.server.body)
@@ -147,6 +155,12 @@ def test_a_wrong_answer_ends_the_load(imposter: Imposter, status: int, body: byt
     done = run("load.py", f"--port={imposter.server_port}", "--requests=1")
     assert done.returncode == 1
     assert words in done.stderr
+
+
+def test_answers_in_chunks_are_put_together(imposter: Imposter) -> None:
+    imposter.body, imposter.chunk_bytes = b'{"predictions": [2.5, 3.0, 4.5]}', 7
+    result = load(f"--port={imposter.server_port}", "--workload=half_plus_two", "--requests=5")
+    assert result["answers"] == 5
 
 
 def test_a_turn_that_fails_ends_the_bench_and_says_which_it_was() -> None:
