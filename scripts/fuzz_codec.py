@@ -10,19 +10,14 @@ printed with its input, and ends it.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import random
-import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
+from sanitized import is_sanitized, run_sanitized
 
 from hotserve.codecs.compiled import CODES, EXTENSION
 from hotserve.codecs.json_compiled_body import read_compiled_body
@@ -32,8 +27,6 @@ from hotserve.codecs.json_request import decode_predict, signature_name
 from hotserve.errors import ServingError
 from hotserve.tensors import DType, Signature, TensorSpec
 
-ROOT = Path(__file__).resolve().parent.parent
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
 INPUTS_OF = (("x",), ("x", "y"), ("b64",))
 DTYPES = [*CODES, DType.HALF, DType.BFLOAT16, DType.STRING, DType.COMPLEX64]
 NUMBERS = (
@@ -238,55 +231,9 @@ def fuzz(seconds: float, seed: int) -> None:
             check_writing(chance)
         read += 200
         written += 200
-    sanitized = "asan" in Path("/proc/self/maps").read_text()
-    print(
-        json.dumps(
-            {"sanitized": sanitized, "seed": seed, "bodies": read, "taken by the extension": taken, "arrays": written}
-        )
-    )
-
-
-def build_and_run(arguments: list[str]) -> int:
-    """Copies the sources, builds the extension there with sanitizers, and runs this file on it."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "src", Path(folder, "src"), ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / name, folder)
-        flags = {"CFLAGS": SANITIZERS, "LDFLAGS": SANITIZERS}
-        subprocess.run(
-            [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
-            cwd=folder,
-            env=os.environ | flags,
-            check=True,
-        )
-        libraries = [
-            subprocess.run(
-                ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for name in ("libasan.so", "libubsan.so")
-        ]
-        environment = {
-            "PYTHONPATH": str(Path(folder, "src")),
-            "LD_PRELOAD": " ".join(libraries),
-            # The interpreter keeps what it has; and what is out of memory is to be an error, not an end.
-            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
-            "PYTHONMALLOC": "malloc",
-        }
-        command = [sys.executable, __file__, "--no-build", *arguments]
-        return subprocess.run(command, env=os.environ | environment, check=False).returncode
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
-    parser.add_argument("--no-build", action="store_true", help="run on the extension that is installed")
-    options = parser.parse_args()
-    if options.no_build:
-        fuzz(options.seconds, options.seed)
-    else:
-        sys.exit(build_and_run([f"--seconds={options.seconds}", f"--seed={options.seed}"]))
+    found = {"seed": seed, "bodies": read, "taken by the extension": taken, "arrays": written}
+    print(json.dumps({"sanitized": is_sanitized(), **found}))
 
 
 if __name__ == "__main__":
-    main()
+    run_sanitized(__file__, __doc__, fuzz)
