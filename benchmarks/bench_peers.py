@@ -113,6 +113,8 @@ def _one(
         serving = Serving(python, stage.model, base_path, server_cores, Path(folder))
         if peer.name == HOTSERVE:
             records.floors.append(floor(stage.model, serving.model_file, requests_of(stage.model)))
+        if not peer.takes_silent_connections:
+            loops = OpenLoops((), 0)
         run_peer(peer, serving, stage, number, settings, loops, records, _say)
 
 

@@ -91,6 +91,8 @@ class Peer:
         ready_path: GET answers 200 there once it listens.
         saved_model: Whether it takes SavedModels and nothing else.
         lives_with: The peer whose environment it shares; empty for none.
+        takes_silent_connections: Whether it answers while other connections are open on which nothing has been sent
+            yet, of which an open loop has many.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Peer:
     ready_path: str = "/readyz"
     saved_model: bool = False
     lives_with: str = ""
+    takes_silent_connections: bool = True
 
     @property
     def requirements(self) -> Path:
@@ -264,6 +267,7 @@ _PEERS = (
         (Line("Flask", path="/predict"),),
         _flask,
         "gunicorn, one `gthread` worker with 4 threads; on all cores 2 x cores + 1 workers",
+        takes_silent_connections=False,
     ),
     Peer(
         "mosec",
