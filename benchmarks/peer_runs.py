@@ -29,8 +29,8 @@ ANSWER_SECONDS = 60.0
 RATE_TIMEOUT_SECONDS = 1.0
 """How long the clients of an open loop wait for an answer."""
 
-RATE_CONNECTIONS = 512
-"""The most connections of an open loop; there are servers that take no more than a thousand."""
+RATE_CONNECTIONS = 100
+"""The most connections of an open loop. They are opened at once, and some servers let no more than 128 wait."""
 
 KEPT_UP = 0.95
 """The part of the requests of an open loop that has to be answered in time; a server that answers less is not asked
