@@ -31,14 +31,25 @@ class LaneCounts:
         metrics = self._metrics
         if metrics is None:
             return
+        rules = lane.rules
+        padding = rules.size_for(rows) - rows if rules.max_rows else 0
+        if not padding and rows and not rules.is_strict:
+            cells = lane.cells_of(api)
+            if cells is None:
+                cells = metrics.lone_run_cells(
+                    lane.id.name, lane.version, lane.signature_name, api, lane.runtime, could_share=rules.max_rows > 0
+                )
+                lane.keep_cells(api, cells)
+            metrics.count_lone_run(cells, 1e6 * seconds, rows)
+            return
         name, version, signature = lane.id.name, lane.version, lane.signature_name
         microseconds = 1e6 * seconds
         metrics.count_run(name, version, signature, api, lane.runtime, microseconds)
         metrics.count_queue(name, version, signature, 0.0)
         metrics.count_graph_run(microseconds)
-        if lane.rules.max_rows:
-            self._batch(metrics, lane, Closed.IDLE, rows, lane.rules.size_for(rows) - rows)
-            if lane.rules.is_strict:
+        if rules.max_rows:
+            self._batch(metrics, lane, Closed.IDLE, rows, padding)
+            if rules.is_strict:
                 metrics.batching.count_queuing(0.0)
 
     def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:

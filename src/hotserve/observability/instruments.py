@@ -10,7 +10,10 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 Labels = tuple[str, ...]
 """The values of an instrument's labels, in the order of their names."""
@@ -44,6 +47,24 @@ class HistogramCell:
 
 def _nothing() -> None:
     """What has to be done before cells are read that are always up to date."""
+
+
+def observe_many(cells: Sequence[HistogramCell | None], values: NDArray[Any], bounds: NDArray[Any]) -> None:
+    """Counts values in each of the cells.
+
+    Args:
+        cells: Where; None for nowhere.
+        values: The values, shape [n].
+        bounds: The upper limits of the buckets of all cells, ascending.
+    """
+    buckets = np.bincount(np.searchsorted(bounds, values, side="right")).tolist()
+    total = float(values.sum())
+    for cell in cells:
+        if cell is not None:
+            for bucket, number in enumerate(buckets):
+                if number:
+                    cell.counts[bucket] += number
+            cell.total += total
 
 
 class _Cells(Generic[Cell]):

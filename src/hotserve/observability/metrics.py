@@ -9,14 +9,15 @@ key. `forget_version` and `forget_model` drop them again, so that versions and m
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
 from hotserve.observability import request_cells
-from hotserve.observability.batch_metrics import BatchMetrics
+from hotserve.observability.batch_metrics import SIZE_LIMITS, BatchMetrics
 from hotserve.observability.instruments import Counter, Gauge, Histogram, HistogramCell, Instrument
+from hotserve.observability.lone_runs import LoneRun, LoneRunCells, count_lone_runs
+from hotserve.observability.notes import Notes
 from hotserve.observability.request_cells import RequestCells
 from hotserve.observability.request_record import RequestRecord
 
@@ -31,9 +32,6 @@ GRAPH_RUN_LIMITS_US = tuple(float(1000 * 2**i) for i in range(20))
 
 _COUNTED_CALLS = frozenset({"Predict", "Classify", "Regress"})
 """The gRPC calls that the original counts, as requests and as runs; MultiInference is not among them."""
-
-_MANY_REQUESTS = 64
-"""How many requests are counted at a time, if nobody reads the metrics before."""
 
 MAX_UNKNOWN_MODELS = 1000
 """How many names of models that do not exist get cells of their own."""
@@ -126,8 +124,8 @@ class Metrics:
         self._graph_cells = (self.graph_runs.cell(), self.graph_run_time.cell(), self.graph_run_times.cell())
         self._request_cells: dict[tuple[str, str, str, str, str, str], RequestCells] = {}
         self._run_cells: dict[tuple[str, str, str, str, str], _RunCells] = {}
-        self._notes: list[request_cells.Note] = []
-        self._counting = threading.Lock()
+        self._requests_noted: Notes[request_cells.Note] = Notes(self._count_requests)
+        self._lone_runs_noted: Notes[LoneRun] = Notes(self._count_lone_runs)
         for instrument in (
             self.request_count,
             self.request_latency,
@@ -137,7 +135,18 @@ class Metrics:
             self.received_bytes,
             self.sent_bytes,
         ):
-            instrument.before_read = self._count_notes
+            instrument.before_read = self._requests_noted.count
+        for instrument in (
+            self.runtime_latency,
+            self.run_duration,
+            self.queue_duration,
+            self.graph_runs,
+            self.graph_run_time,
+            self.graph_run_times,
+            self.batching.closed,
+            self.batching.rows,
+        ):
+            instrument.before_read = self._lone_runs_noted.count
         self._answering_models: set[str] = set()
         self._unknown_models: set[str] = set()
 
@@ -204,26 +213,20 @@ class Metrics:
         if cells is None:
             cells = self._request_cells[key] = self._new_request_cells(*key)
         cells.in_flight.number -= 1
-        notes = self._notes
-        notes.append((cells, record.start, record.decoded, record.ran, end, record.received_bytes, record.sent_bytes))
-        if len(notes) >= _MANY_REQUESTS:
-            self._count_notes(wait=False)
+        self._requests_noted.add(
+            (cells, record.start, record.decoded, record.ran, end, record.received_bytes, record.sent_bytes)
+        )
 
-    def _count_notes(self, *, wait: bool = True) -> None:
-        """Counts the requests that were only noted.
+    def _count_requests(self, notes: Sequence[request_cells.Note]) -> None:
+        request_cells.count(notes, LATENCY_LIMITS_US)
 
-        Args:
-            wait: Whether somebody wants to read what they are counted in. If not, they may be left to whoever is
-                counting just now: that may be this very thread, in which the collector ends a request.
-        """
-        if not self._counting.acquire(blocking=wait):
-            return
-        try:
-            noted = self._notes[:]  # others go on appending
-            del self._notes[: len(noted)]
-            request_cells.count(noted, LATENCY_LIMITS_US)
-        finally:
-            self._counting.release()
+    def _count_lone_runs(self, runs: Sequence[LoneRun]) -> None:
+        count_lone_runs(runs, self._graph_cells, LATENCY_LIMITS_US, GRAPH_RUN_LIMITS_US, SIZE_LIMITS)
+
+    def _count_notes(self) -> None:
+        """Counts what was only noted."""
+        self._requests_noted.count()
+        self._lone_runs_noted.count()
 
     def _new_request_cells(
         self, model: str, version: str, signature: str, api: str, entrypoint: str, status: str
@@ -284,6 +287,41 @@ class Metrics:
         if latency is not None:
             latency.counts[bucket] += requests
             latency.total += requests * microseconds
+
+    def lone_run_cells(
+        self, model: str, version: str, signature: str, api: str, runtime: str, *, could_share: bool
+    ) -> LoneRunCells:
+        """What `count_lone_run` counts in; to be asked for once and kept for as long as the version is there.
+
+        Args:
+            model: As in `count_run`; and what follows.
+            version: The number of the version.
+            signature: What is run.
+            api: What the client calls.
+            runtime: What runs it.
+            could_share: Whether the requests could have shared a run, which is then counted as a batch of one.
+        """
+        key = (model, version, signature)
+        return LoneRunCells(
+            self.run_duration.cell(*key, api, runtime),
+            self.runtime_latency.cell(model, api, runtime) if api in _COUNTED_CALLS else None,
+            self.queue_duration.cell(*key),
+            self.batching.closed.cell(*key, "idle") if could_share else None,
+            self.batching.rows.cell(*key) if could_share else None,
+        )
+
+    def count_lone_run(self, cells: LoneRunCells, microseconds: float, rows: int) -> None:
+        """Counts a run on behalf of one request that did not wait; with the next ones, or when metrics are read.
+
+        As `count_run`, `count_queue`, `count_graph_run` and, where it could have been shared, `batching.count_batch`
+        do for any run that is not padded.
+
+        Args:
+            cells: Those of its kind.
+            microseconds: From the call of the engine to its answer.
+            rows: The rows of the request.
+        """
+        self._lone_runs_noted.add((cells, microseconds, rows))
 
     def count_warmup_run(self, model: str, api: str, runtime: str, microseconds: float) -> None:
         """Counts the run of a recorded warm-up request, where the original does; any thread may.

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hotserve.observability.instruments import HistogramCell, NumberCell
+from hotserve.observability.instruments import HistogramCell, NumberCell, observe_many
 
 FEW = 8
 """So few requests are counted faster one by one."""
@@ -106,20 +104,9 @@ def count_many(cells: RequestCells, notes: Sequence[Note], limits: Sequence[floa
     bounds = np.array(limits)
     times = np.array((start, decoded, ran, end))
     durations = 1e6 * (times[3] - times[0])
-    _observe((cells.duration, cells.latency), durations, bounds)
+    observe_many((cells.duration, cells.latency), durations, bounds)
     if cells.decode is not None or cells.encode is not None:
         if not all(ran):
             times = times[:, times[2] != 0]
-        _observe((cells.decode,), 1e6 * (times[1] - times[0]), bounds)
-        _observe((cells.encode,), 1e6 * (times[3] - times[2]), bounds)
-
-
-def _observe(cells: Sequence[HistogramCell | None], values: NDArray[Any], bounds: NDArray[Any]) -> None:
-    buckets = np.bincount(np.searchsorted(bounds, values, side="right")).tolist()
-    total = float(values.sum())
-    for cell in cells:
-        if cell is not None:
-            for bucket, number in enumerate(buckets):
-                if number:
-                    cell.counts[bucket] += number
-            cell.total += total
+        observe_many((cells.decode,), 1e6 * (times[1] - times[0]), bounds)
+        observe_many((cells.encode,), 1e6 * (times[3] - times[2]), bounds)

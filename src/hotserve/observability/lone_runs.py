@@ -1,0 +1,69 @@
+"""Runs of a single request that did not wait: what counts them, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hotserve.observability.instruments import HistogramCell, NumberCell, observe_many
+
+
+class LoneRunCells:
+    """The cells of such runs of one signature on behalf of one API; None where there is none to count in."""
+
+    __slots__ = ("closed", "duration", "queue", "rows", "runtime_latency")
+
+    def __init__(
+        self,
+        duration: HistogramCell,
+        runtime_latency: HistogramCell | None,
+        queue: HistogramCell,
+        closed: NumberCell | None,
+        rows: HistogramCell | None,
+    ) -> None:
+        self.duration = duration
+        self.runtime_latency = runtime_latency
+        self.queue = queue
+        self.closed = closed
+        self.rows = rows
+
+
+LoneRun = tuple[LoneRunCells, float, int]
+"""A run: its cells, its microseconds, and its rows."""
+
+GraphCells = tuple[NumberCell, NumberCell, HistogramCell]
+"""How many runs there were of all graphs, what they took together, and how that is distributed."""
+
+
+def count_lone_runs(
+    runs: Sequence[LoneRun],
+    graph: GraphCells,
+    limits: Sequence[float],
+    graph_limits: Sequence[float],
+    size_limits: Sequence[float],
+) -> None:
+    """Counts runs.
+
+    Args:
+        runs: The runs, of any cells.
+        graph: The cells of all runs.
+        limits: The upper limits of the buckets of the cells' times, in microseconds.
+        graph_limits: Those of `graph`.
+        size_limits: Those of the cells' rows.
+    """
+    by_cells: dict[LoneRunCells, list[LoneRun]] = {}
+    for run in runs:
+        by_cells.setdefault(run[0], []).append(run)
+    number, time, times = graph
+    for cells, of_it in by_cells.items():
+        _, microseconds, rows = zip(*of_it, strict=True)
+        took = np.array(microseconds)
+        number.number += len(of_it)
+        time.number += float(took.sum())
+        observe_many((times,), took, np.array(graph_limits))
+        observe_many((cells.duration, cells.runtime_latency), took, np.array(limits))
+        cells.queue.counts[0] += len(of_it)  # they waited for no time
+        if cells.closed is not None:
+            cells.closed.number += len(of_it)
+            observe_many((cells.rows,), np.array(rows), np.array(size_limits))
