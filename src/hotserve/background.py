@@ -96,7 +96,8 @@ class BackgroundThreads:
                 work = self._waiting.popleft()
                 self._running += 1
             try:
-                _BackgroundThread(target=self._run, args=(work,), name=f"{self._name}_{number}").start()
+                # No daemon, as the starter is: the end of the process has to know of what still runs.
+                _BackgroundThread(target=self._run, args=(work,), name=f"{self._name}_{number}", daemon=False).start()
             except RuntimeError as error:
                 logger.warning(
                     "%s: the system has no thread for a task, which holds the others up: %s", self._name, error
