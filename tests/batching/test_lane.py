@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hotserve.batching.lane import INLINE_SECONDS, Lane, Task
+from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, Lane, Task
 from hotserve.batching.options import ALONE, NATURAL, BatchingOptions, BatchRules
 from hotserve.core.ids import ServableId
 from hotserve.errors import InvalidArgument
@@ -113,18 +113,15 @@ def test_a_run_is_short_only_when_that_is_known() -> None:
     assert not natural.is_short(8_000_000)
 
 
-def test_several_short_requests_may_share_a_longer_run_on_the_loop_than_one_may_have() -> None:
+def test_several_requests_may_share_a_longer_run_on_the_loop_than_one_may_have() -> None:
     natural = lane(NATURAL)
-    assert not natural.is_short_together(16, 4)  # nothing is known yet
-    natural.times.learn(4, INLINE_SECONDS / 2)
-    assert natural.is_short_together(16, 4)
-    assert not natural.is_short(16)
-    assert not natural.is_short_together(16, 1)
-    assert not natural.is_short_together(4 * 100, 100)
+    assert not natural.is_short_together(64, 4)  # nothing is known yet
+    natural.times.learn(64, INLINE_SECONDS * 2)
+    assert natural.is_short_together(64, 4)
+    assert not natural.is_short_together(64, 1)
 
 
-def test_long_requests_do_not_come_onto_the_loop_by_sharing_a_run() -> None:
+def test_a_shared_run_on_the_loop_holds_up_others_for_no_longer_than_is_fair() -> None:
     natural = lane(NATURAL)
-    natural.times.learn(4, INLINE_SECONDS * 1.5)
-    natural.times.learn(8, INLINE_SECONDS * 2)
-    assert not natural.is_short_together(8, 2)
+    natural.times.learn(64, SHARED_INLINE_SECONDS * 1.1)
+    assert not natural.is_short_together(64, 32)

@@ -22,7 +22,7 @@ INLINE_SECONDS = 0.0005
 """The longest run, as far as can be told before it, that stays on the event loop."""
 
 SHARED_INLINE_SECONDS = 0.002
-"""As `INLINE_SECONDS`, for a run that several requests share each of which would stay there alone.
+"""The longest run that several requests share and that stays there, if it takes no more than `INLINE_SECONDS` of each.
 
 It holds up others for no longer than its requests would one after the other, and the hand-over to a thread, which then
 fights with the loop for the interpreter's lock, costs each of them more than it saves."""
@@ -301,9 +301,7 @@ class Lane:
     def is_short_together(self, size: int, requests: int) -> bool:
         """Whether a run that some requests with inputs of so many bytes share is known to be short for so many."""
         seconds = self.times.of(size)
-        if seconds is None or seconds > SHARED_INLINE_SECONDS:
-            return False
-        return seconds <= INLINE_SECONDS or (requests > 1 and self.is_short(size // requests))
+        return seconds is not None and seconds <= min(SHARED_INLINE_SECONDS, requests * INLINE_SECONDS)
 
     def refusal(self, task: Task, key: Hashable) -> str:
         """Why a request is not let in, because too many wait; empty where it is."""

@@ -210,6 +210,10 @@ class GrpcClient:
 
     def _prepare(self, request: Request) -> None:
         """Makes the bytes that repeat for a request that is sent again and again."""
+        last, self._last = self._last, request
+        self._body = _PREFIX.pack(0, len(request.body)) + request.body
+        if last is not None and (last.path, last.headers) == (request.path, request.headers):
+            return
         fields: list[tuple[bytes, bytes]] = [
             (b":method", b"POST"),
             (b":scheme", self._scheme.encode()),
@@ -229,8 +233,6 @@ class GrpcClient:
         # The second block is the one for all calls from then on.
         self._block = self._encoder.encode(marked, huffman=False)
         self._later_block = self._encoder.encode(marked, huffman=False)
-        self._last = request
-        self._body = _PREFIX.pack(0, len(request.body)) + request.body
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> Answer | None:
         if kind == DATA:
