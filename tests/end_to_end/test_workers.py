@@ -281,6 +281,17 @@ def test_a_worker_whose_event_loop_hangs_is_killed_and_started_again_while_the_o
         assert everywhere(server, server.answer) == {1.0}
 
 
+def test_a_stop_while_workers_are_started_is_no_error(tmp_path: Path) -> None:
+    server = Controlled(tmp_path)
+    server._wait_ready = False
+    with server:
+        wait_until(lambda: len(workers_of(server)) == WORKERS, what="the workers are there")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        assert " E " not in server.log()
+        assert "The supervisor has ended" not in server.log()
+
+
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     with Controlled(tmp_path) as server:
         workers = workers_of(server)

@@ -65,6 +65,7 @@ class Channel(asyncio.Protocol):
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._answering: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self._ended = False
 
     def tell(self, message: object) -> None:
@@ -98,7 +99,8 @@ class Channel(asyncio.Protocol):
             del self._asked[number]
 
     def close(self) -> None:
-        """Ends the connection; on the loop."""
+        """Ends the connection, as soon as it is there if it is not; on the loop."""
+        self._is_closed = True
         if self._transport is not None:
             self._transport.close()
 
@@ -108,6 +110,9 @@ class Channel(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         # uvloop's transports are none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
+        if self._is_closed:
+            self._transport.close()
+            return
         for frame in self._waiting:
             self._transport.write(frame)
         self._waiting.clear()

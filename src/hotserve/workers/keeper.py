@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from hotserve.errors import ServingError, Unavailable
+from hotserve.errors import Internal, ServingError, Unavailable
 from hotserve.workers.channel import Channel
 from hotserve.workers.launch import Launcher, describe_end
 from hotserve.workers.messages import Confirm, Finish, SetUp
@@ -98,19 +98,20 @@ class Keeper:
             if cpus != self._cpus:
                 for worker in roster.workers():
                     worker.is_replaced = True
-                    task = self._loop.create_task(self._retire(worker))
-                    self._retiring.add(task)
-                    task.add_done_callback(self._retiring.discard)
+                    retiring = self._loop.create_task(self._retire(worker))
+                    self._retiring.add(retiring)
+                    retiring.add_done_callback(self._retiring.discard)
             self._cpus = cpus
             for number in range(len(roster.places), count):
                 place = Place(number)
                 roster.places.append(place)
-                self._tasks[place] = self._loop.create_task(self._keep(place))
+                task = self._tasks[place] = self._loop.create_task(self._keep(place))
+                task.add_done_callback(self._on_kept)
 
     async def end(self) -> None:
         """Ends all processes; `Roster.is_ending` is set."""
         for worker in self._roster.workers():
-            worker.channel.close()
+            _dismiss(worker)
         for place, task in self._tasks.items():
             # Those that wait before the next start have nothing to wait for.
             if not task.done() and place.worker is None:
@@ -130,16 +131,17 @@ class Keeper:
                 if self._timeout_seconds:
                     beats = self._loop.create_task(self._watch(worker, worker.process))
             except OSError as error:
-                place.worker = None
-                roster.fail(ServingError(f"Worker {place.number} cannot be started: {error}"))
-                return
+                self._not_started(place, error)
+                await asyncio.sleep(pause_seconds(place.quick_ends))
+                continue
             except Unavailable:
-                logger.error("Worker %d has ended before it could serve", place.number)
+                if not roster.is_ending:
+                    logger.error("Worker %d has ended before it could serve", place.number)
             except ServingError as error:
                 logger.error("Worker %d cannot be set up: %s", place.number, error)
                 if place.restarts == 0:
                     roster.fail(error)
-                worker.channel.close()
+                _dismiss(worker)
             await worker.ended.wait()
             if beats is not None:
                 beats.cancel()
@@ -149,6 +151,12 @@ class Keeper:
                 place.restarts += not worker.is_replaced
                 await asyncio.sleep(pause_seconds(place.quick_ends))
 
+    def _on_kept(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # the edge: a place that nobody keeps would be waited for without end
+            logger.error("A worker is no longer kept", exc_info=error)
+            self._roster.fail(Internal(f"{type(error).__name__}: {error}"))
+
     def _new_worker(self, place: Place) -> Worker:
         ended = asyncio.Event()
         channel = Channel(self._loop, lambda message: self._keeping.hear(worker, message), self._answer, ended.set)
@@ -156,6 +164,18 @@ class Keeper:
         with self._roster.changed:
             place.worker = worker
         return worker
+
+    def _not_started(self, place: Place, error: OSError) -> None:
+        """The system has no process, no file or no memory left; where there was a worker before, it may have again."""
+        with self._roster.changed:
+            place.worker = None
+            place.quick_ends += 1
+            self._roster.changed.notify_all()
+        if place.restarts == 0:
+            self._roster.fail(ServingError(f"Worker {place.number} cannot be started: {error}"))
+        else:
+            pause = pause_seconds(place.quick_ends)
+            logger.error("Worker %d cannot be started, which is tried again in %g s: %s", place.number, pause, error)
 
     def _take_in(self, worker: Worker) -> None:
         worker.place.failed_starts = 0
@@ -217,7 +237,7 @@ class Keeper:
     async def _retire(self, worker: Worker) -> None:
         if worker.is_set_up:
             await self._roster.ask(worker, Finish(), 2 * END_SECONDS)
-        worker.channel.close()
+        _dismiss(worker)
 
 
 def pause_seconds(failures: int) -> float:
@@ -225,6 +245,13 @@ def pause_seconds(failures: int) -> float:
     if failures < 2:
         return 0.0
     return float(min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** (failures - 2)))
+
+
+def _dismiss(worker: Worker) -> None:
+    """Ends a worker; one that was never set up holds nothing, and would take the end for that of the server."""
+    if worker.process is not None and not worker.is_set_up:
+        worker.process.kill()
+    worker.channel.close()
 
 
 def _wait_end(process: subprocess.Popen[bytes] | None) -> int:
