@@ -49,7 +49,6 @@ from hotserve.observability.model_gauges import ModelGauges
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
 from hotserve.platforms.by_content import NO_OPTIONS, ByContentLoader, WarmUp, check_platform, preferred_platform
-from hotserve.platforms.engines.background import BackgroundExaminations
 from hotserve.platforms.engines.cache import EngineCache
 from hotserve.platforms.engines.loader import EngineRoom
 from hotserve.platforms.operation_libraries import load_operations
@@ -110,7 +109,7 @@ class Parts:
     source: SourceThread
     config_watch: ConfigWatch
     engine: EngineThreads
-    examinations: BackgroundExaminations
+    engine_room: EngineRoom
     health: Health
     health_service: HealthService
     metrics: Metrics
@@ -258,12 +257,12 @@ class Inference:
     Attributes:
         make_loader: Makes the loader of a model's versions.
         engine: Runs requests.
-        examinations: Finds out, in the background, which engines run SavedModels best.
+        engine_room: Finds out, in the background, which engines run SavedModels best.
     """
 
     make_loader: LoaderFactory
     engine: EngineThreads
-    examinations: BackgroundExaminations
+    engine_room: EngineRoom
 
 
 def assemble_inference(
@@ -297,7 +296,7 @@ def assemble_inference(
         }
 
     make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options), engine_options)
-    return Inference(make_loader, configured_engine(options, batching, plans, metrics), room.background)
+    return Inference(make_loader, configured_engine(options, batching, plans, metrics), room)
 
 
 def configured_engine_room(options: ServerOptions) -> EngineRoom:
@@ -453,7 +452,7 @@ def assemble(
         source=running_source,
         config_watch=configured_watch(options, models, reloader),
         engine=inference.engine,
-        examinations=inference.examinations,
+        engine_room=inference.engine_room,
         health=health,
         health_service=health_service,
         metrics=metrics,

@@ -91,6 +91,6 @@ class Lifespan:
         self._parts.config_watch.stop()
         self._parts.source.stop()
         self._parts.manager.close(UNLOAD_SECONDS)
-        self._parts.examinations.close()
+        self._parts.engine_room.close()
         self._parts.engine.close()
         self._parts.request_log.close(REQUEST_LOG_SECONDS)

@@ -41,7 +41,7 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
 from hotserve.platforms.by_content import WarmUp
-from hotserve.platforms.engines.background import BackgroundExaminations
+from hotserve.platforms.engines.loader import EngineRoom
 from hotserve.server.assemble import (
     assemble_apis,
     assemble_inference,
@@ -90,7 +90,7 @@ class _Parts:
     set_up: SetUp
     manager: FollowingManager
     engine: EngineThreads
-    examinations: BackgroundExaminations
+    engine_room: EngineRoom
     health: Health
     health_service: HealthService
     metrics: Metrics
@@ -218,7 +218,7 @@ class Worker:
             set_up=set_up,
             manager=manager,
             engine=inference.engine,
-            examinations=inference.examinations,
+            engine_room=inference.engine_room,
             health=health,
             health_service=health_service,
             metrics=metrics,
@@ -261,7 +261,7 @@ class Worker:
         parts = self._set_up
         parts.loop_lag.stop()
         parts.manager.close()
-        parts.examinations.close()
+        await asyncio.to_thread(parts.engine_room.close)
         parts.engine.close()
         await asyncio.to_thread(parts.request_log.close, REQUEST_LOG_SECONDS)
         self._is_finished = True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from hotserve.platforms.engines.cache import BESIDE_MODEL, EngineCache, default_folder
 from hotserve.platforms.engines.examination import RESULT_FILE
 from hotserve.platforms.engines.findings import Examination
+from hotserve.platforms.engines.fingerprint import content_of
 
 VERSIONS = {"onnxruntime": "1.0"}
 FOUND = Examination(versions={"onnxruntime": "1.0", "openvino": "2.0"})
@@ -102,6 +104,42 @@ def test_processes_take_turns_and_the_end_of_one_is_the_turn_of_the_next(cache: 
         other.wait()
         with cache.turn("k", lambda: False) as ours:
             assert ours
+
+
+def test_what_a_process_that_was_ended_has_left_is_removed_and_what_another_one_is_making_is_not(
+    cache: EngineCache, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from hotserve.platforms.engines.cache import EngineCache\n"
+        "EngineCache(Path(sys.argv[1])).put('k', lambda folder: (print(folder, flush=True), sys.stdin.read()))\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "cache")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        made = Path(other.stdout.readline().strip()).parent
+        hours_ago = time.time() - 3600
+        os.utime(made, (hours_ago, hours_ago))
+        cache.put("another", make)
+        assert made.is_dir()
+        other.kill()
+        other.wait()
+        cache.put("another", make)
+        assert not made.exists()
+
+
+def test_what_is_not_used_for_long_is_dropped_fingerprints_too(cache: EngineCache, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    for version in ("1", "2"):
+        content_of(tmp_path / version, cache.memory)
+    long_ago = time.time() - 100 * 24 * 3600
+    for place in (cache.put("old", make).folder, *cache.memory.iterdir(), cache.memory):
+        os.utime(place, (long_ago, long_ago))
+    content_of(tmp_path / "2", cache.memory)  # this one is in use
+    cache.put("new", make)
+    assert cache.find("old", VERSIONS) is None
+    assert cache.find("new", VERSIONS) is not None
+    assert len(list(cache.memory.iterdir())) == 1
 
 
 def test_the_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from hotserve.errors import ServingError
 from hotserve.platforms.engines.domain import Bounds
-from hotserve.platforms.engines.examination import Job, bound_signatures, examine_apart
+from hotserve.platforms.engines.examination import Job, bound_signatures, end_process, examine_apart
 from hotserve.platforms.engines.findings import Examination
 from hotserve.platforms.engines.installed import Engines
 from hotserve.platforms.engines.recorded_inputs import read_samples
@@ -120,6 +122,24 @@ def is_gone(group: int) -> bool:
         return True
     time.sleep(0.05)
     return False
+
+
+def test_an_examination_that_has_ended_is_not_killed_as_its_number_may_be_taken_again() -> None:
+    # What lives on in its process group stands for whoever has got the number.
+    other = (
+        "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); print(os.getpid(), flush=True);"
+        "signal.sigwait([signal.SIGTERM]); print('lives')"
+    )
+    program = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {other!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as ended:
+        assert ended.stdout is not None
+        pid = int(ended.stdout.readline())
+        ended.wait()
+        end_process(ended)
+        os.kill(pid, signal.SIGTERM)
+        assert ended.stdout.read() == "lives\n"
 
 
 def test_a_warm_up_file_that_is_not_there_or_no_such_file_gives_no_samples(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ X = {"x": np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 64)}
 def room(tmp_path: Path) -> Iterator[EngineRoom]:
     room = EngineRoom(EngineCache(tmp_path / "cache"), 300)
     yield room
-    room.background.close()
+    room.close()
 
 
 @pytest.fixture
@@ -236,6 +236,24 @@ def test_a_version_that_goes_before_it_has_been_examined_ends_the_examination(
     servable.unload()
     wait_until(lambda: not room.background.is_busy, 60, "the end of the examination")
     assert heard.choices == []
+
+
+def test_a_stop_during_an_examination_leaves_nothing_half_made(small_model: Path, room: EngineRoom) -> None:
+    servable = SavedModelLoader(engine="auto", room=room).load(small_model)
+    cache = room.cache.memory.parent
+    wait_until(lambda: list(cache.glob(".*")), 60, "an entry is being made")
+    room.close()
+    assert list(cache.glob(".*")) == []
+    servable.unload()
+
+
+def test_what_is_kept_for_this_run_only_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    room = EngineRoom(EngineCache(tmp_path / "file" / "cache"))
+    folder = room.writable_cache().put("k", lambda _: Examination()).folder
+    assert folder.is_dir()
+    room.close()
+    assert not folder.parent.exists()
 
 
 # Without TensorFlow: in a process of its own that finds none.

@@ -1,7 +1,8 @@
 """Examines versions that serve already, one after the other, and has them switch to what was found.
 
 Threads: one, begun with the first version that is to be examined and owned here; `close` ends it, and the process of
-the examination that is under way. `_lock` guards what waits and which process runs; it is held for microseconds.
+the examination that is under way, and waits a moment for what they clear away. `_lock` guards what waits and which
+process runs; it is held for microseconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Protocol
 from hotserve.platforms.engines.examination import end_process
 
 logger = logging.getLogger(__name__)
+
+_END_SECONDS = 2.0
+"""How long `close` waits for the thread, which may be making an engine ready just then."""
 
 
 class Work(Protocol):
@@ -69,7 +73,7 @@ class BackgroundExaminations:
             if not self._is_closed:
                 self._waiting.append(ticket)
                 if self._thread is None:
-                    # A daemon: nothing waits for it, and `close` ends what it waits for.
+                    # A daemon: the end of the process does not wait for it longer than `close` does.
                     self._thread = threading.Thread(target=self._run, name="hotserve-examine", daemon=True)
                     self._thread.start()
                 self._come.notify()
@@ -86,7 +90,7 @@ class BackgroundExaminations:
             end_process(process)
 
     def close(self) -> None:
-        """Ends the thread, and the process that it waits for."""
+        """Ends the thread, and the process that it waits for; blocks until then, for a few seconds at most."""
         with self._come:
             self._is_closed = True
             self._waiting.clear()
@@ -94,6 +98,8 @@ class BackgroundExaminations:
             self._come.notify()
         if running is not None:
             self.cancel(running)
+        if self._thread is not None:
+            self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
         while True:

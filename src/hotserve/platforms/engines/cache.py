@@ -2,7 +2,8 @@
 
 An entry is a folder, named by `fingerprint.key_of`, with `examination.json` and the files. It appears at once and
 whole: it is made under another name and renamed. Processes that want the same entry take turns by a lock on a file
-beside it, which the system releases when a process ends; whoever has waited finds the entry.
+beside it, which the system releases when a process ends; whoever has waited finds the entry. What is being made is
+locked as well: what nobody has locked was left behind by a process that was ended, and is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ _FAILURES_COUNT_SECONDS: Final = 24 * 3600.0
 
 _UNUSED_SECONDS: Final = 60 * 24 * 3600.0
 """Entries that nobody has asked for in so long are dropped."""
+
+_LEFT_BEHIND_SECONDS: Final = 60.0
+"""How old an entry is, at least, that nobody goes on making: one is locked a moment after its folder appears."""
 
 _POLL_SECONDS: Final = 0.2
 
@@ -128,7 +132,8 @@ class EngineCache:
         """
         root = self._folder if beside is None else beside / BESIDE_MODEL
         root.mkdir(parents=True, exist_ok=True, mode=0o700 if beside is None else 0o755)
-        with tempfile.TemporaryDirectory(prefix=f".{key}.", dir=root) as made:
+        _remove_left_behind(root)
+        with tempfile.TemporaryDirectory(prefix=f".{key}.", dir=root) as made, _locked(Path(made)):
             folder = Path(made) / "entry"
             folder.mkdir()
             examination = make(folder)
@@ -177,15 +182,43 @@ class EngineCache:
             os.close(descriptor)
 
     def _drop_unused(self) -> None:
+        """Drops entries, locks and remembered fingerprints that have not been used for long."""
         oldest = time.time() - _UNUSED_SECONDS
-        for name in self._names():
-            place = self._folder / name
+        remembered = self.memory.iterdir() if self.memory.is_dir() else ()
+        for place in (*self._folder.iterdir(), *remembered):
             try:
-                if place.stat().st_mtime < oldest:
+                if place != self.memory and place.stat().st_mtime < oldest:
                     shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
             except OSError as error:
                 logger.debug("%s is left where it is: %s", place, error)
 
-    def _names(self) -> Collection[str]:
-        """Entries, locks, and what an entry that was never finished has left."""
-        return [child.name for child in self._folder.iterdir() if child.name != self.memory.name]
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Says for the time of a block that somebody is at work in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left_behind(root: Path) -> None:
+    """Removes entries that were being made by processes that are no more: they may be as large as the models."""
+    latest = time.time() - _LEFT_BEHIND_SECONDS
+    for made in root.glob(".*"):
+        try:
+            if made.stat().st_mtime > latest:
+                continue
+            descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            logger.debug("%s is left where it is: %s", made, error)
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(made, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)

@@ -213,7 +213,9 @@ def examine_apart(job: Job, timeout_seconds: float, starting: Callable[[subproce
 
 
 def end_process(process: subprocess.Popen[str]) -> None:
-    """Kills an examination, with the conversion that it may have started."""
+    """Kills an examination, with the conversion that it may have started; does nothing once it has ended."""
+    if process.returncode is not None:
+        return  # Its number may be that of another process by now.
     try:
         os.killpg(process.pid, 9)
     except (ProcessLookupError, PermissionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -66,6 +67,8 @@ def content_of(path: Path, memory: Path) -> str:
     try:
         remembered = json.loads(known.read_text(encoding="utf-8"))
         if remembered["files"] == look:
+            with contextlib.suppress(OSError):  # where it can only be read
+                os.utime(known)  # It is in use: see `EngineCache`, which drops what is not.
             return str(remembered["content"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # Nothing is remembered, or nothing that can be read: the bytes tell.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -62,6 +63,7 @@ class EngineRoom:
     engines: Engines = field(default_factory=Engines)
     background: BackgroundExaminations = field(default_factory=BackgroundExaminations)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _makeshift: Path | None = None
 
     def writable_cache(self) -> EngineCache:
         """The cache; or one that goes with the machine's temporary files, where the cache cannot be written."""
@@ -70,8 +72,14 @@ class EngineRoom:
             if problem:
                 folder = Path(tempfile.mkdtemp(prefix="hotserve-engines-"))
                 logger.warning("%s; what is found out about engines is kept in %s for this run only", problem, folder)
-                self.cache = EngineCache(folder)
+                self.cache, self._makeshift = EngineCache(folder), folder
             return self.cache
+
+    def close(self) -> None:
+        """Ends what goes on in the background, and takes a cache for this run only away."""
+        self.background.close()
+        if self._makeshift is not None:
+            shutil.rmtree(self._makeshift, ignore_errors=True)
 
 
 class SavedModelLoader:
