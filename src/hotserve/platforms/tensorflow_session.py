@@ -23,7 +23,7 @@ _KEY, _VALUE = 1, 2  # An entry of a map field.
 
 # oneDNN's kernels for these end the process on an input of the wrong rank (a failed CHECK in tensor_format.h, seen in
 # 2.21), where TensorFlow's own say what is wrong. Inputs of the right rank and any size are safe: tried with thousands.
-_RANK_SENSITIVE: Final = (
+RANK_SENSITIVE: Final = (
     b"AvgPool",
     b"AvgPool3D",
     b"Conv2D",
@@ -42,7 +42,7 @@ _RANK_SENSITIVE: Final = (
 )
 # As they stand in a serialized NodeDef: field 2, `op`, with its length. Found by search, since a graph may be large.
 _RANK_SENSITIVE_NODE: Final = re.compile(
-    b"\x12(?:" + b"|".join(re.escape(bytes((len(op),)) + op) for op in _RANK_SENSITIVE) + b")"
+    b"\x12(?:" + b"|".join(re.escape(bytes((len(op),)) + op) for op in RANK_SENSITIVE) + b")"
 )
 
 

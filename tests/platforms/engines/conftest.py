@@ -32,6 +32,10 @@ def ordinary_model(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         def look_up(self, ids: Any) -> Any:
             return {"rows": tf.reduce_sum(tf.gather(self.table, ids), axis=1)}
 
+        @tf.function(input_signature=[spec([None, 1], tf.float32, name="x")])
+        def halve(self, x: Any) -> Any:
+            return {"y": x * 0.5 + 2.0}
+
         @tf.function(input_signature=[spec([None], tf.float32, name="x")])
         def guess(self, x: Any) -> Any:
             return {"y": x + tf.random.uniform([])}
@@ -52,7 +56,9 @@ def ordinary_model(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Model()
     signatures = {
         "serving_default": model.dense,
+        "serve": model.dense,
         "look_up": model.look_up,
+        "halve": model.halve,
         "guess": model.guess,
         "check": model.check,
         "text": model.text,

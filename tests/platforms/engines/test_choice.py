@@ -49,3 +49,12 @@ def test_an_engine_that_was_asked_for_is_used_where_it_agrees_even_if_it_is_slow
 def test_an_engine_that_was_asked_for_and_cannot_run_it_says_why() -> None:
     found = choice({"openvino": EngineFinding("no rule for AsString")}, "openvino")
     assert (found.engine, found.reason) == ("tensorflow", "no rule for AsString")
+
+
+def test_inputs_of_other_shapes_are_chosen_for_each_by_itself() -> None:
+    slow, fast = ({"openvino": agrees(seconds, seconds)} for seconds in (2.0, 0.1))
+    others = [SignatureFindings(number, "", {1: 1.0, 8: 1.0}, engines) for number, engines in ((1, slow), (2, fast))]
+    found = SignatureFindings(0, "", {1: 1.0, 8: 4.0}, {"onnxruntime": agrees(0.1, 0.1)}, alternatives=others)
+    chosen = choose(Examination({"s": found}), "auto", ALL)["s"]
+    assert chosen.engine == "onnxruntime"
+    assert [other.engine for other in chosen.alternatives] == ["tensorflow", "openvino"]

@@ -58,6 +58,30 @@ def test_an_engine_is_only_given_indices_that_are_in_the_table(examined: Examine
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_other_shapes_that_tensorflow_takes_are_examined_too(examined: Examined, engine: str) -> None:
+    domains = [other.engines[engine].domain for other in examined[1].signatures["halve"].alternatives]
+    assert [domain and domain.shapes["x"] for domain in domains] == [(None,), (None, None), ()]
+    assert all(domain and domain.smallest_size == 1 for domain in domains)
+
+
+def test_other_shapes_that_tensorflow_refuses_are_not(examined: Examined) -> None:
+    assert examined[1].signatures["serving_default"].alternatives == ()
+    shapes = [
+        finding.domain and finding.domain.shapes["ids"]
+        for other in examined[1].signatures["look_up"].alternatives
+        for finding in other.engines.values()
+    ]
+    # A single index gives a vector, which has no second dimension to sum over.
+    assert set(shapes) == {(None,), (None, None)}
+
+
+def test_signatures_that_compute_the_same_are_examined_once(examined: Examined) -> None:
+    signatures = examined[1].signatures
+    assert signatures["serve"] == signatures["serving_default"]
+    assert signatures["serve"].number != signatures["unused"].number
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_signature_that_is_restored_answers_as_tensorflow(
     ordinary_model: Path, examined: Examined, engine: str
 ) -> None:

@@ -26,6 +26,7 @@ EXAMINATION = Examination(
                 "openvino": EngineFinding("differs", True, None, inf, 0.5),
             },
             12,
+            (SignatureFindings(4, "", {1: 1e-3}, {"onnxruntime": EngineFinding(domain=Domain({"x": ()}))}, 5),),
         ),
         "random": SignatureFindings(bound="it is random (RandomUniform)"),
     },
@@ -44,7 +45,7 @@ def test_speed_is_the_mean_ratio_over_the_numbers_of_rows_that_were_timed() -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 1}', "null", EXAMINATION.to_json().replace('"format": 1', '"format": 0')]
+    "text", ["", "[]", "{}", '{"format": 2}', "null", EXAMINATION.to_json().replace('"format": 2', '"format": 1')]
 )
 def test_what_is_no_examination_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

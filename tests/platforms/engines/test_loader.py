@@ -85,6 +85,33 @@ def test_what_is_kept_decides_what_serves(ordinary_model: Path, examined: Examin
         servable.unload()
 
 
+def test_inputs_of_other_shapes_that_were_examined_are_served_without_tensorflow(
+    ordinary_model: Path, examined: Examined, room: EngineRoom, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    keep(room, ordinary_model, examined)
+    heard = Heard()
+    servable = SavedModelLoader(engine="onnxruntime", room=room, observer=heard).load(ordinary_model)
+    try:
+        for value in (4.0, [1.0, 2.0, 5.0], [[1.0], [2.0]], [[1.0, 2.0, 3.0]] * 2):
+            x = np.array(value, np.float32)
+            np.testing.assert_allclose(servable.run("halve", {"x": x}, ["y"])["y"], x / 2 + 2, rtol=1e-6)
+        assert heard.fallen == []
+        assert "[?], [?,?], [] likewise" in caplog.text
+        assert isinstance(servable, SwitchingServable)
+        alternatives: Any = servable.engine_report["halve"]["alternatives"]
+        assert [(other["engine"], other["shapes"]) for other in alternatives] == [
+            ("onnxruntime", {"x": [-1]}),
+            ("onnxruntime", {"x": [-1, -1]}),
+            ("onnxruntime", {"x": []}),
+        ]
+        cube = np.ones((1, 2, 3), np.float32)
+        np.testing.assert_allclose(servable.run("halve", {"x": cube}, ["y"])["y"], cube / 2 + 2, rtol=1e-6)
+        assert heard.fallen == [("halve", "outside")]
+    finally:
+        servable.unload()
+
+
 def test_an_engine_that_is_asked_for_by_name_is_the_one(
     ordinary_model: Path, examined: Examined, room: EngineRoom
 ) -> None:

@@ -64,6 +64,21 @@ def test_a_dimension_of_which_only_one_size_is_accepted_is_held_to_it() -> None:
     assert trials.domain(signature(x=floats(None, None)), SCALES[-1]).shapes == {"x": (None, 33)}
 
 
+def test_sizes_that_are_named_are_all_tried_and_all_have_to_be_accepted() -> None:
+    matrix = signature(x=floats(None, None))
+    trials = make_trials(matrix, takes_all, sizes=(5, 1, 2))
+    assert isinstance(trials, Trials)
+    assert {trial.inputs["x"].shape[1] for trial in trials.trials} == {5, 1, 2}
+    assert trials.domain(matrix, 1.0).smallest_size == 1
+
+    def run(inputs: Inputs) -> dict[str, Array]:
+        if inputs["x"].shape[1] == 2:
+            raise InvalidArgument("not two")
+        return takes_all(inputs)
+
+    assert make_trials(matrix, run, sizes=(5, 1, 2)) == "TensorFlow refuses inputs that are made up (not two)"
+
+
 def test_an_unknown_rank_is_found_out() -> None:
     def run(inputs: Inputs) -> dict[str, Array]:
         if inputs["x"].ndim != 2:

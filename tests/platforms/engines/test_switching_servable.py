@@ -11,6 +11,7 @@ from hotserve.errors import InvalidArgument
 from hotserve.platforms.engines.domain import Bounds, Domain
 from hotserve.platforms.engines.reference import Reference
 from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
+from hotserve.platforms.engines.ways import Way, Ways
 from hotserve.tensors import Array, DType, Signature, TensorSpec
 from support.in_process import ToyServable
 
@@ -27,9 +28,13 @@ class Doubling:
     """An engine that cannot double 7."""
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        if 7 in inputs["x"]:
+        if 7 in np.atleast_1d(inputs["x"]):
             raise InvalidArgument("the engine cannot double 7")
         return {"y": 2 * inputs["x"]}
+
+
+def served_by(engine: str, is_short: bool = False) -> Served:
+    return Served(Ways([Way(engine, Doubling(), DOMAIN)]), is_short)
 
 
 class Loads:
@@ -40,7 +45,7 @@ class Loads:
 
     def __call__(self) -> ToyServable:
         def run(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-            if 8 in inputs["x"]:
+            if 8 in np.atleast_1d(inputs["x"]):
                 raise InvalidArgument("TensorFlow's words about 8")
             return {"y": inputs["x"] + 100}
 
@@ -60,7 +65,7 @@ def counted() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def servable(loads: Loads, counted: list[tuple[str, str]]) -> SwitchingServable:
-    served = {"moved": Served("onnxruntime", Doubling(), DOMAIN)}
+    served = {"moved": served_by("onnxruntime")}
     return SwitchingServable(
         SIGNATURES, ("serve",), Reference(loads), served, lambda name, reason: counted.append((name, reason))
     )
@@ -81,6 +86,21 @@ def test_what_the_engine_may_not_or_cannot_run_goes_to_tensorflow(
     assert counted == [("moved", reason)]
     servable.run("moved", numbers(value), ["y"])
     assert len(loads.made) == 1
+
+
+def test_inputs_of_another_shape_that_was_examined_have_a_form_of_their_own(
+    loads: Loads, counted: list[tuple[str, str]]
+) -> None:
+    ways = Ways([Way("onnxruntime", Doubling(), DOMAIN), Way("onnxruntime", Doubling(), Domain({"x": ()}))])
+    servable = SwitchingServable(
+        SIGNATURES, (), Reference(loads), {"moved": Served(ways)}, lambda name, reason: counted.append((name, reason))
+    )
+    scalar = {"x": np.array(4)}
+    assert servable.run("moved", scalar, ["y"])["y"].tolist() == 8
+    assert for_loop(servable).run("moved", scalar, ["y"])["y"].tolist() == 8
+    assert (loads.made, counted) == ([], [])
+    assert servable.run("moved", {"x": np.array([[4]])}, ["y"])["y"].tolist() == [[104]]
+    assert counted == [("moved", "outside")]
 
 
 def test_an_error_has_the_words_of_tensorflow(servable: SwitchingServable) -> None:
@@ -105,7 +125,7 @@ def test_the_event_loop_is_told_to_use_a_thread_before_anything_long_is_begun(
 def test_tensorflow_runs_on_the_event_loop_where_it_is_there_and_quick(
     loads: Loads, counted: list[tuple[str, str]]
 ) -> None:
-    served = {"moved": Served("onnxruntime", Doubling(), DOMAIN, reference_is_short=True)}
+    served = {"moved": served_by("onnxruntime", is_short=True)}
     servable = SwitchingServable(
         SIGNATURES, (), Reference(loads), served, lambda name, reason: counted.append((name, reason))
     )
@@ -120,7 +140,7 @@ def test_tensorflow_runs_on_the_event_loop_where_it_is_there_and_quick(
 
 
 def test_a_switch_changes_what_runs_next(servable: SwitchingServable) -> None:
-    servable.switch({"other": Served("openvino", Doubling(), DOMAIN)})
+    servable.switch({"other": served_by("openvino")})
     assert servable.run("moved", numbers(1), ["y"])["y"].tolist() == [101]
     assert servable.run("other", numbers(1), ["y"])["y"].tolist() == [2]
 
@@ -145,7 +165,7 @@ def test_an_unloaded_version_holds_nothing_and_says_so_to_those_who_asked(
 
 
 def without_tensorflow() -> SwitchingServable:
-    return SwitchingServable(SIGNATURES, ("serve",), None, {"moved": Served("openvino", Doubling(), DOMAIN)})
+    return SwitchingServable(SIGNATURES, ("serve",), None, {"moved": served_by("openvino")})
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,23 @@ def test_where_nobody_watches_indices_none_may_come_with_the_request() -> None:
     graph = GraphDef(node=[integers("ids"), CONSTANT, picked])
     assert why_unsafe(graph, OPENVINO) == ""
     assert "indices" in why_unsafe(graph, OPENVINO, are_indices_watched=False)
+
+
+def test_where_shapes_vary_what_follows_from_them_does_too() -> None:
+    # The size of the input steers: its own declared shape has been tried, others may end up anywhere.
+    graph = GraphDef(
+        node=[
+            floats("x"),
+            node("size", "Size", "x", T=DType.FLOAT, out_type=DType.INT32),
+            node("y", "GatherV2", "constant", "size", "axis", Tparams=DType.FLOAT, Tindices=DType.INT32),
+            CONSTANT,
+            node("axis", "Const"),
+        ]
+    )
+    assert why_unsafe(graph, ONNXRUNTIME) == ""
+    assert "has indices" in why_unsafe(graph, ONNXRUNTIME, are_shapes_steady=False)
+
+
+def test_zeros_and_ones_are_the_same_whatever_the_shape() -> None:
+    graph = GraphDef(node=[floats("x"), node("zeros", "ZerosLike", "x", T=DType.FLOAT), node("y", "Neg", "zeros")])
+    assert why_unsafe(graph, ONNXRUNTIME, are_shapes_steady=False) == ""

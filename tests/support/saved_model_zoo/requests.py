@@ -104,10 +104,26 @@ def requests_for(inputs: Mapping[str, Input], signature: str = "serving_default"
     for size in (1, 2, 4, 23) if any(_is_varied(given) for given in inputs.values()) else ():
         varied = {alias: _ordinary(_resized(given, size), rows, rng) for alias, given in inputs.items()}
         made.append(Request(f"{size} along unknown dimensions", signature, varied))
+    for what, shaped in _ranks(ordinary, inputs):
+        made.append(Request(what, signature, shaped))
     if len(sizes) > 2:
         empty = {alias: _ordinary(given, 0, rng) for alias, given in inputs.items()}
         made.append(Request("no rows", signature, empty))
     return made
+
+
+def _ranks(
+    ordinary: Mapping[str, np.ndarray], inputs: Mapping[str, Input]
+) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
+    """All inputs with another number of dimensions than declared, together: clients send a row without its batch."""
+    if all(given.edges and array.ndim for given, array in ((inputs[alias], ordinary[alias]) for alias in inputs)):
+        yield "one row, not in a batch", {alias: array[0] for alias, array in ordinary.items()}
+        yield "plain numbers", {alias: array.reshape(-1) for alias, array in ordinary.items()}
+        yield "three plain numbers", {alias: np.resize(array, 3) for alias, array in ordinary.items()}
+        yield "a number", {alias: array.reshape(-1)[0:1].reshape(()) for alias, array in ordinary.items()}
+        yield "a column", {alias: array.reshape(-1, 1) for alias, array in ordinary.items()}
+        yield "a matrix", {alias: np.resize(array, (7, 4)) for alias, array in ordinary.items()}
+        yield "one more dimension", {alias: array[None] for alias, array in ordinary.items()}
 
 
 def write_requests(folder: Path, requests: Sequence[Request]) -> None:

@@ -13,6 +13,10 @@ from support.saved_model_zoo.entry import Entry
 from support.saved_model_zoo.requests import Input, Request
 
 
+def _half_plus_two(x: Any) -> dict[str, Any]:
+    return {"y": x * 0.5 + 2.0}
+
+
 def _slices(x: Any) -> dict[str, Any]:
     return {
         "reversed": x[:, ::-1],
@@ -70,7 +74,17 @@ def _reshaped(rows: int, height: int, width: int) -> Request:
 
 
 ENTRIES: Sequence[Entry] = (
-    function_entry("half_plus_two", lambda x: {"y": x * 0.5 + 2.0}, {"x": Input((None,))}),
+    function_entry("half_plus_two", _half_plus_two, {"x": Input((None,))}),
+    function_entry("half_plus_two_of_a_column", _half_plus_two, {"x": Input((None, 1))}),
+    function_entry("half_plus_two_of_one", _half_plus_two, {"x": Input((1,))}),
+    function_entry("shapes_of_two_added", lambda x, y: x * y + x, {"x": Input((None, 1)), "y": Input((None, 1))}),
+    function_entry("shape_of_three", lambda x: x + constant(3), {"x": Input((None, 3))}),
+    function_entry("shape_by_size", lambda x: x / tf.cast(tf.size(x), tf.float32), {"x": Input((None, 1))}),
+    function_entry("shape_looked_up", lambda x: tf.gather(constant(9), tf.size(x)) + x, {"x": Input((None, 1))}),
+    function_entry(
+        "shape_of_a_look_up", lambda x: tf.gather(constant(9, 4), x), {"x": Input((None, 2), "int32", 0, 9)}
+    ),
+    function_entry("shape_of_a_softmax", lambda x: tf.nn.softmax(x * 2.0), {"x": Input((None, 5))}),
     function_entry("shape_of_no_rank", lambda x: tf.tanh(x) * 2.0, {"x": Input((None, 4), rankless=True)}),
     function_entry("shape_of_no_rank_summed", lambda x: tf.reduce_sum(x, -1), {"x": Input((None, 4), rankless=True)}),
     function_entry("shape_unknown_inside", lambda x: tf.nn.softmax(x), {"x": Input((None, 5), declared=(None, None))}),

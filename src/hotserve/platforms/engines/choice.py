@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hotserve.platforms.engines.engine import AUTO, TENSORFLOW
@@ -20,10 +20,13 @@ class Choice:
     Attributes:
         engine: Its name.
         reason: Why, in words for the user.
+        alternatives: What serves inputs of other shapes than the signature declares, for each of those that have been
+            examined, in the order of the findings.
     """
 
     engine: str
     reason: str
+    alternatives: Sequence[Choice] = ()
 
 
 def choose(examination: Examination, wanted: str, available: Collection[str]) -> Mapping[str, Choice]:
@@ -38,7 +41,12 @@ def choose(examination: Examination, wanted: str, available: Collection[str]) ->
     Returns:
         Signature name -> choice.
     """
-    return {name: _choose(found, wanted, available) for name, found in examination.signatures.items()}
+    return {name: _choose_all(found, wanted, available) for name, found in examination.signatures.items()}
+
+
+def _choose_all(found: SignatureFindings, wanted: str, available: Collection[str]) -> Choice:
+    choice = _choose(found, wanted, available)
+    return replace(choice, alternatives=tuple(_choose(other, wanted, available) for other in found.alternatives))
 
 
 def _choose(found: SignatureFindings, wanted: str, available: Collection[str]) -> Choice:

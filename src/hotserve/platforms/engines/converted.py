@@ -6,9 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from hotserve.tensors import Shape
 
 LIST_FILE: Final = "conversion.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedAlternative:
+    """What has become of one signature for inputs of other shapes than it declares.
+
+    Attributes:
+        number: The name of its files, without what tells their kind.
+        shapes: Input alias -> the shape that it is converted for, with None for a size that is free.
+        refusals: Engine -> why there is no file for it.
+    """
+
+    number: int
+    shapes: Mapping[str, Shape]
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +34,15 @@ class ConvertedSignature:
 
     Attributes:
         name: The signature.
-        number: The name of its files, without what tells their kind.
+        number: The name of its files, without what tells their kind; that of another signature which computes the same.
         refusals: Engine -> why there is no file for it.
+        alternatives: The same for other shapes, which TensorFlow has taken.
     """
 
     name: str
     number: int
     refusals: Mapping[str, str] = field(default_factory=dict)
+    alternatives: Sequence[ConvertedAlternative] = ()
 
 
 def input_name(place: int) -> str:
@@ -53,6 +72,16 @@ def read_conversion(folder: Path) -> Mapping[str, ConvertedSignature]:
     """
     listed = json.loads((folder / LIST_FILE).read_text(encoding="utf-8"))
     try:
-        return {entry["name"]: ConvertedSignature(**entry) for entry in listed}
-    except (KeyError, TypeError) as error:
+        return {entry["name"]: _signature(entry) for entry in listed}
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / LIST_FILE} is no list of signatures: {error}") from error
+
+
+def _signature(entry: Mapping[str, Any]) -> ConvertedSignature:
+    alternatives = [
+        ConvertedAlternative(
+            other["number"], {alias: tuple(shape) for alias, shape in other["shapes"].items()}, other["refusals"]
+        )
+        for other in entry["alternatives"]
+    ]
+    return ConvertedSignature(entry["name"], entry["number"], entry["refusals"], alternatives)

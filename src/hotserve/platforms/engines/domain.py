@@ -42,7 +42,11 @@ class Domain:
     smallest_size: int = 1
 
     def contains(self, inputs: Mapping[str, Array]) -> bool:
-        """Whether all of these arrays are of the kind.
+        """Whether all of these arrays are of the kind."""
+        return self.fits(inputs) and self.holds(inputs)
+
+    def fits(self, inputs: Mapping[str, Array]) -> bool:
+        """Whether the shapes of these arrays are.
 
         Arrays without elements never are, nor are arrays of different numbers of rows.
         """
@@ -60,6 +64,10 @@ class Domain:
                         return False
                 elif size != (rows := rows or size):
                     return False
+        return True
+
+    def holds(self, inputs: Mapping[str, Array]) -> bool:
+        """Whether the values of these arrays are."""
         return all(_is_within(inputs[alias], bounds) for alias, bounds in self.bounds.items())
 
     def to_json(self) -> dict[str, Any]:

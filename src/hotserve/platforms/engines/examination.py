@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,13 @@ from hotserve.core.servable import Servable
 from hotserve.errors import ServingError
 from hotserve.platforms.engines.apart import stand_back
 from hotserve.platforms.engines.comparison import Difference, compare, largest_of
-from hotserve.platforms.engines.converted import ConvertedSignature, read_conversion
+from hotserve.platforms.engines.converted import ConvertedAlternative, ConvertedSignature, read_conversion
 from hotserve.platforms.engines.engine import Engine, Runner
 from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings, examination_from_json
 from hotserve.platforms.engines.graph_operations import operations_of, read_graph, read_signature_defs
 from hotserve.platforms.engines.installed import Engines, installed_versions
 from hotserve.platforms.engines.made_up_inputs import SCALES, Inputs, Trial, Trials, can_be_made_up, make_trials
+from hotserve.platforms.engines.other_shapes import SIZES
 from hotserve.platforms.engines.recorded_inputs import read_samples
 from hotserve.platforms.engines.stateful_operations import why_bound, writes
 from hotserve.platforms.engines.unsafe_operations import why_unsafe
@@ -116,22 +117,20 @@ def examine(job: Job, progress: Progress = logger.debug) -> Examination:
         signatures = {name: SignatureFindings(bound=reason) for name, reason in bounds.items()}
         return Examination(signatures, versions, time.time(), time.perf_counter() - start)
     progress("converting")
-    converted = _convert(job)
+    converted = _convert(job, [name for name, reason in bounds.items() if not reason])
     progress("loading TensorFlow")
     servable = TensorFlowLoader(job.tags, ConfigProto.FromString(job.session_config)).load(job.path)
     try:
         samples = read_samples(job.path, servable.signatures)
         engines = Engines()
-        findings = {}
-        for name in sorted(servable.signatures):
-            if bounds[name]:
-                findings[name] = SignatureFindings(bound=bounds[name])
-                continue
-            progress(f"examining signature {name}")
+        findings = {name: SignatureFindings(bound=reason) for name, reason in bounds.items() if reason}
+        for same in _same(converted):
+            name = same[0]
+            progress(f"examining signature {', '.join(same)}")
             examiner = _Examiner(servable, name, engines, job)
-            findings[name] = examiner.examine(
-                converted[name], [sample.inputs for sample in samples.get(name, ())], progress
-            )
+            recorded = [sample.inputs for other in same for sample in samples.get(other, ())]
+            found = examiner.examine(converted[name], recorded, progress)
+            findings |= dict.fromkeys(same, found)
     finally:
         servable.unload()
     _clear(job, findings, engines)
@@ -222,14 +221,23 @@ def end_process(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def _convert(job: Job) -> Mapping[str, ConvertedSignature]:
-    command = [sys.executable, "-m", "hotserve.platforms.engines.conversion", str(job.path), str(job.target), *job.tags]
+def _convert(job: Job, names: Sequence[str]) -> Mapping[str, ConvertedSignature]:
+    words = [str(job.path), str(job.target), json.dumps(list(job.tags)), json.dumps(names)]
+    command = [sys.executable, "-m", "hotserve.platforms.engines.conversion", *words]
     ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     try:
         return read_conversion(job.target)
     except (OSError, ValueError) as error:
         last = ended.stderr.strip()[-_SHOWN_CHARACTERS:] or str(error)
         raise ServingError(f"The conversion ended with {ended.returncode}: {last}") from error
+
+
+def _same(converted: Mapping[str, ConvertedSignature]) -> Sequence[Sequence[str]]:
+    """The names of the signatures, those together that compute the same."""
+    found: dict[int, list[str]] = {}
+    for name, signature in sorted(converted.items()):
+        found.setdefault(signature.number, []).append(name)
+    return list(found.values())
 
 
 def _converted_graph(base: Path) -> GraphDef:
@@ -262,23 +270,61 @@ class _Examiner:
         self, converted: ConvertedSignature, samples: Sequence[Inputs], progress: Progress
     ) -> SignatureFindings:
         """Everything about the signature."""
-        number = converted.number
+        candidates, findings = self._candidates(converted, self._signature)
+        if not candidates:
+            return SignatureFindings(converted.number, "", {}, findings)
+        trials = make_trials(self._signature, self._reference, samples)
+        found = self._compare_and_time(converted.number, self._signature, trials, candidates, findings, progress)
+        if isinstance(trials, str) or not any(finding.agrees for finding in found.engines.values()):
+            return found
+        alternatives = [
+            self._alternative(other, progress) for other in converted.alternatives if other.shapes != trials.shapes
+        ]
+        return replace(found, alternatives=tuple(other for other in alternatives if other.engines))
+
+    def _alternative(self, converted: ConvertedAlternative, progress: Progress) -> SignatureFindings:
+        """Everything about the signature with inputs of other shapes; without engines where TensorFlow refuses some."""
+        inputs = {alias: replace(spec, shape=converted.shapes[alias]) for alias, spec in self._signature.inputs.items()}
+        signature = replace(self._signature, inputs=inputs)
+        trials = make_trials(signature, self._reference, sizes=SIZES)
+        if isinstance(trials, str):
+            return SignatureFindings(converted.number)
+        # Of what is refused nobody knows why: a shape that is taken in some sizes only has not been understood.
+        if any(isinstance(self._answer(self._reference, trial), str) for trial in trials.trials):
+            return SignatureFindings(converted.number)
+        candidates, findings = self._candidates(converted, signature, are_shapes_steady=False)
+        return self._compare_and_time(converted.number, signature, trials, candidates, findings, progress)
+
+    def _candidates(
+        self, converted: ConvertedSignature | ConvertedAlternative, signature: Signature, are_shapes_steady: bool = True
+    ) -> tuple[dict[str, _Candidate], dict[str, EngineFinding]]:
+        """The engines that can run it, and why the others cannot."""
+        base = self._job.target / str(converted.number)
         findings: dict[str, EngineFinding] = {}
         candidates: dict[str, _Candidate] = {}
-        base = self._job.target / str(number)
         for name in self._job.engines:
-            refusal = converted.refusals.get(name, "") or why_unsafe(_converted_graph(base), name)
+            refusal = converted.refusals.get(name, "") or why_unsafe(
+                _converted_graph(base), name, are_shapes_steady=are_shapes_steady
+            )
             if not refusal:
                 try:
                     engine = self._engines.get(name)
-                    candidates[name] = _Candidate(engine, engine.compile(base, self._signature, self._job.threads))
+                    candidates[name] = _Candidate(engine, engine.compile(base, signature, self._job.threads))
                 except ServingError as error:
                     refusal = error.message
             if refusal:
                 findings[name] = EngineFinding(refusal)
-        if not candidates:
-            return SignatureFindings(number, "", {}, findings)
-        trials = make_trials(self._signature, self._reference, samples)
+        return candidates, findings
+
+    def _compare_and_time(
+        self,
+        number: int,
+        signature: Signature,
+        trials: Trials | str,
+        candidates: dict[str, _Candidate],
+        findings: dict[str, EngineFinding],
+        progress: Progress,
+    ) -> SignatureFindings:
         if isinstance(trials, str):
             return SignatureFindings(number, f"it cannot be tried: {trials}", {}, findings)
         bound = self._compare_all(trials, candidates, findings)
@@ -287,9 +333,9 @@ class _Examiner:
         progress(f"timing signature {self._name}")
         times = self._time(trials, candidates)
         for name, candidate in candidates.items():
-            candidate.engine.keep(candidate.runner, base)
+            candidate.engine.keep(candidate.runner, self._job.target / str(number))
             findings[name] = EngineFinding(
-                domain=trials.domain(self._signature, candidate.scale),
+                domain=trials.domain(signature, candidate.scale),
                 of_tolerance=candidate.of_tolerance,
                 absolute=candidate.absolute,
                 seconds=times[name],
@@ -396,9 +442,10 @@ class _Examiner:
 
 def _clear(job: Job, findings: Mapping[str, SignatureFindings], engines: Engines) -> None:
     """Leaves only what engines that agree are restored from."""
+    examined = [one for found in findings.values() for one in (found, *found.alternatives)]
     kept = {
         file
-        for found in findings.values()
+        for found in examined
         for name, finding in found.engines.items()
         if finding.agrees and not found.bound
         for file in engines.get(name).files(job.target / str(found.number))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, inf, log
 from typing import Any, Final
 
 from hotserve.platforms.engines.domain import Domain, domain_from_json
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised when what is written changes its meaning: what an earlier release has written is then not read."""
 
 
@@ -45,11 +45,12 @@ class SignatureFindings:
     """What has been found out about one signature.
 
     Attributes:
-        number: The name of its files.
+        number: The name of its files; signatures that compute the same have the same.
         bound: Why it stays with TensorFlow, whatever other engines do; empty where nothing binds it.
         seconds: Rows -> what a run takes in TensorFlow, in seconds.
         engines: Engine -> what it makes of it.
         trials: With how many sets of inputs it has been tried.
+        alternatives: The same for inputs of other shapes than it declares; the domain of each finding has them.
     """
 
     number: int = 0
@@ -57,6 +58,7 @@ class SignatureFindings:
     seconds: Mapping[int, float] = field(default_factory=dict)
     engines: Mapping[str, EngineFinding] = field(default_factory=dict)
     trials: int = 0
+    alternatives: Sequence[SignatureFindings] = ()
 
     def speed(self, engine: str) -> float:
         """How many times as fast as TensorFlow an engine is: the geometric mean over the numbers of rows."""
@@ -139,6 +141,7 @@ def _signature_json(found: SignatureFindings) -> dict[str, Any]:
             }
             for name, finding in found.engines.items()
         },
+        "alternatives": [_signature_json(other) for other in found.alternatives],
     }
 
 
@@ -159,4 +162,5 @@ def _signature_from(value: Any) -> SignatureFindings:
             for name, finding in value["engines"].items()
         },
         int(value["trials"]),
+        tuple(_signature_from(other) for other in value["alternatives"]),
     )

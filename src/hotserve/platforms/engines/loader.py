@@ -24,7 +24,7 @@ from hotserve.platforms.engines.cache import EngineCache, Entry
 from hotserve.platforms.engines.choice import Choice, choose
 from hotserve.platforms.engines.engine import AUTO, TENSORFLOW
 from hotserve.platforms.engines.examination import Job, examine_apart
-from hotserve.platforms.engines.findings import Examination
+from hotserve.platforms.engines.findings import Examination, SignatureFindings
 from hotserve.platforms.engines.fingerprint import key_of
 from hotserve.platforms.engines.graph_operations import read_signature_defs
 from hotserve.platforms.engines.installed import Engines, convertible, install_command, installed_versions
@@ -33,10 +33,11 @@ from hotserve.platforms.engines.reference import Reference
 from hotserve.platforms.engines.report import report
 from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
 from hotserve.platforms.engines.untried import load_untried
+from hotserve.platforms.engines.ways import Way, Ways
 from hotserve.platforms.saved_model_files import GRAPH_FILE
 from hotserve.platforms.tensorflow import DEFAULT_TAGS, TensorFlowLoader
 from hotserve.protos.messages import ConfigProto
-from hotserve.tensors import Array, Signature
+from hotserve.tensors import Array, Signature, shape_text
 
 logger = logging.getLogger(__name__)
 
@@ -236,20 +237,31 @@ class SavedModelLoader:
             ServingError: A file is broken, or an engine does not run what it has run in the examination.
         """
         served = {}
+        ready: dict[tuple[str, int], Way] = {}
         for name, choice in choices.items():
+            found = entry.examination.signatures[name]
             if choice.engine == TENSORFLOW or name not in signatures:
                 continue
-            found = entry.examination.signatures[name]
-            domain = found.engines[choice.engine].domain
-            if domain is None:
-                continue
-            engine = self._room.engines.get(choice.engine)
-            runner = engine.restore(entry.folder / str(found.number), signatures[name], self._threads)
+            ways = []
+            for one, chosen in zip((found, *found.alternatives), (choice, *choice.alternatives), strict=True):
+                # Signatures that compute the same have one between them.
+                key = chosen.engine, one.number
+                if key not in ready and chosen.engine != TENSORFLOW:
+                    ready[key] = self._way(entry, chosen.engine, one, signatures[name])
+                if key in ready:
+                    ways.append(ready[key])
             is_short = max(found.seconds.values(), default=1.0) <= SHORT_SECONDS
-            one = Served(choice.engine, runner, domain, is_short)
-            _warm_up(one, signatures[name], max(found.engines[choice.engine].seconds, default=1))
-            served[name] = one
+            served[name] = Served(Ways(ways), is_short)
         return served
+
+    def _way(self, entry: Entry, name: str, found: SignatureFindings, signature: Signature) -> Way:
+        finding = found.engines[name]
+        if finding.domain is None:
+            raise FailedPrecondition(f"it is not said which inputs {name} may be given")
+        engine = self._room.engines.get(name)
+        way = Way(name, engine.restore(entry.folder / str(found.number), signature, self._threads), finding.domain)
+        _warm_up(way, signature, max(finding.seconds, default=1))
+        return way
 
     # Finding out.
 
@@ -344,7 +356,18 @@ def _in_words(choices: Mapping[str, Choice], examination: Examination) -> Sequen
             for engine, finding in sorted(found.engines.items())
             if finding.agrees
         ]
-        words.append(f"{name}: {choice.engine}, {choice.reason} ({'; '.join(times)})")
+        also = f"; {', '.join(others)} likewise" if (others := _others(choice, found)) else ""
+        words.append(f"{name}: {choice.engine}, {choice.reason} ({'; '.join(times)}){also}")
+    return words
+
+
+def _others(choice: Choice, found: SignatureFindings) -> Sequence[str]:
+    """The shapes beside the declared ones that are not left to TensorFlow."""
+    words = []
+    for chosen, other in zip(choice.alternatives, found.alternatives, strict=True):
+        domain = other.engines[chosen.engine].domain if chosen.engine != TENSORFLOW else None
+        if domain is not None:
+            words.append(" and ".join(shape_text(shape) for shape in domain.shapes.values()))
     return words
 
 
@@ -358,7 +381,7 @@ def _is_callable(signature: Signature) -> bool:
     return bool(signature.inputs and signature.outputs)
 
 
-def _warm_up(served: Served, signature: Signature, most_rows: int) -> None:
+def _warm_up(way: Way, signature: Signature, most_rows: int) -> None:
     """Runs it on values that are allowed.
 
     Raises:
@@ -366,19 +389,19 @@ def _warm_up(served: Served, signature: Signature, most_rows: int) -> None:
     """
     for rows in WARM_UP_ROWS:
         inputs: dict[str, Array] = {}
-        for alias, shape in served.domain.shapes.items():
+        for alias, shape in way.domain.shapes.items():
             dtype = signature.inputs[alias].dtype.numpy
             sizes = [(rows if place == 0 else 1) if size is None else size for place, size in enumerate(shape)]
-            bounds = served.domain.bounds.get(alias)
+            bounds = way.domain.bounds.get(alias)
             value = 0 if bounds is None else min(max(0, bounds.lowest), bounds.highest)
             inputs[alias] = np.full(sizes, value, dtype)
         try:
-            served.runner.run(inputs, list(signature.outputs))
+            way.runner.run(inputs, list(signature.outputs))
         except ServingError as error:
-            if not any(None in shape[1:] for shape in served.domain.shapes.values()):
+            if not any(None in shape[1:] for shape in way.domain.shapes.values()):
                 raise
             # Which sizes of other dimensions go together is the model's own matter.
-            logger.debug("%s is not warmed up: %s", served.engine, error)
+            logger.debug("%s is not warmed up: %s", way.engine, error)
             return
-        if rows >= most_rows or all(shape[:1] != (None,) for shape in served.domain.shapes.values()):
+        if rows >= most_rows or all(shape[:1] != (None,) for shape in way.domain.shapes.values()):
             return

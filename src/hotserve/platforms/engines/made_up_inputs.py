@@ -115,13 +115,17 @@ class Trials:
         )
 
 
-def make_trials(signature: Signature, run: Run, samples: Sequence[Inputs] = ()) -> Trials | str:
+def make_trials(
+    signature: Signature, run: Run, samples: Sequence[Inputs] = (), sizes: Sequence[int] = ()
+) -> Trials | str:
     """Makes up what a signature is tried with.
 
     Args:
         signature: Its inputs are numbers or booleans.
         run: Runs it in TensorFlow.
         samples: Inputs that have been recorded.
+        sizes: What is tried for unknown dimensions other than the first, all of which have to be accepted; where none
+            are named, two that are accepted are looked for.
 
     Returns:
         The trials; or why there are none, in words for the user.
@@ -131,7 +135,7 @@ def make_trials(signature: Signature, run: Run, samples: Sequence[Inputs] = ()) 
         for number, sample in enumerate(samples, 1)
         if all(sample[alias].size for alias in signature.inputs)
     ]
-    maker = _Maker(signature, run)
+    maker = _Maker(signature, run, sizes)
     reason = maker.learn_shapes()
     if reason:
         shapes = _common_shapes(signature, recorded)
@@ -145,9 +149,10 @@ def make_trials(signature: Signature, run: Run, samples: Sequence[Inputs] = ()) 
 class _Maker:
     """Makes inputs for one signature."""
 
-    def __init__(self, signature: Signature, run: Run) -> None:
+    def __init__(self, signature: Signature, run: Run, sizes: Sequence[int]) -> None:
         self._signature = signature
         self._run = run
+        self._wanted_sizes = sizes
         self._random = np.random.default_rng(_SEED)
         self._sizes: tuple[int, ...] = (1,)
         self._row_seconds = 0.0
@@ -171,7 +176,8 @@ class _Maker:
         varied = any(None in shape[1:] for shape in self.shapes.values())
         refusal = "its inputs are too large to be made up"
         accepted: list[int] = []
-        for size in _SIZES if varied else (1,):
+        wanted = self._wanted_sizes
+        for size in (wanted or _SIZES) if varied else (1,):
             for lowest in (0, 1):
                 self._lowest = lowest
                 if self._bytes(2, size) > _MAX_BYTES and accepted:
@@ -189,9 +195,9 @@ class _Maker:
                 self._row_seconds = time.perf_counter() - start
                 accepted.append(size)
                 break
-            if len(accepted) == 2:
+            if len(accepted) == 2 and not wanted:
                 break
-        if not accepted:
+        if not accepted or (varied and wanted and len(accepted) < len(wanted)):
             return refusal
         self._sizes = tuple(accepted)
         if varied and len(accepted) == 1:
@@ -256,8 +262,8 @@ class _Maker:
         yield Trial(f"zeros, {_rows(rows[0])}", 1.0, self._zeros(rows[0]))
         for count in rows:
             yield self._trial(count, 1.0)
-        if len(self._sizes) > 1:
-            yield self._trial(few, 1.0, self._sizes[1])
+        for size in self._sizes[1:]:
+            yield self._trial(few, 1.0, size)
         yield self._trial(few, 1.0, positive=True)
         for count in (rows[0], rows[min(3, len(rows) - 1)]):
             yield self._trial(count, 1e3)

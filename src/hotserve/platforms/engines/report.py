@@ -7,7 +7,8 @@ from typing import Any
 
 from hotserve.platforms.engines.choice import Choice
 from hotserve.platforms.engines.engine import TENSORFLOW
-from hotserve.platforms.engines.findings import EngineFinding, Examination
+from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings
+from hotserve.tensors import Shape
 
 
 def report(choices: Mapping[str, Choice], examination: Examination) -> Mapping[str, Mapping[str, object]]:
@@ -19,18 +20,40 @@ def report(choices: Mapping[str, Choice], examination: Examination) -> Mapping[s
 
     Returns:
         Signature name -> `reason`, and `candidates` by the name of the engine: what a run takes by the number of rows,
-        the largest difference from TensorFlow's answers, and why it was refused.
+        the largest difference from TensorFlow's answers, and why it was refused. `alternatives` has the same for each
+        of the shapes, beside the declared ones, that another engine serves.
     """
     told: dict[str, Mapping[str, object]] = {}
     for name, choice in choices.items():
-        entry: dict[str, object] = {"reason": choice.reason}
         found = examination.signatures.get(name)
-        if found is not None and found.engines:
-            candidates: dict[str, object] = {TENSORFLOW: {"run_microseconds": _microseconds(found.seconds)}}
-            candidates |= {engine: _told(finding) for engine, finding in sorted(found.engines.items())}
-            entry["candidates"] = candidates
-        told[name] = entry
+        told[name] = {"reason": choice.reason, **_candidates(found)}
+        alternatives = [
+            {
+                "engine": chosen.engine,
+                "shapes": {alias: [-1 if size is None else size for size in shape] for alias, shape in shapes.items()},
+                "reason": chosen.reason,
+                **_candidates(other),
+            }
+            for chosen, other in zip(choice.alternatives, found.alternatives if found else (), strict=True)
+            if (shapes := _shapes(chosen, other))
+        ]
+        if alternatives:
+            told[name] = {**told[name], "alternatives": alternatives}
     return told
+
+
+def _candidates(found: SignatureFindings | None) -> Mapping[str, object]:
+    if found is None or not found.engines:
+        return {}
+    candidates: dict[str, object] = {TENSORFLOW: {"run_microseconds": _microseconds(found.seconds)}}
+    candidates |= {engine: _told(finding) for engine, finding in sorted(found.engines.items())}
+    return {"candidates": candidates}
+
+
+def _shapes(chosen: Choice, found: SignatureFindings) -> Mapping[str, Shape]:
+    """Input alias -> shape, of what has been chosen; nothing where that is TensorFlow."""
+    finding = found.engines.get(chosen.engine)
+    return finding.domain.shapes if finding is not None and finding.domain is not None else {}
 
 
 def _told(finding: EngineFinding) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Protocol
 from hotserve.core.servable import NeedsThread, Servable
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.platforms.engines.domain import Domain
-from hotserve.platforms.engines.engine import TENSORFLOW, Runner
+from hotserve.platforms.engines.engine import TENSORFLOW
 from hotserve.platforms.engines.reference import Reference
+from hotserve.platforms.engines.ways import Ways
 from hotserve.platforms.memory import release_memory
 from hotserve.tensors import Array, Signature
 
@@ -31,16 +32,17 @@ class Served:
     """What runs one signature in place of TensorFlow.
 
     Attributes:
-        engine: The name of the engine.
-        runner: The compiled signature.
-        domain: The inputs that it may be given.
+        ways: Its compiled forms, with the inputs that each may be given.
         reference_is_short: Whether TensorFlow runs the signature in a time that the event loop can wait for.
     """
 
-    engine: str
-    runner: Runner
-    domain: Domain
+    ways: Ways
     reference_is_short: bool = False
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that runs what the signature declares."""
+        return self.ways.first.engine
 
 
 class FallBackCounter(Protocol):
@@ -128,9 +130,10 @@ class SwitchingServable:
         if served is None:
             return self._run_reference(signature_name, inputs, outputs)
         refusal: ServingError | None = None
-        if served.domain.contains(inputs):
+        way = served.ways.find(inputs)
+        if way is not None:
             try:
-                return served.runner.run(inputs, outputs)
+                return way.runner.run(inputs, outputs)
             except ServingError as error:
                 refusal = error
         self._count_fall_back(signature_name, "outside" if refusal is None else "refused")
@@ -151,11 +154,12 @@ class SwitchingServable:
             if self._reference is not None and not self._reference.is_loaded:
                 raise NeedsThread
             return self.run(signature_name, inputs, outputs)
-        if served.domain.contains(inputs):
+        way = served.ways.find(inputs)
+        if way is not None:
             try:
-                return served.runner.run(inputs, outputs)
+                return way.runner.run(inputs, outputs)
             except ServingError as error:
-                logger.debug("%s refuses a request for signature %s: %s", served.engine, signature_name, error)
+                logger.debug("%s refuses a request for signature %s: %s", way.engine, signature_name, error)
                 raise NeedsThread from error
         reference = self._reference
         if served.reference_is_short and reference is not None and reference.is_loaded:
@@ -200,13 +204,14 @@ class SwitchingServable:
 
     def _run_unexamined(self, served: Served, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """What is done with inputs of a kind that was not compared with TensorFlow, where there is no TensorFlow."""
-        domain = served.domain
+        way = served.ways.first
+        domain = way.domain
         for alias, shape in domain.shapes.items():
             if not Domain({alias: shape}).contains(inputs):
                 wanted = [-1 if size is None else size for size in shape]
                 raise InvalidArgument(
                     f"Input {alias} has the shape {list(inputs[alias].shape)}. Expected {wanted}, without empty"
-                    f" dimensions: {served.engine} has been tried with no other, and TensorFlow is not installed here."
+                    f" dimensions: {way.engine} has been tried with no other, and TensorFlow is not installed here."
                 )
         for alias, bounds in domain.bounds.items():
             # Indices beyond a table give anything; floating-point numbers that are large, or NaN, only give less exact
@@ -216,7 +221,7 @@ class SwitchingServable:
                     f"Input {alias} has values outside of [{bounds.lowest}, {bounds.highest}], which are all that"
                     " TensorFlow takes, or all that has been compared with its answers; it is not installed here."
                 )
-        return served.runner.run(inputs, outputs)
+        return way.runner.run(inputs, outputs)
 
 
 class _OnLoop:

@@ -48,6 +48,9 @@ _PLACEHOLDERS: Final = frozenset({"Placeholder"})
 _ABOUT_SHAPES: Final = frozenset({"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"})
 """Their results depend on the shapes of what they are given only."""
 
+_LIKE_OTHERS: Final = frozenset({"OnesLike", "ZerosLike"})
+"""Those of them whose results have the same elements for all shapes."""
+
 _MOVING: Final = frozenset(
     {
         *(
@@ -206,7 +209,13 @@ _TYPES: Final[Mapping[str, frozenset[int]]] = MappingProxyType(
 """Engine -> the types that it computes as TensorFlow does."""
 
 
-def why_unsafe(graph: GraphDef, engine: str, outputs: Collection[str] = (), are_indices_watched: bool = True) -> str:
+def why_unsafe(
+    graph: GraphDef,
+    engine: str,
+    outputs: Collection[str] = (),
+    are_indices_watched: bool = True,
+    are_shapes_steady: bool = True,
+) -> str:
     """Why an engine must not be given a graph.
 
     Args:
@@ -214,6 +223,8 @@ def why_unsafe(graph: GraphDef, engine: str, outputs: Collection[str] = (), are_
         engine: The name of the engine.
         outputs: Tensors; only what they need is looked at. All of the graph, if there are none.
         are_indices_watched: Whether requests whose indices may lie outside of a table are kept from the engine.
+        are_shapes_steady: Whether the inputs have the shapes that the graph was made for, so that nothing that follows
+            from them is a surprise; otherwise a size is taken for something that is computed.
 
     Returns:
         The reason, in words for the user; empty where there is none.
@@ -221,7 +232,7 @@ def why_unsafe(graph: GraphDef, engine: str, outputs: Collection[str] = (), are_
     functions = {function.signature.name: function for function in graph.library.function}
     nodes = _needed(graph.node, outputs) if outputs else graph.node
     try:
-        _Walk(engine, functions, are_indices_watched).through(nodes, {})
+        _Walk(engine, functions, are_indices_watched, are_shapes_steady).through(nodes, {})
     except _UnsafeError as error:
         return str(error)
     return ""
@@ -238,8 +249,11 @@ Kinds = Sequence[Kind]
 class _Walk:
     """Goes through the nodes of a graph and of its functions, from what comes in to what goes out."""
 
-    def __init__(self, engine: str, functions: Mapping[str, FunctionDef], are_indices_watched: bool) -> None:
+    def __init__(
+        self, engine: str, functions: Mapping[str, FunctionDef], are_indices_watched: bool, are_shapes_steady: bool
+    ) -> None:
         self._engine = engine
+        self._of_size = Kind.STEADY if are_shapes_steady else Kind.COMPUTED
         self._functions = functions
         self._highest_index = Kind.SENT if are_indices_watched else Kind.STEADY
         self._types = _TYPES[engine]
@@ -276,7 +290,8 @@ class _Walk:
         if node.op in _PLACEHOLDERS:
             return (Kind.SENT,)
         if node.op in _ABOUT_SHAPES:
-            return (Kind.STEADY,)
+            # Zeros and ones are the same whatever the shape.
+            return (Kind.STEADY if node.op in _LIKE_OTHERS else self._of_size,)
         if node.op in _LOOPS:
             return self._turned(node, inputs)
         if node.op in _BRANCHES:

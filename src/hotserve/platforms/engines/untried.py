@@ -26,6 +26,7 @@ from hotserve.platforms.engines.recorded_inputs import Sample, read_samples
 from hotserve.platforms.engines.report import report
 from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
 from hotserve.platforms.engines.unsafe_operations import why_unsafe
+from hotserve.platforms.engines.ways import Way, Ways
 from hotserve.tensors import DEFAULT_SIGNATURE, Signature
 
 logger = logging.getLogger(__name__)
@@ -75,11 +76,11 @@ def load_untried(
         if not reasons[name]:
             try:
                 runner = _compile(engines, path, signature, threads)
-                served[name] = Served(OPENVINO, runner, Domain(_shapes(signature)))
+                served[name] = Served(Ways([Way(OPENVINO, runner, Domain(_shapes(signature)))]))
             except ServingError as error:
                 reasons[name] = error.message
         if name in served:
-            verdict = _confirmed(name, served[name].runner, samples.get(name, ()), path)
+            verdict = _confirmed(name, served[name].ways.first.runner, samples.get(name, ()), path)
             choices[name] = Choice(OPENVINO, verdict)
         else:
             choices[name] = Choice(TENSORFLOW, reasons[name])
