@@ -18,7 +18,7 @@ from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.job import Job
 from hotserve.loadgen.server import Access
 from hotserve.loadgen.target import read_target
-from support.scripted_server import ScriptedServer, answer
+from support.scripted_server import SILENCE, ScriptedServer, answer
 from support.server_process import COMMAND, ServerProcess, wait_until
 
 FEW = ("--requests=6", "--warmup-seconds=0", "--connections", "2")
@@ -122,7 +122,7 @@ def test_inputs_come_from_files(digits: ServerProcess, tmp_path: Path) -> None:
         (("{grpc}", "--model=digits", "--data=x", "--rows=2"), "--rows and --shape are for data that is made up"),
         (("{grpc}", "--model=digits", "--data=/none.npy"), "/none.npy: No such file"),
         (("{grpc}", "--model=digits", "--pid=1073741824"), "there is no such process"),
-        (("{rest}", "--model=digits", "--json=/none/x", *FEW), "/none/x: No such file or directory"),
+        (("{rest}", "--model=digits", "--json=/none/x", *FEW), "--json=/none/x: there is no folder /none"),
     ],
 )
 def test_what_keeps_it_from_measuring_is_said_in_a_line(
@@ -130,7 +130,8 @@ def test_what_keeps_it_from_measuring_is_said_in_a_line(
 ) -> None:
     code = bench(*(word.format(rest=digits.url, grpc=digits.grpc_target) for word in words))
     assert code == NOT_MEASURED
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
+    assert out == ""  # nothing was measured in vain
     assert error.startswith("hotserve bench: ")
     assert error.count("\n") == 1
     assert text in error
@@ -202,6 +203,19 @@ def test_ctrl_c_prints_what_was_measured_so_far(tmp_path: Path) -> None:
             process.kill()
     assert process.returncode == INTERRUPTED, error
     assert "1 connection: stopped after" in out
+
+
+def test_ctrl_c_before_the_load_ends_it_at_once() -> None:
+    with ScriptedServer(lambda number: SILENCE) as silent:
+        command = [sys.executable, "-m", "hotserve", "bench", silent.url, "--model=m"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                wait_until(lambda: silent.requests, what="it asks the server for the model's signatures")
+                process.send_signal(signal.SIGINT)
+                out, error = process.communicate(timeout=30)
+            finally:
+                process.kill()
+    assert (process.returncode, out, error) == (INTERRUPTED, "", "")
 
 
 def test_progress_is_shown_on_a_terminal_only() -> None:

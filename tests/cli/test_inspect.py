@@ -160,6 +160,7 @@ def test_what_cannot_be_looked_at_is_said_in_a_line(
         ((str(tmp_path / "none"),), "is no folder. Expected one of a model"),
         ((str(tmp_path),), "holds no version"),
         ((server.url,), "is a server. Give --model=NAME"),
+        ((server.grpc_target,), "is a server. Give --model=NAME"),
         ((server.url, "--model=x"), "answers 404 to the question for the status of x: "),
         ((server.grpc_target, "--model=x"), "answers NOT_FOUND to the question for the status of x: "),
         (("127.0.0.1:1", "--model=x"), "Connection refused"),

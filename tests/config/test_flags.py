@@ -237,6 +237,8 @@ def test_what_is_a_flag_is_refused_all_the_same(words: list[str]) -> None:
 )
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
     assert refusal(f"--port={text}") == f"Couldn't interpret value {text} for flag port. Expected a whole number."
+    expected = f"Couldn't interpret value {text} for flag workers. Expected a whole number or auto."
+    assert refusal(f"--workers={text}") == expected
 
 
 @pytest.mark.parametrize("text", ["", "x", "1s", "1_0", "nan", "inf", "-Infinity", "1e", "1.2.3", ".", "1 "])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from hotserve.errors import InvalidArgument, NotFound, ServingError, Unavailable
 from hotserve.loadgen.address import TlsFiles, resolve
 from hotserve.loadgen.exchange import Answer, Request
+from hotserve.loadgen.job import Job, run_job
 from hotserve.loadgen.model import Model, signatures_of, text_of_error
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
@@ -82,6 +84,9 @@ def test_the_first_address_that_takes_a_connection_is_the_one_for_the_load() -> 
         made._addresses = resolve(target, look_up)
         assert made.call(Request("/", b"")).body == b"x"
         assert [address.where[0] for address in made._addresses] == ["127.0.0.1"]
+        # The same in another process, or wherever else the access is handed to.
+        job = Job(replace(made.access, target=target), [Request("/", b"")], connections=1, seconds=10, max_requests=2)
+        assert run_job(job).tally.good.count == 2
 
 
 def test_a_name_without_an_address_is_unavailable() -> None:

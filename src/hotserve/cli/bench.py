@@ -80,13 +80,18 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 class _Interrupt:
-    """Whether somebody has pressed Ctrl-C."""
+    """Whether somebody has pressed Ctrl-C during a measurement. Before the first one, and the second time, it ends all.
+
+    Attributes:
+        came: Whether it came.
+        is_measuring: Whether there is something to show for it.
+    """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = self.is_measuring = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.came:
+        if self.came or not self.is_measuring:
             raise KeyboardInterrupt
         self.came = True
 
@@ -107,6 +112,8 @@ def _bench(words: argparse.Namespace, progress: Progress, interrupt: _Interrupt)
     usage = ProcessUsage(words.pid) if words.pid is not None else None
     if words.label and words.version is not None:
         raise InvalidArgument("--version and --label are both given. Expected one of them at most.")
+    if words.json is not None and not words.json.absolute().parent.is_dir():
+        raise InvalidArgument(f"--json={words.json}: there is no folder {words.json.parent}. Expected one to write to.")
     maker = RequestMaker(access.target, Model(words.model, words.version, words.label), Format(words.format or "json"))
     requests = _requests(words, server, maker)
     judge = SameAnswers(requests[0], Tolerance(words.rtol, words.atol)) if words.check else None
@@ -115,7 +122,8 @@ def _bench(words: argparse.Namespace, progress: Progress, interrupt: _Interrupt)
         if judge is not None:
             judge(number, body)
     measurements: list[Measurement] = []
-    for job in _jobs(words, access, requests, judge):
+    interrupt.is_measuring = True
+    for job in _jobs(words, server.access, requests, judge):
         measurements.append(_measure(job, words.processes, usage, progress, interrupt))
         if interrupt.came:
             break

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from hotserve.cli.inspected import Inspected, document, lines
 from hotserve.cli.inspected_folder import inspect_folder
@@ -17,6 +19,9 @@ from hotserve.loadgen.model import Model
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
 from hotserve.platforms.engines.cache import EngineCache
+
+_SERVER: Final = re.compile(r"://|^unix:|^[^/]+:[0-9]+$")
+"""What names a server, and not a folder."""
 
 FAILED = 1
 """The exit code where nothing could be looked at."""
@@ -42,7 +47,7 @@ def _inspected(words: argparse.Namespace) -> Inspected:
         access = Access(read_target(words.subject), TlsFiles(words.ca, is_any_accepted=words.insecure))
         return inspect_server(Server(access), Model(words.model))
     path = Path(words.subject).expanduser()
-    if not path.exists() and "://" in words.subject:
+    if not path.exists() and _SERVER.search(words.subject):
         raise InvalidArgument(f"{words.subject} is a server. Give --model=NAME: which of its models to look at.")
     return inspect_folder(path, EngineCache(words.engine_cache_dir))
 

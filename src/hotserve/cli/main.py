@@ -39,6 +39,9 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
 TOOLS = frozenset({"warmup", "replay", "bench", "inspect", "tune", "config", "doctor"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 FAILED = 255
 """The exit code of a start that failed, as TensorFlow Serving has it."""
 
@@ -109,7 +112,7 @@ def run(command: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
 
 
 def _run_tool(tool: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
-    """Runs a command that prints a report; whoever reads only its beginning (`| head`) has seen enough."""
+    """Runs a command that prints a report; whoever reads only its beginning (`| head`), or ends it, has seen enough."""
     try:
         code = tool(words)
         sys.stdout.flush()
@@ -118,6 +121,8 @@ def _run_tool(tool: Callable[[Sequence[str]], int], words: Sequence[str]) -> int
         # of SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:  # whoever has pressed Ctrl-C wants no traceback
+        return INTERRUPTED
     return code
 
 

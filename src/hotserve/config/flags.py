@@ -218,7 +218,7 @@ def parse_flags(
         target = values if name in known else ignored
         value = words_of.get(name, {}).get(text)
         if value is None:
-            value = flag_value(name, kind, text)
+            value = flag_value(name, kind, text, tuple(words_of.get(name, ())))
         target[name] = f"{target[name]},{value}" if name in target and name in adding_up else value
     for name, reason in REFUSED.items():
         if ignored.get(name):
@@ -245,13 +245,16 @@ _NUMBERS = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 _BOOLEANS = MappingProxyType({"true": True, "1": True, "false": False, "0": False})
 
 
-def flag_value(name: str, kind: type[bool] | type[int] | type[float] | type[str], text: str) -> FlagValue:
+def flag_value(
+    name: str, kind: type[bool] | type[int] | type[float] | type[str], text: str, words: Sequence[str] = ()
+) -> FlagValue:
     """What stands after the equals sign of a flag.
 
     Args:
         name: The flag, for the error.
         kind: What its value is.
         text: The value as it is written.
+        words: What else the flag takes, for the error.
 
     Raises:
         ConfigError: The text is no value of that kind.
@@ -268,7 +271,7 @@ def flag_value(name: str, kind: type[bool] | type[int] | type[float] | type[str]
             return kind(text)
     except ValueError:  # a fraction for a whole number, or thousands of digits
         pass
-    expected = "a whole number" if kind is int else "a number"
+    expected = " or ".join(("a whole number" if kind is int else "a number", *words))
     raise ConfigError(f"Couldn't interpret value {text} for flag {name}. Expected {expected}.")
 
 

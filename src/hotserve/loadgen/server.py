@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotserve.errors import Unavailable
 from hotserve.loadgen.address import Address, TlsFiles, resolve, tls_context
@@ -26,6 +25,7 @@ class Access:
         headers: What every request says, names in lower case: headers of HTTP, or metadata of gRPC.
         timeout_seconds: How long an answer, and the making of a connection, may take.
         sends_deadline: Whether gRPC calls tell the server that time.
+        address: Where the target has been reached; None for the first address of its name.
     """
 
     target: Target
@@ -33,10 +33,15 @@ class Access:
     headers: tuple[tuple[str, str], ...] = ()
     timeout_seconds: float = 60.0
     sends_deadline: bool = False
+    address: Address | None = None
 
 
 class Server:
-    """Makes connections."""
+    """Makes connections.
+
+    Attributes:
+        access: How to speak with it; with the address, once a call has found out which one answers.
+    """
 
     def __init__(self, access: Access) -> None:
         """Looks the name of the server up, and reads the files of TLS.
@@ -47,7 +52,7 @@ class Server:
         """
         self.access = access
         self._context = tls_context(access.target, access.tls)
-        self._addresses: Sequence[Address] = resolve(access.target)
+        self._addresses = resolve(access.target) if access.address is None else [access.address]
 
     def connect(self) -> Connection:
         """Begins a connection.
@@ -60,7 +65,8 @@ class Server:
     def call(self, request: Request) -> Answer:
         """Makes one call, on a connection of its own.
 
-        A name may have several addresses: the first one that takes the connection is the one for all that follow.
+        A name may have several addresses: the first one that takes the connection is the one for all that follow, also
+        of whoever is handed `access`.
 
         Raises:
             Unavailable: The server cannot be reached, or does not answer.
@@ -73,6 +79,7 @@ class Server:
                 reasons.append(str(error))
                 continue
             self._addresses = [address]
+            self.access = replace(self.access, address=address)
             return answer
         target = self.access.target
         raise Unavailable(
