@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import threading
 import time
 from contextlib import ExitStack
@@ -46,6 +47,20 @@ def test_processor_time_grows(process: ProcessMetrics) -> None:
     process.refresh()
     ((_, after),) = process.cpu_seconds.cells()
     assert after > before
+
+
+def test_a_process_that_may_open_no_more_files_still_tells_its_metrics(process: ProcessMetrics) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The least number that is free is the next one that a file would get.
+    with open(os.devnull, "rb") as free:
+        limit = free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        process.refresh()
+        ((_, files),) = process.open_files.cells()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert files == limit
 
 
 def test_open_files_and_threads_are_counted(process: ProcessMetrics) -> None:

@@ -5,6 +5,7 @@ Source: proc(5). Where there is no /proc (macOS), what can only be read there is
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import resource
@@ -84,12 +85,20 @@ class ProcessMetrics:
         """Looks everything up."""
         times = os.times()
         self.cpu_seconds.set(round(times.user + times.system, 3), *self._values)
-        self.max_files.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0], *self._values)
-        if self._on_linux:
-            self.resident.set(resident_bytes(), *self._values)
+        max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.max_files.set(max_files, *self._values)
+        if not self._on_linux:
+            return
+        try:
             # Without the one that lists them.
             self.open_files.set(len(os.listdir(_PROCESS / "fd")) - 1, *self._values)
+            self.resident.set(resident_bytes(), *self._values)
             self.threads.set(len(os.listdir(_PROCESS / "task")), *self._values)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            # All are open, which is when the page is needed most; the rest stays as it was.
+            self.open_files.set(max_files, *self._values)
 
 
 def _start_time() -> float:
