@@ -62,6 +62,14 @@ def test_an_entry_that_could_not_be_made_leaves_nothing(cache: EngineCache, tmp_
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_where_there_can_be_no_entry_there_is_none_and_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    assert EngineCache(tmp_path / "file" / "cache").find("k", VERSIONS, tmp_path / "file") is None
+    assert caplog.text == ""
+
+
 def test_an_entry_that_cannot_be_read_is_none(cache: EngineCache) -> None:
     entry = cache.put("k", make)
     (entry.folder / RESULT_FILE).write_text("{")

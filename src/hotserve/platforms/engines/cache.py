@@ -103,7 +103,7 @@ class EngineCache:
         for folder in folders:
             try:
                 examination = examination_from_json((folder / RESULT_FILE).read_text(encoding="utf-8"))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, ValueError) as error:
                 logger.warning("%s cannot be read and is made again: %s", folder / RESULT_FILE, error)
