@@ -10,7 +10,8 @@ VENV ?= .venv
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 # What is compiled where there is a C compiler.
-EXTENSIONS = setup.py src/hotserve/codecs/_fast.pyx src/hotserve/codecs/_fast_proto.pyx src/hotserve/wires/_calls.pyx
+EXTENSIONS = setup.py src/hotserve/codecs/_fast.pyx src/hotserve/codecs/_fast_proto.pyx src/hotserve/loadgen/_repeater.pyx \
+	src/hotserve/wires/_calls.pyx
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint types tests clean
@@ -43,4 +44,4 @@ $(VENV)/.test: pyproject.toml constraints.txt $(EXTENSIONS) | $(VENV)/bin/python
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/hotserve/codecs/_fast*.c src/hotserve/codecs/_fast*.so src/hotserve/wires/_calls.c src/hotserve/wires/_calls*.so
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/hotserve/codecs/_fast*.c src/hotserve/codecs/_fast*.so src/hotserve/loadgen/_repeater.c src/hotserve/loadgen/_repeater*.so src/hotserve/wires/_calls.c src/hotserve/wires/_calls*.so

@@ -7,6 +7,7 @@ from setuptools import Extension, setup
 MODULES = {
     "hotserve.codecs._fast": "src/hotserve/codecs/_fast.pyx",
     "hotserve.codecs._fast_proto": "src/hotserve/codecs/_fast_proto.pyx",
+    "hotserve.loadgen._repeater": "src/hotserve/loadgen/_repeater.pyx",  # Linux only, for epoll
     "hotserve.wires._calls": "src/hotserve/wires/_calls.pyx",
 }
 

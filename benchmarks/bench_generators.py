@@ -10,6 +10,8 @@ With `--delay=0.02` the server is one that answers after so many seconds and cos
 (peers/delayed_answers.py): then nobody waits for a processor, and the figures compare how the generators count and
 measure, also on a machine that does other things.
 
+`--model=half_plus_two` has a model that costs nothing: then what the generators cost shows most.
+
 The lines with a pause are the client of `hotserve bench` that does nothing for so long before each call: what a client
 that costs more does to the server's own processor time per call, with the same bytes.
 """
@@ -30,14 +32,14 @@ from pathlib import Path
 from statistics import median
 
 from aims import Aim, aims_table
-from bench_digits_against_fastapi import HOTSERVE
+from digits import MODEL_FILE
 from generators import TOOLS, run_tool
 from load import positive_float, positive_int
+from made_models import made_model
 from measure import RunningServer, ServerCommand, busy_seconds, circumstances
 from report import line
 from workloads import workload
 
-from hotserve.demo import MODEL_NAME as DIGITS
 from hotserve.loadgen.connection import Connection
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.pace import ClosedPace
@@ -47,6 +49,7 @@ from hotserve.loadgen.target import read_target
 
 DELAYED_FILE = Path(__file__).parent / "peers" / "delayed_answers.py"
 BENCH = "hotserve bench"
+MODELS = ("digits", "half_plus_two")
 PAUSES_US = (50, 150)
 WITHIN = 0.05
 
@@ -84,11 +87,12 @@ class Turn:
 class _Generators:
     """The generators, in front of one server."""
 
-    def __init__(self, server: RunningServer, folder: Path, seconds: float) -> None:
+    def __init__(self, server: RunningServer, model: str, folder: Path, seconds: float) -> None:
         self._server = server
+        self._model = model
         self._folder = folder
         self._seconds = seconds
-        works = {wire: workload("digits", wire) for wire in TOOLS}
+        works = {wire: workload(model, wire) for wire in TOOLS}
         # One body for all of them: h2load knows no more.
         self._works = {wire: replace(work, examples=work.examples[:1]) for wire, work in works.items()}
         for wire, work in self._works.items():
@@ -113,7 +117,7 @@ class _Generators:
 
     def _bench(self, wire: str, connections: int) -> tuple[float, float, float, int]:
         result = self._folder / "result.json"
-        words = [sys.executable, "-m", "hotserve", "bench", self._target(wire), f"--model={DIGITS}"]
+        words = [sys.executable, "-m", "hotserve", "bench", self._target(wire), f"--model={self._model}"]
         words += [f"--data={self._file(wire)}", f"--connections={connections}", f"--seconds={self._seconds}"]
         done = subprocess.run([*words, "--warmup-seconds=0", f"--json={result}"], capture_output=True, text=True)
         if done.returncode != 0:
@@ -156,6 +160,9 @@ class _Pausing:
             pass
         self._connection.begin(request)
 
+    def steady(self) -> None:
+        """Nobody else can go on in its place, who would make no pause."""
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
 
@@ -172,9 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="hotserve-bench-") as folder,
-            RunningServer(_server(options.delay)) as server,
+            RunningServer(_server(options.model, options.delay)) as server,
         ):
-            generators = _Generators(server, Path(folder), options.seconds)
+            generators = _Generators(server, options.model, Path(folder), options.seconds)
             for number in range(options.rounds):
                 for wire, connections, generator in _lines(options):
                     turns.append(generators.turn(wire, connections, generator, number))
@@ -207,9 +214,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _server(delay: float | None) -> ServerCommand:
+def _server(model: str, delay: float | None) -> ServerCommand:
     if delay is None:
-        return HOTSERVE
+        base_path = MODEL_FILE.parent.parent if model == "digits" else made_model(model)
+        words = (sys.executable, "-m", "hotserve", "serve", "--host=127.0.0.1")
+        ports = ("--port={grpc_port}", "--rest_api_port={rest_port}")
+        return ServerCommand("hotserve", (*words, *ports, f"--model_name={model}", f"--model_base_path={base_path}"))
     ports = ("--rest_port={rest_port}", "--grpc_port={grpc_port}")
     return ServerCommand("delayed answers", (sys.executable, str(DELAYED_FILE), *ports, f"--delay={delay}"))
 
@@ -260,6 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wires", nargs="+", choices=list(TOOLS), default=list(TOOLS))
     parser.add_argument("--connections", nargs="+", type=positive_int, default=[1, 16, 64])
+    parser.add_argument("--model", choices=MODELS, default="digits", help="what the server runs")
     parser.add_argument("--delay", type=positive_float, help="a server that answers after so many seconds")
     parser.add_argument("--rounds", type=positive_int, default=9)
     parser.add_argument("--seconds", type=positive_float, default=1.0, help="how long each turn lasts; wrk: whole ones")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,20 @@ def test_count_total_mean_smallest_and_largest_are_exact(values: list[int]) -> N
     assert (histogram.smallest, histogram.largest) == (min(values), max(values))
     assert histogram.mean == sum(values) / len(values)
     assert histogram.percentile(100) <= histogram.largest
+
+
+@given(st.lists(st.lists(st.integers(-10, 2**50))))
+def test_recording_many_at_once_is_the_same_as_one_by_one(blocks: list[list[int]]) -> None:
+    at_once = Histogram()
+    for block in blocks:
+        at_once.record_all(np.array(block, np.int64))
+    one_by_one = of([value for block in blocks for value in block])
+    assert list(at_once._filled()) == list(one_by_one._filled())
+    assert (at_once.count, at_once.smallest, at_once.largest) == (
+        one_by_one.count,
+        one_by_one.smallest,
+        one_by_one.largest,
+    )
 
 
 @given(st.lists(NANOSECONDS), st.lists(NANOSECONDS))

@@ -71,3 +71,35 @@ def test_random_gaps_are_those_of_a_poisson_process_and_the_same_for_a_seed() ->
 def test_an_open_loop_ends_after_the_requests_that_it_was_told() -> None:
     pace = OpenPace(0, 0.5, seconds=100, requests=3, rate=2, poisson_seed=None)
     assert len(all_due(pace, 100 * SECOND)) == 1 + 3
+
+
+@given(
+    st.integers(1, 40),
+    st.one_of(st.none(), st.integers(0, 30)),
+    st.one_of(st.none(), st.integers(0, 5)),
+    st.lists(st.tuples(st.integers(0, 4 * SECOND), st.integers(0, 20)), max_size=6),
+)
+def test_requests_that_somebody_else_begins_are_those_that_would_have_been_handed_out(
+    rate: int, requests: int | None, seed: int | None, turns: list[tuple[int, int]]
+) -> None:
+    def made() -> OpenPace:
+        return OpenPace(100, 1, seconds=2, requests=requests, rate=rate, poisson_seed=seed)
+
+    expected = all_due(made(), 4 * SECOND)
+    pace, found = made(), []
+    for until, most in turns:
+        coming = pace.coming(until)
+        begun = coming[:most]
+        pace.took(len(begun))
+        found += begun
+        assert pace.next_due() == (expected[len(found)] if len(found) < len(expected) else NEVER)
+        if (one := pace.take(until)) is not None:
+            found.append(one)
+    assert found + all_due(pace, 4 * SECOND) == expected
+
+
+def test_of_a_closed_loop_nothing_is_known_before_and_what_others_begin_is_no_more_left() -> None:
+    pace = ClosedPace(0, warmup_seconds=0, seconds=9, requests=3)
+    assert pace.coming(SECOND) is None
+    pace.took(2)
+    assert [pace.take(1), pace.take(2)] == [1, None]

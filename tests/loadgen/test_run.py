@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import gc
+import socket
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent import futures
 
+import grpc
 import pytest
 
 from hotserve.errors import Unavailable
+from hotserve.loadgen.connection import Connection
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.pace import ClosedPace, OpenPace
+from hotserve.loadgen.repeater import IS_COMPILED
 from hotserve.loadgen.run import CONNECTION, DIFFERENT, TIMEOUT, UNSENT, Hooks, Judge, Outcome, Run, Work
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
@@ -18,6 +24,17 @@ from support.scripted_server import HANG_UP, SILENCE, ScriptedServer, answer
 GOOD = answer(b"fine")
 BODIES = [Request("/a", b"first"), Request("/b", b"second")]
 LONG = 60.0
+METHOD = "/test.Service/Method"
+
+
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test is one of the compiled code, and one of what is there without it."""
+    if request.param == "plain":
+        monkeypatch.setattr("hotserve.loadgen.run.make_repeater", lambda *_: None)
+    elif not IS_COMPILED:
+        pytest.skip("hotserve was installed without a C compiler, or not on Linux")
+    return str(request.param)
 
 
 def work(server: ScriptedServer, timeout: float = LONG, judge: Judge | None = None) -> Work:
@@ -202,6 +219,196 @@ def test_a_connection_that_cannot_be_opened_ends_the_run_before_it_begins() -> N
         pass
     with pytest.raises(Unavailable, match="connection 1 of 3: Connection refused"):
         Run(work(server), 3).open()
+
+
+def test_usual_answers_are_left_to_the_compiled_code(twin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    advance = Connection.advance
+
+    def counted(self: Connection) -> object:
+        nonlocal looked
+        looked += 1
+        return advance(self)
+
+    monkeypatch.setattr(Connection, "advance", counted)
+    with every(lambda number: GOOD) as server:
+        outcome = closed(server, 200, connections=2)
+        outcome = outcome if outcome.tally.failed else open_loop(server, rate=1000, requests=100)
+    assert outcome.tally.failed == 0
+    assert (looked < 30) is (twin == "compiled")
+
+
+def test_a_request_larger_than_the_socket_takes_is_sent_whole() -> None:
+    large = [Request("/a", bytes(range(256)) * 20_000), Request("/b", b"small")]
+    with every(lambda number: GOOD) as server:
+        run = Run(Work(Server(Access(read_target(server.url))).connect, large), 2)
+        run.open()
+        outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 8))
+    assert (outcome.tally.good.count, outcome.tally.failed) == (8, 0)
+    bodies = [request.partition(b"\r\n\r\n")[2] for request in server.requests]
+    assert sorted(bodies) == sorted(request.body for request in large * 4)
+    assert outcome.sent_bytes == sum(map(len, server.requests))
+
+
+def test_a_large_answer_and_answers_of_other_lengths_are_taken_whole() -> None:
+    sizes = [0, 5_000_000, 10, 100_000, 16_384, 3]
+    with every(lambda number: answer(bytes(sizes[number % len(sizes)]))) as server:
+        outcome = closed(server, 2 * len(sizes))
+    assert (outcome.tally.good.count, outcome.tally.failed) == (2 * len(sizes), 0)
+    assert outcome.received_bytes == 2 * sum(len(answer(bytes(size))) for size in sizes)
+
+
+def test_an_answer_that_comes_byte_by_byte_is_one_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while connection.recv(65536):
+                    for place in range(len(GOOD)):
+                        connection.send(GOOD[place : place + 1])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        run = Run(Work(Server(Access(read_target(url))).connect, BODIES), 1)
+        run.open()
+        outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 4))
+        thread.join()
+    assert (outcome.tally.good.count, outcome.tally.failed) == (4, 0)
+    assert outcome.received_bytes == 4 * len(GOOD)
+
+
+def test_answers_in_chunks_are_good_and_each_byte_counts_once() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n"
+    with every(lambda number: chunked if number % 2 else GOOD) as server:
+        outcome = closed(server, 6)
+    assert (outcome.tally.good.count, outcome.tally.failed) == (6, 0)
+    assert outcome.received_bytes == 3 * (len(chunked) + len(GOOD))
+
+
+def test_a_connection_that_ends_in_the_middle_of_an_answer_tells_how_much_had_come() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(GOOD)
+                    connection.recv(65536)
+                    connection.sendall(GOOD[:-1])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        run = Run(Work(Server(Access(read_target(url))).connect, BODIES), 1)
+        run.open()
+        outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 4))
+        thread.join()
+    assert (outcome.tally.good.count, failures(outcome)) == (2, {CONNECTION: 2})
+    assert outcome.tally.failures[CONNECTION].first_text.endswith(f"after {len(GOOD) - 1} bytes of the answer")
+
+
+def test_a_connection_that_is_reset_is_a_failure_in_the_words_of_the_system() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(GOOD)
+                    connection.recv(65536)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        run = Run(Work(Server(Access(read_target(url))).connect, BODIES), 1)
+        run.open()
+        outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 4))
+        thread.join()
+    assert (outcome.tally.good.count, failures(outcome)) == (2, {CONNECTION: 2})
+    assert "reset" in outcome.tally.failures[CONNECTION].first_text
+
+
+def test_a_connection_that_ends_between_two_requests_is_made_again_and_is_no_failure() -> None:
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for number in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    while connection.recv(65536):
+                        connection.sendall(GOOD)
+                        if number == 0:
+                            break
+                ended.set()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        run = Run(Work(Server(Access(read_target(url))).connect, BODIES), 1)
+        run.open()
+        # The second one is due when the first connection has been gone for long.
+        outcome = run.go(OpenPace(time.perf_counter_ns(), 0, LONG, 3, rate=2, poisson_seed=None))
+        thread.join()
+    assert ended.is_set()
+    assert (outcome.tally.good.count, outcome.tally.failed) == (3, 0)
+
+
+class Echo(grpc.GenericRpcHandler):
+    """A server of gRPC that answers with the request, and refuses the one that says so."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def answer_to(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if request == b"refuse me":
+                context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+            return request
+
+        return grpc.unary_unary_rpc_method_handler(answer_to)
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[str]:
+    options = [("grpc.max_receive_message_length", -1)]
+    server = grpc.server(futures.ThreadPoolExecutor(4), [Echo()], options=options)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def calls(target: str, bodies: list[bytes], requests: int, connections: int = 2, rate: float | None = None) -> Outcome:
+    connect = Server(Access(read_target(target))).connect
+    run = Run(Work(connect, [Request(METHOD, body) for body in bodies]), connections)
+    run.open()
+    begin = time.perf_counter_ns()
+    if rate is None:
+        return run.go(ClosedPace(begin, 0, LONG, requests))
+    return run.go(OpenPace(begin, 0, LONG, requests, rate=rate, poisson_seed=1))
+
+
+@pytest.mark.parametrize("rate", [None, 2000.0])
+def test_calls_of_another_implementation_of_grpc_are_answered(echo: str, rate: float | None) -> None:
+    # Enough for its pings, and for the windows of a connection to be spent several times.
+    outcome = calls(echo, [b"a", b"b" * 5000, b""], 600, rate=rate)
+    assert (outcome.tally.good.count, outcome.tally.failed) == (600, 0)
+
+
+def test_calls_that_are_refused_are_failures_among_those_that_are_not(echo: str) -> None:
+    outcome = calls(echo, [b"a", b"refuse me", b"c"], 300)
+    assert (outcome.tally.good.count, failures(outcome)) == (200, {"NOT_FOUND": 100})
+    assert outcome.tally.failures["NOT_FOUND"].first_text == "no such thing"
+
+
+def test_calls_that_are_larger_than_a_frame_and_a_window_take_turns_with_small_ones(echo: str) -> None:
+    outcome = calls(echo, [b"a", bytes(300_000), b"c", bytes(20_000)], 80)
+    assert (outcome.tally.good.count, outcome.tally.failed) == (80, 0)
+    assert outcome.received_bytes > 20 * 320_000
 
 
 def test_collections_of_garbage_are_as_they_were_after_a_run() -> None:

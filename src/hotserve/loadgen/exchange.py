@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +47,34 @@ class BrokenAnswer(Exception):
     """The server has sent what is no answer, or has ended the connection where one was due."""
 
 
+@dataclass(frozen=True, slots=True)
+class SteadyHttp1:
+    """A connection of HTTP/1.1, from which the next requests differ in nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SteadyCalls:
+    """A connection of gRPC whose calls repeat themselves but for their messages.
+
+    Attributes:
+        stream: The number of the last call's stream.
+        window: How many bytes the server takes on the connection until it says more.
+        most: How many bytes a call may have that goes out in one piece.
+        taken: How many bytes of data have come since the server was last told that it may send more.
+        block: The header block of all further calls.
+        initial: The header block that begins the answer to a call that goes well.
+        trailers: The one that ends it.
+    """
+
+    stream: int
+    window: int
+    most: int
+    taken: int
+    block: bytes
+    initial: bytes
+    trailers: bytes
+
+
 class Client(Protocol):
     """The client's side of one connection, without a socket: bytes in, bytes out; one request under way at a time.
 
@@ -75,6 +104,28 @@ class Client(Protocol):
 
     def reply(self) -> bytes:
         """What has to be sent because of what was received."""
+        ...
+
+    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]] | None:
+        """The bytes of requests that are the same on all connections to a server, each in two parts.
+
+        Those of gRPC lack their frames. None where there is more about these requests that differs.
+        """
+        ...
+
+    def steady(self) -> SteadyHttp1 | SteadyCalls | None:
+        """What somebody has to know who goes on in place of this client; asked right after `request`.
+
+        None as long as only this client can.
+        """
+        ...
+
+    def resume(self, position: tuple[int, int, int]) -> None:
+        """Somebody else has gone on, and comes back.
+
+        Args:
+            position: `stream`, `window` and `taken` of `SteadyCalls`, as they are now; of gRPC only.
+        """
         ...
 
     def end(self) -> Answer | None:

@@ -12,13 +12,14 @@ import contextlib
 import gzip
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
 from hpack import Decoder, Encoder, HPACKError
 
 from hotserve.errors import Code
-from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request
+from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request, SteadyCalls
 from hotserve.wires.http2_frames import (
     ACK,
     CONTINUATION,
@@ -119,6 +120,7 @@ class GrpcClient:
         self._taken = 0
         self._goes_away = False
         self._known: tuple[bytes, bytes, Answer] | None = None
+        self._initial_block = self._trailers_block = b""
 
     def opening(self) -> bytes:
         settings = settings_frame({ENABLE_PUSH: 0, INITIAL_WINDOW_SIZE: LARGEST_NUMBER})
@@ -205,13 +207,36 @@ class GrpcClient:
         self._replies.clear()
         return replies
 
+    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]] | None:
+        if len({(request.path, request.headers) for request in requests}) > 1:
+            return None
+        return [_parts(request) for request in requests]
+
+    def steady(self) -> SteadyCalls | None:
+        if self._unsent or self._received or self._block_parts or self.has_reply or self._goes_away:
+            return None
+        if not self._headers.is_good(self._trailers_block) or not self._headers.is_known(self._initial_block):
+            return None
+        return SteadyCalls(
+            self._stream,
+            self._window,
+            min(self._max_frame, self._first_window),
+            self._taken,
+            self._later_block,
+            self._initial_block,
+            self._trailers_block,
+        )
+
+    def resume(self, position: tuple[int, int, int]) -> None:
+        self._stream, self._window, self._taken = position
+
     def end(self) -> Answer | None:
         raise BrokenAnswer("the server has closed the connection")
 
     def _prepare(self, request: Request) -> None:
         """Makes the bytes that repeat for a request that is sent again and again."""
         last, self._last = self._last, request
-        self._body = _PREFIX.pack(0, len(request.body)) + request.body
+        self._body = b"".join(_parts(request))
         if last is not None and (last.path, last.headers) == (request.path, request.headers):
             return
         fields: list[tuple[bytes, bytes]] = [
@@ -282,8 +307,9 @@ class GrpcClient:
         if stream != self._stream:
             return None
         if self._block_ends_stream:
+            self._trailers_block = payload
             return self._trailers(fields)
-        self._initial = fields
+        self._initial, self._initial_block = fields, payload
         return None
 
     def _trailers(self, fields: Fields) -> Answer:
@@ -377,6 +403,14 @@ class _HeaderReader:
         self.is_stable = True
         self.good: Fields = ()
 
+    def is_known(self, block: bytes) -> bool:
+        """Whether a block says what it has said before, as long as no other changes the table."""
+        return block in self._remembered
+
+    def is_good(self, block: bytes) -> bool:
+        """Whether it says, moreover, that all is well."""
+        return bool(self.good) and self._remembered.get(block) is self.good
+
     def read(self, block: bytes) -> Fields:
         """The fields of a block.
 
@@ -397,6 +431,10 @@ class _HeaderReader:
         elif len(self._remembered) < _REMEMBERED_BLOCKS:
             self._remembered[block] = fields
         return fields
+
+
+def _parts(request: Request) -> tuple[bytes, bytes]:
+    return _PREFIX.pack(0, len(request.body)), request.body
 
 
 def _without_padding(flags: int, payload: bytes) -> bytes:

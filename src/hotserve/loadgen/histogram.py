@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 _PRECISION_BITS: Final = 8
 _EXACT_BELOW: Final = 1 << _PRECISION_BITS
@@ -57,6 +60,27 @@ class Histogram:
             self.smallest = value
         self.count += 1
         self.total += value
+
+    def record_all(self, values: NDArray[np.int64]) -> None:
+        """Takes in numbers, as `record` does each of them.
+
+        Args:
+            values: One dimension, of any length.
+        """
+        if not values.size:
+            return
+        kept: NDArray[Any] = np.clip(values, 0, _LARGEST)
+        # Exact: numbers of so few bits are floating-point numbers too, and the exponent is how many bits they have.
+        shifts = np.maximum(np.frexp(kept.astype(np.float64))[1] - _PRECISION_BITS, 0)
+        cells, counts = np.unique((shifts << (_PRECISION_BITS - 1)) + (kept >> shifts), return_counts=True)
+        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+            self._cells[cell] += count
+        values = np.maximum(values, 0)
+        smallest = int(values.min())
+        self.smallest = min(self.smallest, smallest) if self.count else smallest
+        self.largest = max(self.largest, int(values.max()))
+        self.count += values.size
+        self.total += int(values.sum())
 
     def merge(self, other: Histogram) -> None:
         """Takes in all numbers of another one."""

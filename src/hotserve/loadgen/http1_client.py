@@ -6,9 +6,10 @@ Source: RFC 9112.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request
+from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request, SteadyHttp1
 
 _HEAD_END: Final = b"\r\n\r\n"
 _MAX_HEAD_BYTES: Final = 64 << 10
@@ -69,12 +70,7 @@ class Http1Client:
 
     def request(self, request: Request) -> bytes:
         if request is not self._last:
-            more = "".join(f"{name}: {text}\r\n" for name, text in request.headers)
-            head = (
-                f"{request.method} {request.path} HTTP/1.1\r\n{self._host}{more}"
-                f"content-type: {request.content_type}\r\ncontent-length: {len(request.body)}\r\n\r\n"
-            )
-            self._last, self._last_bytes = request, head.encode("latin-1") + request.body
+            self._last, self._last_bytes = request, self._head(request) + request.body
         return self._last_bytes
 
     def receive(self, data: bytes) -> Answer | None:
@@ -115,6 +111,16 @@ class Http1Client:
     def reply(self) -> bytes:
         return b""
 
+    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]]:
+        return [(self._head(request), request.body) for request in requests]
+
+    def steady(self) -> SteadyHttp1:
+        return SteadyHttp1()
+
+    def resume(self, position: tuple[int, int, int]) -> None:
+        # Nothing here depends on what was sent before.
+        return
+
     def end(self) -> Answer | None:
         size, error, length, _ = self._known
         if self._received and length == _UNTIL_THE_END and self._received.startswith(self._known_bytes):
@@ -123,6 +129,13 @@ class Http1Client:
             f" after {len(self._received) + sum(map(len, self._later))} bytes of the answer" if self._received else ""
         )
         raise BrokenAnswer(f"the server has closed the connection{came}")
+
+    def _head(self, request: Request) -> bytes:
+        more = "".join(f"{name}: {text}\r\n" for name, text in request.headers)
+        return (
+            f"{request.method} {request.path} HTTP/1.1\r\n{self._host}{more}"
+            f"content-type: {request.content_type}\r\ncontent-length: {len(request.body)}\r\n\r\n"
+        ).encode("latin-1")
 
 
 def _read_head(head: bytes) -> _Head:

@@ -17,6 +17,10 @@ if sys.platform == "linux":
         def __init__(self) -> None:
             self._poll = select.epoll()
 
+        def fileno(self) -> int:
+            """The file descriptor by which all that it looks at can be waited for."""
+            return self._poll.fileno()
+
         def add(self, number: int, *, writing: bool) -> None:
             """Begins to look at a file descriptor."""
             self._poll.register(number, select.EPOLLOUT if writing else select.EPOLLIN)
@@ -53,6 +57,9 @@ else:
 
         def __init__(self) -> None:
             self._poll = select.poll()
+
+        def fileno(self) -> int:
+            return -1
 
         def add(self, number: int, *, writing: bool) -> None:
             self._poll.register(number, select.POLLOUT if writing else select.POLLIN)

@@ -1,7 +1,8 @@
 """One run: connections, requests at a pace, and what became of them.
 
 Everything happens in one thread, which waits for all sockets at once: a turn of asyncio's loop costs more than all
-that is done here for a request, and the server beside it would lack that processor time.
+that is done here for a request, and the server beside it would lack that processor time. For the same reason each
+connection whose request has gone out is handed to a repeater, where there is one, until something unusual comes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hotserve.loadgen.connection import Connection, ConnectionLost
 from hotserve.loadgen.exchange import Answer, Request
 from hotserve.loadgen.pace import NEVER, Pace
 from hotserve.loadgen.poller import Poller
+from hotserve.loadgen.repeater import Repeats, Returned, collect, hand_over, make_repeater
 from hotserve.loadgen.tally import Tally
 
 TIMEOUT: Final = "timeout"
@@ -118,6 +120,8 @@ class _Line:
         number: Which of the requests it is.
         is_writing: Whether the poller looks for room to write.
         is_opened: Whether the connection has been ready once.
+        is_away: Whether the repeater has it, which then knows what it is doing.
+        file: Its file descriptor; -1 without a connection.
     """
 
     connection: Connection | None = None
@@ -126,6 +130,7 @@ class _Line:
     number: int = 0
     is_writing: bool = False
     is_opened: bool = False
+    is_away: bool = False
     file: int = field(default=-1)
 
 
@@ -152,6 +157,7 @@ class Run:
         self._tally = Tally()
         self._measured_from = 0
         self._ended_sent = self._ended_received = 0
+        self._repeater: Repeats | None = None
         self._clock = time.perf_counter_ns
 
     def open(self) -> None:
@@ -201,8 +207,8 @@ class Run:
     def _go(self, pace: Pace) -> Outcome:
         clock, hooks = self._clock, self._hooks
         self._measured_from = pace.measured_from
+        self._repeater = self._make_repeater()
         is_open = pace.next_due() is not NEVER
-        poll = self._poller.wait_exactly if is_open else self._poller.wait
         last_moment = pace.end + self._timeout
         begin: Marks | None = None
         is_stopped = False
@@ -215,22 +221,24 @@ class Run:
             if now >= next_sweep:
                 next_sweep = now + _SWEEP
                 is_stopped = hooks.should_stop()
-                hooks.on_time(now, self._tally.requests)
+                hooks.on_time(now, self._tally.requests + (self._repeater.answered if self._repeater else 0))
                 self._sweep(now, may_begin=now < pace.end)
                 if is_stopped or now >= last_moment:
                     break
             if is_open or self._idle:
                 self._start_idle(pace, now, is_open)
-            if not self._under_way and self._is_over(pace, now):
+            if self._is_over(pace, now):
                 break
             until = min(next_sweep, pace.next_due()) if self._idle else next_sweep
             if begin is None:
                 until = min(until, pace.measured_from)
-            for number, _ in poll(until - clock()):
-                line = self._of_file.get(number)
+            for file in self._wait(pace, until, is_open):
+                line = self._of_file.get(file)
                 if line is not None:
                     self._serve(line, pace)
         end = self._marks()
+        if self._repeater is not None:
+            collect(self._repeater, self._tally, is_over=True)
         begin = begin or end
         if not is_stopped:
             self._count_unsent(pace, end.clock)
@@ -244,14 +252,40 @@ class Run:
         )
 
     def _is_over(self, pace: Pace, now: int) -> bool:
-        """Whether no request will begin any more; asked while none is under way."""
-        if now >= pace.end:
-            # Of an open loop, requests may be waiting for connections that come back.
-            return pace.next_due() is NEVER
-        return pace.next_due() is NEVER and len(self._idle) == len(self._lines)
+        """Whether no request is under way, and none will begin any more."""
+        under_way, idle = self._under_way, len(self._idle)
+        if self._repeater is not None:
+            under_way += self._repeater.under_way
+            idle += self._repeater.idle
+        if under_way or pace.next_due() is not NEVER:
+            return False
+        # Before the end, those of a closed loop may be waiting for connections that come back.
+        return now >= pace.end or idle == len(self._lines)
+
+    def _make_repeater(self) -> Repeats | None:
+        """What serves connections as long as nothing unusual comes; None where only Python can."""
+        connection = self._lines[0].connection
+        if self._work.judge is not None or connection is None:
+            return None
+        parts = connection.parts(self._work.requests)
+        return None if parts is None else make_repeater(self._poller.fileno(), parts, self._measured_from)
+
+    def _wait(self, pace: Pace, until: int, is_open: bool) -> Sequence[int]:
+        """Waits until connections need something that is done here; returns their files."""
+        repeater = self._repeater
+        if repeater is None:
+            left = until - self._clock()
+            return [file for file, _ in (self._poller.wait_exactly if is_open else self._poller.wait)(left)]
+        files = repeater.run(until, pace.end, pace.left, self._turn, pace.coming(until))
+        pace.took(repeater.begun)
+        self._turn = repeater.turn
+        collect(repeater, self._tally)
+        return files
 
     def _serve(self, line: _Line, pace: Pace) -> None:
         """Does what can be done on one connection, and begins its next request."""
+        if line.is_away:
+            self._take_back(line)
         try:
             answer = self._advance(line)
         except ConnectionLost as error:
@@ -306,6 +340,26 @@ class Run:
             return
         if connection.is_writing:
             self._watch(line, connection)
+        elif self._repeater is not None:
+            self._hand_over(line, connection, self._repeater)
+
+    def _hand_over(self, line: _Line, connection: Connection, repeater: Repeats) -> None:
+        steady = connection.steady()
+        if steady is not None:
+            hand_over(repeater, steady, line.file, line.due, line.since, line.number)
+            self._under_way -= 1
+            line.due, line.is_away = 0, True
+
+    def _take_back(self, line: _Line) -> None:
+        assert self._repeater is not None
+        assert line.connection is not None
+        line.due, line.since, line.number, returned = self._repeater.give_back(line.file)
+        line.connection.resume(Returned(*returned))
+        line.is_away = False
+        if line.due:
+            self._under_way += 1
+        else:
+            self._idle.append(line)
 
     def _start_idle(self, pace: Pace, now: int, is_open: bool) -> None:
         """Begins what is due on the connections that have nothing to do."""
@@ -342,6 +396,8 @@ class Run:
 
     def _drop(self, line: _Line) -> None:
         """Ends a connection; the line has none until the next sweep."""
+        if line.is_away:
+            self._take_back(line)
         connection, line.connection = line.connection, None
         if line.is_opened and not line.due and line in self._idle:
             self._idle.remove(line)
@@ -375,6 +431,9 @@ class Run:
 
     def _sweep(self, now: int, *, may_begin: bool) -> None:
         """Looks for requests that take too long, and for connections that have to be made again."""
+        if self._repeater is not None:
+            for file in self._repeater.overdue(now - self._timeout):
+                self._take_back(self._of_file[file])
         for line in self._lines:
             if line.connection is None:
                 if may_begin and now - line.since >= _PAUSE_BEFORE_RECONNECT:
@@ -393,9 +452,9 @@ class Run:
 
     def _marks(self) -> Marks:
         connections = [line.connection for line in self._lines if line.connection is not None]
-        return Marks(
-            self._clock(),
-            time.process_time(),
-            self._ended_sent + sum(connection.sent_bytes for connection in connections),
-            self._ended_received + sum(connection.received_bytes for connection in connections),
-        )
+        sent = self._ended_sent + sum(connection.sent_bytes for connection in connections)
+        received = self._ended_received + sum(connection.received_bytes for connection in connections)
+        if self._repeater is not None:
+            sent += self._repeater.sent_bytes
+            received += self._repeater.received_bytes
+        return Marks(self._clock(), time.process_time(), sent, received)
