@@ -7,6 +7,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from hotserve.codecs.prediction_log import LogKind, read_log, serialize_log
 from hotserve.codecs.prediction_log_json import json_line
+from hotserve.codecs.tfrecord import frame
 from hotserve.errors import Code, ServingError
 from hotserve.protos.messages import LogMetadata
 from support.prediction_logs import predict_log, write_records
@@ -52,6 +53,24 @@ def test_the_name_of_a_file_tells_its_form(tmp_path: Path, name: str) -> None:
     assert [log.SerializeToString(deterministic=True) for log in read_log(file)] == [
         prediction_log_pb2.PredictionLog.FromString(RECORD).SerializeToString(deterministic=True)
     ] * 2
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.tfrecord"])
+def test_what_is_written_while_a_log_is_read_is_left_out(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    data = json_line(RECORD) + b"\n" if name.endswith(".jsonl") else frame(RECORD)
+    file.write_bytes(2 * data)
+    count = 0
+    for _ in read_log(file):
+        count += 1
+        assert count < 100, "it has no end"
+        # As a server does that logs the request which the record was sent as.
+        with file.open("ab") as appended:
+            appended.write(data)
+    assert count == 2
+    assert len(list(read_log(file, len(data)))) == 1
+    file.write_bytes(b"")
+    assert list(read_log(file)) == []
 
 
 @pytest.mark.parametrize(

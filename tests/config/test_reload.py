@@ -10,6 +10,7 @@ from hotserve.config.model_config import ModelConfig
 from hotserve.config.reload import ConfigChange, ModelChange, plan_reload, read_reloaded_config
 from hotserve.core.version_policy import All, Latest, Specific
 from hotserve.errors import ConfigError, FailedPrecondition
+from hotserve.observability.request_log import RequestLogConfig
 
 A = ModelConfig("a", Path("/a"))
 B = ModelConfig("b", Path("/b"))
@@ -32,7 +33,12 @@ def test_the_order_of_the_models_means_nothing() -> None:
     ("new", "description"),
     [
         (ModelConfig("a", Path("/b")), "base_path: /a -> /b"),
-        (ModelConfig("a", Path("/a"), version_policy=All()), "model_version_policy: Latest(num_versions=1) -> All()"),
+        (ModelConfig("a", Path("/a"), version_policy=All()), "model_version_policy: latest 1 -> all"),
+        (ModelConfig("a", Path("/a"), engine="tensorflow"), "engine: of --engine -> tensorflow"),
+        (
+            ModelConfig("a", Path("/a"), request_log=RequestLogConfig("jsonl", Path("/logs/a"), 0.01)),
+            "logging_config: none -> 0.01 of the requests to /logs/a (jsonl)",
+        ),
         (ModelConfig("a", Path("/a"), version_labels={"stable": 2}), "version_labels stable: none -> 2"),
         (ModelConfig("a", Path("/a"), platform="tensorflow"), "model_platform: any -> tensorflow"),
     ],

@@ -4,7 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.core.version_policy import All, Latest, Specific, VersionPolicy, aspired_versions
+from hotserve.core.version_policy import All, Latest, Specific, VersionPolicy, aspired_versions, policy_text
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (Latest(), "latest 1"),
+        (Latest(0), "latest 1"),
+        (Latest(2), "latest 2"),
+        (All(), "all"),
+        (Specific((4, 7)), "specific: 4, 7"),
+        (Specific(()), "specific: none"),
+    ],
+)
+def test_a_policy_in_words(policy: VersionPolicy, text: str) -> None:
+    assert policy_text(policy) == text
 
 
 @pytest.mark.parametrize(

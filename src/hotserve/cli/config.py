@@ -13,7 +13,7 @@ from hotserve.config.batching_config import describe, read_version_options
 from hotserve.config.model_config import ModelConfig, read_model_config
 from hotserve.config.reload import ModelChange, plan_reload, read_reloaded_config
 from hotserve.core.source import AspiredVersion
-from hotserve.core.version_policy import All, Specific, VersionPolicy
+from hotserve.core.version_policy import policy_text
 from hotserve.errors import ServingError
 from hotserve.platforms.by_content import ANY_PLATFORM, binds, check_platform, preferred_platform
 from hotserve.platforms.registry import recognise
@@ -62,7 +62,7 @@ def _show(model: ModelConfig) -> Iterator[str]:
     """Prints what a model means; yields what is wrong with it."""
     _line("base_path", str(model.base_path))
     _line("platform", "by content" if model.platform in ANY_PLATFORM else model.platform)
-    _line("policy", _policy_text(model.version_policy))
+    _line("policy", policy_text(model.version_policy))
     versions = found_versions(model)
     for version in reversed(versions):
         yield from _show_version(model, version)
@@ -95,16 +95,6 @@ def _show_version(model: ModelConfig, version: AspiredVersion) -> Iterator[str]:
             f"{version.path} holds a model of platform {platform.name}, but model_platform says {model.platform}."
             f' Set model_platform: "{platform.name}", or leave it out.'
         )
-
-
-def _policy_text(policy: VersionPolicy) -> str:
-    match policy:
-        case All():
-            return "all"
-        case Specific(versions):
-            return f"specific: {', '.join(map(str, versions)) or 'none'}"
-        case _:
-            return f"latest {max(1, policy.num_versions)}"
 
 
 def _diff(old: Path, new: Path) -> int:

@@ -90,9 +90,10 @@ def _warm_up(file: Path) -> str:
     if not file.exists():
         return f"none; {WARMUP_FILE} would be the file"
     try:
-        return f"{sum(1 for _ in read_log(file))} requests in {WARMUP_FILE}"
+        count = sum(1 for _ in read_log(file))
     except ServingError as error:
         return error.message
+    return f"{count} request{'s' * (count != 1)} in {WARMUP_FILE}"
 
 
 def _signatures(path: Path, entry: PlatformEntry, cache: EngineCache) -> Mapping[str, InspectedSignature]:

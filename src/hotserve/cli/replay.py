@@ -13,7 +13,7 @@ from pathlib import Path
 from hotserve.cli.comparison import Difference, Tolerance, differences
 from hotserve.cli.rest_client import RestClient
 from hotserve.codecs.json_replay import answer_like, recorded_answer, rest_call
-from hotserve.codecs.prediction_log import read_log
+from hotserve.codecs.prediction_log import log_size, read_log
 from hotserve.errors import InvalidArgument, ServingError, Unavailable
 from hotserve.protos.messages import PredictionLog
 
@@ -90,7 +90,9 @@ def replay(arguments: Sequence[str]) -> int:
     words = _parser().parse_args(arguments)
     try:
         report = Report(words.examples)
-        records = (record for log in words.logs for record in read_log(log))
+        # Asked of all of them now: the server may log what it is asked, into the last of these files.
+        sizes = [log_size(log) for log in words.logs]
+        records = (record for log, size in zip(words.logs, sizes, strict=True) for record in read_log(log, size))
         tolerance = Tolerance(words.rtol, words.atol)
         _run(islice(records, words.limit), _Target(words.to, words.model_name, words.version), tolerance, report)
     except ServingError as error:

@@ -39,7 +39,7 @@ def warmup(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"hotserve warmup: {error.filename}: {error.strerror}", file=sys.stderr)
         return FAILED
-    print(f"{len(records)} requests written to {output}")
+    print(f"{len(records)} request{'s' * (len(records) != 1)} written to {output}")
     return 0
 
 

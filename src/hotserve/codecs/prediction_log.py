@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from math import inf
 from pathlib import Path
-from typing import Final
+from stat import S_ISREG
+from typing import BinaryIO, Final
 
 from google.protobuf.message import DecodeError
 
 from hotserve.codecs.prediction_log_json import parse_json_line
-from hotserve.codecs.tfrecord import CorruptRecord, read_records
+from hotserve.codecs.tfrecord import CorruptRecord, framed_bytes, read_records
 from hotserve.codecs.wire import length_delimited
 from hotserve.errors import Code, InvalidArgument, NotFound, ServingError
 from hotserve.protos.messages import LogMetadata, PredictionLog
@@ -53,26 +55,35 @@ def serialize_log(kind: LogKind, metadata: LogMetadata, request: bytes, response
     return length_delimited(_METADATA, metadata.SerializeToString()) + length_delimited(kind.value, pair)
 
 
-def read_log(path: Path) -> Iterator[PredictionLog]:
+def log_size(path: Path) -> int | None:
+    """The size of a log in bytes, for `read_log`; None for what has no size, such as a pipe, or is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if S_ISREG(status.st_mode) else None
+
+
+def read_log(path: Path, size: int | None = None) -> Iterator[PredictionLog]:
     """Reads a log record by record.
 
     Args:
         path: A file of JSON lines if its name ends with `.jsonl`, else a TFRecord file.
+        size: How much of it is read, in bytes; all that is there at the beginning if it is not given. More may be
+            written all the while, and be caused by what is done with the records.
 
     Raises:
         NotFound: There is no such file.
         InvalidArgument: It cannot be read, or a record is no PredictionLog; the message tells which.
         ServingError: DATA_LOSS: it is no TFRecord file, or is damaged.
     """
+    end = log_size(path) if size is None else size
     try:
         with path.open("rb") as file:
-            if path.suffix == JSON_LINES_SUFFIX:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield _parse_line(path, number, line)
+            if end == 0:
                 return
-            for number, record in enumerate(read_records(file), 1):
-                yield _parse_record(path, number, record)
+            read = _read_lines if path.suffix == JSON_LINES_SUFFIX else _read_records
+            yield from read(path, file, inf if end is None else end)
     except CorruptRecord as error:
         raise ServingError(
             f"{path}: {error.message}. Expected a TFRecord file of PredictionLog messages; the name of a file of JSON"
@@ -83,6 +94,25 @@ def read_log(path: Path) -> Iterator[PredictionLog]:
         raise NotFound(f"{path}: {error.strerror}. Expected a request log or a warm-up file.") from error
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _read_lines(path: Path, file: BinaryIO, end: float) -> Iterator[PredictionLog]:
+    read = 0
+    for number, line in enumerate(file, 1):
+        read += len(line)
+        if line.strip():
+            yield _parse_line(path, number, line)
+        if read >= end:
+            return
+
+
+def _read_records(path: Path, file: BinaryIO, end: float) -> Iterator[PredictionLog]:
+    read = 0
+    for number, record in enumerate(read_records(file), 1):
+        read += framed_bytes(record)
+        yield _parse_record(path, number, record)
+        if read >= end:
+            return
 
 
 def _parse_line(path: Path, number: int, line: bytes) -> PredictionLog:

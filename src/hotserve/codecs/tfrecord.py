@@ -51,6 +51,11 @@ def frame(payload: bytes) -> bytes:
     return b"".join((length, _masked_checksum(length), payload, _masked_checksum(payload)))
 
 
+def framed_bytes(payload: bytes) -> int:
+    """The size of a payload as a record."""
+    return _HEADER_BYTES + len(payload) + _CHECKSUM.size
+
+
 def read_records(file: ReadsBytes) -> Iterator[bytes]:
     """Reads a file record by record.
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from hotserve.config.model_config import ModelConfig, check_model_names, model_configs_from_proto
 from hotserve.config.text_proto import read_text_proto
+from hotserve.core.version_policy import policy_text
 from hotserve.errors import ConfigError, FailedPrecondition
+from hotserve.observability.request_log import RequestLogConfig
 from hotserve.platforms.by_content import ANY_PLATFORM
 from hotserve.protos import messages
 
@@ -31,8 +33,9 @@ class ModelChange:
         pairs = (
             ("base_path", old.base_path, new.base_path),
             ("model_platform", old.platform or "any", new.platform or "any"),
-            ("model_version_policy", old.version_policy, new.version_policy),
-            ("logging_config", old.request_log, new.request_log),
+            ("model_version_policy", policy_text(old.version_policy), policy_text(new.version_policy)),
+            ("logging_config", _log_text(old.request_log), _log_text(new.request_log)),
+            ("engine", old.engine or "of --engine", new.engine or "of --engine"),
         )
         texts = [f"{field}: {before} -> {after}" for field, before, after in pairs if before != after]
         for label in sorted(old.version_labels.keys() | new.version_labels.keys()):
@@ -40,6 +43,10 @@ class ModelChange:
             if before != after:
                 texts.append(f"version_labels {label}: {before} -> {after}")
         return tuple(texts)
+
+
+def _log_text(log: RequestLogConfig | None) -> str:
+    return "none" if log is None else f"{log.sampling_rate:g} of the requests to {log.prefix} ({log.type})"
 
 
 @dataclass(frozen=True, slots=True)

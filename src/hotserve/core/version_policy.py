@@ -36,6 +36,17 @@ class Specific:
 VersionPolicy = Latest | All | Specific
 
 
+def policy_text(policy: VersionPolicy) -> str:
+    """A policy in words for the user: `latest 2`, `all`, `specific: 4, 7`."""
+    match policy:
+        case Latest(num_versions):
+            return f"latest {max(1, num_versions)}"
+        case All():
+            return "all"
+        case Specific(versions):
+            return f"specific: {', '.join(map(str, versions)) or 'none'}"
+
+
 def aspired_versions(policy: VersionPolicy, found: Iterable[int]) -> tuple[int, ...]:
     """The numbers that `policy` wants of those `found`, ascending.
 
