@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hotserve.background import NICENESS, BackgroundThreads, give_way
+from hotserve.background import NICENESS, BackgroundThreads, give_way, give_way_behind, run_apart
+from support.server_process import wait_until
 
 PATIENCE = 30.0
 
@@ -156,3 +157,89 @@ def test_other_threads_do_not_give_way() -> None:
     own = niceness()
     give_way()
     assert niceness() == own
+
+
+@on_linux
+def test_a_thread_gives_way_behind_the_threads_that_it_starts(make: Make) -> None:
+    threads = make(1)
+    own = niceness()
+    seen: dict[str, int] = {}
+    began: list[bool] = []
+    given_way, done = threading.Event(), threading.Event()
+
+    def helper() -> None:
+        assert given_way.wait(PATIENCE)
+        seen[threading.current_thread().name] = niceness()
+
+    def work() -> None:
+        give_way_behind(2)
+        helpers = [threading.Thread(target=helper, name=name) for name in ("first", "second")]
+        helpers[0].start()
+        began.append(niceness() == own)
+        helpers[1].start()
+        wait_until(lambda: niceness() != own, what="the caller to give way")
+        given_way.set()
+        for each in helpers:
+            each.join(PATIENCE)
+        seen["caller"] = niceness()
+        done.set()
+
+    threads.submit(work)
+    assert done.wait(PATIENCE)
+    assert began == [True]
+    assert seen == {"first": own, "second": own, "caller": min(19, own + NICENESS)}
+
+
+@on_linux
+def test_a_thread_that_is_to_start_none_gives_way_at_once(make: Make) -> None:
+    threads = make(1)
+    own = niceness()
+    seen: list[int] = []
+    done = threading.Event()
+
+    def work() -> None:
+        give_way_behind(0)
+        seen.append(niceness())
+        done.set()
+
+    threads.submit(work)
+    assert done.wait(PATIENCE)
+    assert seen == [min(19, own + NICENESS)]
+
+
+@on_linux
+def test_who_has_ended_before_its_threads_came_is_looked_for_no_longer(make: Make) -> None:
+    threads = make(1)
+    threads.submit(give_way_behind, 1000)
+    threads.submit(lambda: None)
+    wait_until(lambda: not any(thread.name.endswith("-behind") for thread in threading.enumerate()), what="its end")
+
+
+@on_linux
+def test_a_part_that_runs_apart_gives_way_alone(make: Make) -> None:
+    threads = make(1)
+    own = niceness()
+    seen: list[int] = []
+    done = threading.Event()
+
+    def part(argument: str) -> tuple[str, int]:
+        give_way()
+        return argument, niceness()
+
+    def work() -> None:
+        given, there = run_apart(part, argument="given")
+        assert given == "given"
+        seen.extend((there, niceness()))
+        done.set()
+
+    threads.submit(work)
+    assert done.wait(PATIENCE)
+    assert seen == [min(19, own + NICENESS), own]
+
+
+def test_what_a_part_that_runs_apart_raises_comes_to_the_caller() -> None:
+    def fail() -> None:
+        raise LookupError("not there")
+
+    with pytest.raises(LookupError, match="not there"):
+        run_apart(fail)

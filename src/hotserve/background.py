@@ -3,7 +3,8 @@
 Threads: one for each task, and one that starts them, owned by `BackgroundThreads`. None is used again, because a thread
 that has given way once cannot take that back without privileges, and what it starts from then on gives way as well: the
 threads that an engine starts with a session should not. Each ends with its task, the starter after `shutdown`; tasks
-that wait by then never start.
+that wait by then never start. `run_apart` has a thread for a part of a task, and waits for it. `give_way_behind` has
+one look for the threads of an engine, for a second at most.
 """
 
 from __future__ import annotations
@@ -13,9 +14,16 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +35,12 @@ Source: sched(7); the weights are in kernel/sched/core.c of Linux, sched_prio_to
 
 _OF_PROCESS = os.getpriority(os.PRIO_PROCESS, 0)
 """How far behind others all of this process stands, as it was started."""
+
+
+_TASKS = Path("/proc/self/task")
+
+_LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 0.0005
 
 
 class _BackgroundThread(threading.Thread):
@@ -41,8 +55,75 @@ def give_way() -> None:
     """
     if sys.platform != "linux" or not isinstance(threading.current_thread(), _BackgroundThread):
         return
+    _put_behind(threading.get_native_id())
+
+
+def give_way_behind(threads: int) -> None:
+    """As `give_way`, once the calling thread has started some more threads, which are to be as urgent as it is now.
+
+    For one long call into an engine that first starts its threads and then works. Threads that others start meanwhile
+    count, too: at worst, the engine's last ones give way with the caller. If so many do not come within a second, the
+    caller stays as it is.
+
+    Args:
+        threads: How many; none is the same as `give_way`.
+    """
+    thread = threading.current_thread()
+    if threads <= 0 or sys.platform != "linux" or not isinstance(thread, _BackgroundThread):
+        give_way()
+        return
+    native_id, before = threading.get_native_id(), _native_ids()
+
+    def look() -> None:
+        own = threading.get_native_id()
+        end = time.monotonic() + _LOOK_SECONDS
+        while thread.is_alive() and time.monotonic() < end:
+            if len(_native_ids() - before - {own}) >= threads:
+                with suppress(ProcessLookupError):  # it has ended just now
+                    _put_behind(native_id)
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    try:
+        threading.Thread(target=look, name=f"{thread.name}-behind", daemon=True).start()
+    except RuntimeError as error:
+        logger.debug("%s does not give way: %s", thread.name, error)
+
+
+def _native_ids() -> set[int]:
+    """The threads of this process, by the numbers that the system has for them."""
+    return {int(entry.name) for entry in _TASKS.iterdir()}
+
+
+def _put_behind(native_id: int) -> None:
     # What is more than the system has counts as the most.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _OF_PROCESS + NICENESS)
+    os.setpriority(os.PRIO_PROCESS, native_id, _OF_PROCESS + NICENESS)
+
+
+def run_apart(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Runs a part of a task on a thread of its own, which may give way, and waits for it.
+
+    What the caller starts afterwards, such as the threads of an engine, is as urgent as the caller still is.
+
+    Args:
+        work: The part.
+        arguments: For `work`.
+        named: For `work`, too.
+
+    Raises:
+        RuntimeError: The system has no thread left.
+        BaseException: What `work` raises.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*arguments, **named))
+        except BaseException as error:  # noqa: BLE001 - it is raised by `run_apart`
+            future.set_exception(error)
+
+    _BackgroundThread(target=run, name=f"{threading.current_thread().name}-apart", daemon=True).start()
+    return future.result()
 
 
 class BackgroundThreads:

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from hotserve.platforms.memory import release_memory
+from hotserve.platforms.memory import in_huge_pages, release_memory
 
 CYCLES = """
 import json, os, pathlib, sys
@@ -70,3 +72,34 @@ def test_releasing_memory_works_at_any_time() -> None:
 def test_a_c_library_without_malloc_trim_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     release_memory()
+
+
+def huge_bytes() -> int:
+    """How much of this process lies in huge pages."""
+    found = re.search(r"AnonHugePages:\s+(\d+) kB", Path("/proc/self/smaps_rollup").read_text())
+    return int(found[1]) << 10 if found else 0
+
+
+@needs_proc
+def test_what_is_allocated_in_large_pieces_lies_in_huge_pages_where_the_system_has_them() -> None:
+    before = huge_bytes()
+    with in_huge_pages(64 << 20):
+        weights = np.ones(64 << 20, np.uint8)
+    if huge_bytes() - before < 48 << 20:
+        pytest.skip("the system has no huge pages, or none left")
+    assert weights.min() == 1
+
+
+@needs_proc
+def test_a_small_model_is_left_where_it_is() -> None:
+    before = huge_bytes()
+    with in_huge_pages(1 << 20):
+        weights = np.ones(40 << 20, np.uint8)
+    assert huge_bytes() - before < 40 << 20
+    assert weights.min() == 1
+
+
+@needs_proc
+def test_what_fails_while_it_is_allocated_is_told() -> None:
+    with pytest.raises(MemoryError), in_huge_pages(64 << 20):
+        raise MemoryError

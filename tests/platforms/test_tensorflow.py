@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 from pathlib import Path
@@ -369,3 +371,50 @@ def test_the_rank_that_is_declared_binds_in_a_graph_with_convolutions(tf: Any, t
         assert larger["convolved"].shape == (2, 5, 5, 2)
     finally:
         servable.unload()
+
+
+LOAD_IN_THE_BACKGROUND = """
+import os, pathlib, sys, threading
+from hotserve.background import NICENESS, BackgroundThreads
+from hotserve.platforms.tensorflow import TensorFlowLoader
+
+own = os.getpriority(os.PRIO_PROCESS, 0)
+before = set(os.listdir("/proc/self/task"))
+done = threading.Event()
+
+def load():
+    before.add(str(threading.get_native_id()))
+    servable = TensorFlowLoader().load(pathlib.Path(sys.argv[1]))
+    print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) - own)
+    new = [task for task in os.listdir("/proc/self/task") if task not in before]
+    print(len(new), {os.getpriority(os.PRIO_PROCESS, int(task)) - own for task in new})
+    servable.unload()
+    done.set()
+
+threads = BackgroundThreads(1, "test-load")
+threads.submit(load)
+done.wait(60)
+threads.shutdown()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no priorities of single threads")
+def test_a_load_in_the_background_gives_way_and_the_threads_that_sessions_share_do_not(many_signatures: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOAD_IN_THE_BACKGROUND, str(many_signatures)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    niceness, threads = ended.stdout.splitlines()
+    assert int(niceness) > 0
+    count, differences = threads.split(maxsplit=1)
+    assert int(count) > 0
+    assert differences == "{0}"
+
+
+def test_sessions_with_threads_of_their_own_can_be_asked_for(many_signatures: Path) -> None:
+    servable = TensorFlowLoader(config=ConfigProto(use_per_session_threads=True)).load(many_signatures)
+    assert servable.run("serving_default", {"x": np.ones((1, 3), np.float32)}, ["y"])["y"].tolist() == [[9.0, 12.0]]
+    servable.unload()

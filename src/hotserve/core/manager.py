@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hotserve.background import BackgroundThreads, give_way
+from hotserve.background import BackgroundThreads
 from hotserve.core.events import EventBus, Unobserved, WorkObserver
 from hotserve.core.handle import VersionHandle
 from hotserve.core.ids import ServableId
@@ -221,7 +221,6 @@ class Manager(ServedVersions):
             logger.info("Successfully loaded servable version %s in %.0f ms", id, 1e3 * (time.perf_counter() - start))
 
     def _unload(self, id: ServableId, servable: Servable) -> None:
-        give_way()
         try:
             with self._observer.unloading(id):
                 servable.unload()

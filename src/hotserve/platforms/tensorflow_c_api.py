@@ -90,6 +90,7 @@ _SLOW: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "TF_LoadLibrary": (c_void_p, [c_char_p, c_void_p]),
     # Making the first graph sets all operations up: 30 ms.
     "TF_NewGraph": (c_void_p, []),
+    "TF_NewSession": (c_void_p, [c_void_p, c_void_p, c_void_p]),
     "TF_CloseSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteSession": (None, [c_void_p, c_void_p]),
     "TF_DeleteGraph": (None, [c_void_p]),

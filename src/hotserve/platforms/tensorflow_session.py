@@ -192,6 +192,39 @@ class SavedModelSession:
             self._api.slow.TF_DeleteGraph(self._graph)
 
 
+def start_shared_threads(api: CApi, config: ConfigProto) -> bool:
+    """Has TensorFlow start the threads that its sessions share, as urgent as the calling one is now; 10 ms once.
+
+    It does so with the first session of its process. This one has no graph, and is closed again.
+
+    Args:
+        api: TensorFlow.
+        config: Options of the sessions to come.
+
+    Returns:
+        Whether these have no other threads.
+
+    Raises:
+        ServingError: TensorFlow refuses the options.
+    """
+    if config.use_per_session_threads or config.session_inter_op_thread_pool:
+        return False
+    serialized = config.SerializeToString()
+    options = api.quick.TF_NewSessionOptions()
+    graph = api.slow.TF_NewGraph()
+    try:
+        with Status(api) as status:
+            api.quick.TF_SetConfig(options, serialized, len(serialized), status.address)
+            status.check()
+            session = api.slow.TF_NewSession(graph, options, status.address)
+            status.check()
+            api.slow.TF_DeleteSession(session, status.address)
+    finally:
+        api.quick.TF_DeleteSessionOptions(options)
+        api.slow.TF_DeleteGraph(graph)
+    return True
+
+
 def session_config(asked: ConfigProto | None = None) -> ConfigProto:
     """The options of a session.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotserve.background import BackgroundThreads, give_way
+from hotserve.background import BackgroundThreads
 from hotserve.config.model_config import ModelConfig
 from hotserve.core.handle import VersionHandle
 from hotserve.core.ids import ServableId
@@ -181,7 +181,6 @@ class FollowingManager(ServedVersions):
             logger.info("%s is left behind: the worker ends", id)
 
     def _run_unload(self, id: ServableId, servable: Servable) -> None:
-        give_way()
         try:
             servable.unload()
         except BaseException as error:  # as in `_run_load`

@@ -129,7 +129,15 @@ def test_a_version_that_tensorflow_refuses_is_a_failure(ordinary_model: Path, tm
 
 def test_an_examination_that_is_killed_or_too_slow_is_a_failure(ordinary_model: Path, tmp_path: Path) -> None:
     job = Job(ordinary_model, tmp_path, ("serve",), ENGINES)
-    killed = examine_apart(job, 300, lambda process: process.kill())
+    sessions: list[int] = []
+
+    def kill(process: subprocess.Popen[str]) -> None:
+        sessions.append(os.getsid(process.pid))
+        process.kill()
+
+    killed = examine_apart(job, 300, kill)
+    # In another session, a low priority may count for nothing: sched(7), autogroup.
+    assert sessions == [os.getsid(0)]
     assert killed.failure.startswith("the process of the examination ended with -9")
     started: list[subprocess.Popen[str]] = []
     slow = examine_apart(job, 0.5, started.append)

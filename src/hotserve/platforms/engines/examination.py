@@ -188,7 +188,9 @@ def examine_apart(job: Job, timeout_seconds: float, starting: Callable[[subproce
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,
+        # A group, to be ended as a whole, and no session: where Linux groups the processes of each session (sched(7),
+        # autogroup), a low priority counts for nothing beside those of another one.
+        process_group=0,
     )
     starting(process)
     failure = ""

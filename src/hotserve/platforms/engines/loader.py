@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hotserve.background import give_way, run_apart
 from hotserve.codecs.signature_def import signature_from_proto
 from hotserve.core.servable import Servable
 from hotserve.errors import FailedPrecondition, ServingError
@@ -119,7 +120,7 @@ class SavedModelLoader:
         entry, key = None, ""
         if versions:
             try:
-                key = key_of(path, self._tags, self._threads, self._room.cache.memory)
+                key = run_apart(self._key_of, path)
                 entry = self._room.cache.find(key, versions, path)
             except OSError as error:
                 logger.warning("Engines for %s are not looked for: %s", path, error)
@@ -144,6 +145,10 @@ class SavedModelLoader:
         if entry is not None or not convertible(versions) or not key:
             return loaded
         return self._examined_later(path, key, versions, loaded)
+
+    def _key_of(self, path: Path) -> str:
+        give_way()
+        return key_of(path, self._tags, self._threads, self._room.cache.memory)
 
     def _load_untried(self, path: Path) -> Servable:
         room = self._room
@@ -259,7 +264,8 @@ class SavedModelLoader:
         if finding.domain is None:
             raise FailedPrecondition(f"it is not said which inputs {name} may be given")
         engine = self._room.engines.get(name)
-        way = Way(name, engine.restore(entry.folder / str(found.number), signature, self._threads), finding.domain)
+        runner = run_apart(engine.restore, entry.folder / str(found.number), signature, self._threads)
+        way = Way(name, runner, finding.domain)
         _warm_up(way, signature, max(finding.seconds, default=1))
         return way
 
@@ -330,7 +336,7 @@ class SavedModelLoader:
         servable.findings = report(choices, entry.examination)
         self._tell(path, choices, entry.examination)
         moved = all(name in served for name, signature in servable.signatures.items() if _is_callable(signature))
-        if moved and servable.let_reference_go():
+        if moved and run_apart(servable.let_reference_go):
             logger.info("TensorFlow's session of %s is closed: other engines serve all of its signatures", path)
 
     def _tell(self, path: Path, choices: Mapping[str, Choice], examination: Examination) -> None:

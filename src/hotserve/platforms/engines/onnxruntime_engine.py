@@ -8,9 +8,11 @@ from typing import Any
 
 import onnxruntime
 
+from hotserve.background import give_way_behind
 from hotserve.errors import InvalidArgument
 from hotserve.platforms.engines.converted import input_name, output_name
 from hotserve.platforms.engines.engine import ONNXRUNTIME, Runner
+from hotserve.platforms.memory import in_huge_pages
 from hotserve.platforms.onnx import DTYPES, error_of, session_options
 from hotserve.tensors import Array, DType, Signature
 
@@ -28,9 +30,12 @@ class OnnxRuntimeEngine:
         file = base.with_suffix(".onnx")
         if not file.exists():
             raise InvalidArgument(f"{file.name} is not there")
-        options = session_options(file.stat().st_size, threads)
+        size = file.stat().st_size
+        options = session_options(size, threads)
+        give_way_behind(options.intra_op_num_threads - 1)
         try:
-            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            with in_huge_pages(size):
+                session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             session.disable_fallback()
         # ONNX Runtime's exceptions have no common base.
         except Exception as error:

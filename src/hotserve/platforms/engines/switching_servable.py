@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from hotserve.background import give_way
 from hotserve.core.servable import NeedsThread, Servable
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.platforms.engines.domain import Domain
@@ -189,6 +190,7 @@ class SwitchingServable:
         self._served = {}
         if self._reference is not None:
             self._reference.close()
+        give_way()
         release_memory()
 
     def _run_reference(
