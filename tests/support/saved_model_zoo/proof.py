@@ -250,12 +250,15 @@ def prove(folder: Path, cache: Path, seconds: float) -> list[Proof]:
     """
     names = exported(folder)
     config = f"--model_config_file={folder / 'models.config'}"
-    with ServerProcess(config, "--engine=tensorflow") as server, client_of(server) as client:
+    # All of the zoo takes longer to load than the tests of a model wait.
+    with ServerProcess(config, "--engine=tensorflow", wait_ready=False) as server, client_of(server) as client:
+        server.wait_ready(seconds)
         expected = {name: ask_all(client, folder, name) for name in names}
     with (
-        ServerProcess(config, "--engine=auto", f"--engine_cache_dir={cache}") as server,
+        ServerProcess(config, "--engine=auto", f"--engine_cache_dir={cache}", wait_ready=False) as server,
         client_of(server) as client,
     ):
+        server.wait_ready(seconds)
         wait_until(lambda: all(choices(server.log(), folder, names).values()), seconds, "every model has its engine")
         found = {name: ask_all(client, folder, name) for name in names}
         chosen = choices(server.log(), folder, names)
