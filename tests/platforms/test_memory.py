@@ -5,10 +5,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from hotserve.platforms.memory import in_huge_pages, release_memory
 
@@ -28,6 +30,26 @@ for _ in range(50):
     servable.unload()
     sizes.append((loaded, resident_bytes()))
 print(json.dumps({"sizes": sizes, "tensorflow": "tensorflow" in sys.modules}))
+"""
+
+SETTLING = """
+import json, os, pathlib, sys
+import numpy as np
+from hotserve.core.servable import settle
+from hotserve.platforms.registry import loader_for
+
+def resident_bytes():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+servable = loader_for("onnx").load(pathlib.Path(sys.argv[1]))
+sizes = []
+for rows in (1, 10_000):
+    servable.run("serving_default", {"x": np.ones((rows, 1024), np.float32)}, ["y"])
+    sizes.append(resident_bytes())
+settle(servable)
+sizes.append(resident_bytes())
+answer = servable.run("serving_default", {"x": np.ones((3, 1024), np.float32)}, ["y"])["y"]
+print(json.dumps({"sizes": sizes, "answer": [list(answer.shape), float(answer.min())]}))
 """
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
@@ -61,6 +83,24 @@ def test_fifty_onnx_models_come_and_go_in_the_memory_of_five(large_onnx_model: P
     assert sizes[-1][1] <= 1.1 * sizes[4][1]
     # Each gives its weights back, in place of keeping them for the next.
     assert sizes[-1][0] - sizes[-1][1] > 0.8 * 16e6
+
+
+@needs_proc
+def test_an_onnx_model_gives_back_what_only_its_warm_up_has_needed(onnx_folder: Callable[..., Path]) -> None:
+    # The sum of 10,000 rows takes 40 MB, the answer itself nothing.
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["sum"]),
+        helper.make_node("ReduceMean", ["sum", "axes"], ["y"], keepdims=0),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1024])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])
+    folder = onnx_folder(nodes, [x], [y], [numpy_helper.from_array(np.array([1]), "axes")])
+    words = [sys.executable, "-c", SETTLING, str(folder)]
+    document = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    small, large, settled = document["sizes"]
+    assert large - small > 35e6
+    assert settled - small < 10e6
+    assert document["answer"] == [[3], 2.0]
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library has no malloc_trim")

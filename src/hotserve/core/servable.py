@@ -55,6 +55,16 @@ def for_loop(servable: Servable) -> Servable:
     return view
 
 
+def settle(servable: Servable) -> None:
+    """Has a servable that has been warmed up give back what only its largest runs have needed: its `settle`, if any.
+
+    Called once, on the thread that loads it, before its first request.
+    """
+    asked = getattr(servable, "settle", None)
+    if asked is not None:
+        asked()
+
+
 def is_prepared(servable: Servable, signature_name: str) -> bool:
     """Whether a signature has been run with batches of all usual sizes already: what its `is_prepared` says of it."""
     asked = getattr(servable, "is_prepared", None)

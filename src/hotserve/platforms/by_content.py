@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hotserve.background import give_way
-from hotserve.core.servable import Servable
+from hotserve.core.servable import Servable, settle
 from hotserve.errors import ConfigError, InvalidArgument, NotFound
 from hotserve.platforms.registry import PLATFORMS, PlatformEntry, loader_for, missing_parts, named, recognise
 from hotserve.platforms.warmup import warm_up_with_made_up_inputs
@@ -93,6 +93,7 @@ class ByContentLoader:
         give_way()  # Not before: an engine's threads are as urgent as the thread that has it start them.
         try:
             self._warm_up(servable, path)
+            settle(servable)
         except BaseException:
             servable.unload()
             raise

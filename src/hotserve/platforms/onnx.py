@@ -38,6 +38,7 @@ from hotserve.platforms.onnx_files import (
     read_external_data,
     read_names_without_shape,
 )
+from hotserve.platforms.warmup import made_up_inputs
 from hotserve.platforms.wire_format import WireError
 from hotserve.processors import usable_cpus
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Shape, Signature, TensorSpec
@@ -232,6 +233,15 @@ class OnnxServable:
             answer[name] = _encoded(answer[name])
         return answer
 
+    def settle(self) -> None:
+        """Gives back the memory of the largest runs so far; see `core.servable.settle`."""
+        inputs = made_up_inputs(self._signatures[DEFAULT_SIGNATURE])
+        if inputs is None or self._run_session is None or self._as_bits:
+            return
+        feed = {name: _decoded(name, inputs[name]) if is_text else inputs[name] for name, is_text in self._feeds}
+        if all(value.size for value in feed.values()):
+            run_and_shrink(self._run_session, list(self._outputs), feed)
+
     def unload(self) -> None:
         # Without giving way: the session is taken apart under the GIL, and whoever holds that must not wait.
         self._session = self._run_session = None
@@ -287,6 +297,26 @@ def session_options(model_bytes: int, intra_op_threads: int = 0, inter_op_thread
     # What goes wrong is raised; written to stderr as well, it would be a line for every bad request.
     options.log_severity_level = _FATAL_ONLY
     return options
+
+
+def run_and_shrink(run_session: Callable[..., Any], names: Sequence[str], feed: Mapping[str, Array]) -> None:
+    """Runs a session once, and has it give its memory back at the end of that, but for what belongs to the model.
+
+    A session keeps what its largest run has taken, and a warm-up has larger ones than most clients: 23 of 105 MB, for a
+    CNN of 0.5 MB and 64 rows. What it needs after that it takes again when it needs it, for less than can be measured.
+
+    Args:
+        run_session: The session's `run`.
+        names: The outputs.
+        feed: Inputs, small ones; nothing happens where the session refuses them.
+    """
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    try:
+        run_session(names, feed, options)
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime's exceptions have no common base
+        logger.debug("A session keeps the memory of its warm-up: %s", error)
+    release_memory()
 
 
 def threads_for(model_bytes: int) -> int:

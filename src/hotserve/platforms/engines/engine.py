@@ -55,6 +55,10 @@ class Engine(Protocol):
         """
         ...
 
+    def settle(self, runner: Runner, inputs: Mapping[str, Array]) -> None:
+        """Gives back what larger runs than that of these inputs have taken; nothing where they are refused."""
+        ...
+
     def keep(self, runner: Runner, base: Path) -> None:
         """Leaves beside the converted files what makes `restore` quick, if anything does."""
         ...

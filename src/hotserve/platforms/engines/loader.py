@@ -23,7 +23,8 @@ from hotserve.errors import FailedPrecondition, ServingError
 from hotserve.platforms.engines.background import BackgroundExaminations
 from hotserve.platforms.engines.cache import EngineCache, Entry
 from hotserve.platforms.engines.choice import Choice, choose
-from hotserve.platforms.engines.engine import AUTO, TENSORFLOW
+from hotserve.platforms.engines.domain import Domain
+from hotserve.platforms.engines.engine import AUTO, TENSORFLOW, Engine
 from hotserve.platforms.engines.examination import Job, examine_apart
 from hotserve.platforms.engines.findings import Examination, SignatureFindings
 from hotserve.platforms.engines.fingerprint import key_of
@@ -266,7 +267,7 @@ class SavedModelLoader:
         engine = self._room.engines.get(name)
         runner = run_apart(engine.restore, entry.folder / str(found.number), signature, self._threads)
         way = Way(name, runner, finding.domain)
-        _warm_up(way, signature, max(finding.seconds, default=1))
+        _warm_up(way, engine, signature, max(finding.seconds, default=1))
         return way
 
     # Finding out.
@@ -387,27 +388,31 @@ def _is_callable(signature: Signature) -> bool:
     return bool(signature.inputs and signature.outputs)
 
 
-def _warm_up(way: Way, signature: Signature, most_rows: int) -> None:
-    """Runs it on values that are allowed.
+def _warm_up(way: Way, engine: Engine, signature: Signature, most_rows: int) -> None:
+    """Runs it on values that are allowed, and has the engine give back what only the larger runs have needed.
 
     Raises:
         ServingError: It does not run.
     """
-    for rows in WARM_UP_ROWS:
-        inputs: dict[str, Array] = {}
-        for alias, shape in way.domain.shapes.items():
-            dtype = signature.inputs[alias].dtype.numpy
-            sizes = [(rows if place == 0 else 1) if size is None else size for place, size in enumerate(shape)]
-            bounds = way.domain.bounds.get(alias)
-            value = 0 if bounds is None else min(max(0, bounds.lowest), bounds.highest)
-            inputs[alias] = np.full(sizes, value, dtype)
+    is_varied = any(shape[:1] == (None,) for shape in way.domain.shapes.values())
+    for rows in (rows for rows in WARM_UP_ROWS if rows == 1 or (is_varied and rows <= most_rows)):
         try:
-            way.runner.run(inputs, list(signature.outputs))
+            way.runner.run(_allowed(way.domain, signature, rows), list(signature.outputs))
         except ServingError as error:
             if not any(None in shape[1:] for shape in way.domain.shapes.values()):
                 raise
             # Which sizes of other dimensions go together is the model's own matter.
             logger.debug("%s is not warmed up: %s", way.engine, error)
             return
-        if rows >= most_rows or all(shape[:1] != (None,) for shape in way.domain.shapes.values()):
-            return
+    engine.settle(way.runner, _allowed(way.domain, signature, 1))
+
+
+def _allowed(domain: Domain, signature: Signature, rows: int) -> Mapping[str, Array]:
+    """Inputs of a domain, the smallest ones of so many rows."""
+    inputs: dict[str, Array] = {}
+    for alias, shape in domain.shapes.items():
+        sizes = [(rows if place == 0 else 1) if size is None else size for place, size in enumerate(shape)]
+        bounds = domain.bounds.get(alias)
+        value = 0 if bounds is None else min(max(0, bounds.lowest), bounds.highest)
+        inputs[alias] = np.full(sizes, value, signature.inputs[alias].dtype.numpy)
+    return inputs

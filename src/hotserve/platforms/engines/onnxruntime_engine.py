@@ -13,7 +13,7 @@ from hotserve.errors import InvalidArgument
 from hotserve.platforms.engines.converted import input_name, output_name
 from hotserve.platforms.engines.engine import ONNXRUNTIME, Runner
 from hotserve.platforms.memory import in_huge_pages
-from hotserve.platforms.onnx import DTYPES, error_of, session_options
+from hotserve.platforms.onnx import DTYPES, error_of, run_and_shrink, session_options
 from hotserve.tensors import Array, DType, Signature
 
 _UNSUPPORTED = frozenset({DType.STRING, DType.BFLOAT16})
@@ -41,6 +41,10 @@ class OnnxRuntimeEngine:
         except Exception as error:
             raise error_of(error, "ONNX Runtime refuses it: ") from error
         return OnnxRunner(session, signature)
+
+    def settle(self, runner: Runner, inputs: Mapping[str, Array]) -> None:
+        if isinstance(runner, OnnxRunner):
+            runner.settle(inputs)
 
     def keep(self, runner: Runner, base: Path) -> None:
         """Nothing: a session is ready in milliseconds."""
@@ -92,6 +96,16 @@ class OnnxRunner:
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise error_of(error) from error
         return dict(zip(outputs, results, strict=True))
+
+    def settle(self, inputs: Mapping[str, Array]) -> None:
+        """Gives back the memory of the largest runs so far.
+
+        Args:
+            inputs: What it is run with for that.
+        """
+        run_and_shrink(
+            self._run_session, list(self._outputs.values()), {name: inputs[alias] for name, alias in self._fed}
+        )
 
 
 def _check(what: str, found: DType | None, wanted: DType) -> None:

@@ -80,6 +80,9 @@ class OpenVinoEngine:
             raise InvalidArgument(f"OpenVINO refuses it: {short_reason(error)}") from error
         return OpenVinoRunner(compiled, signature, inputs, outputs)
 
+    def settle(self, runner: Runner, inputs: Mapping[str, Array]) -> None:
+        """Nothing: OpenVINO has no call for it."""
+
     def keep(self, runner: Runner, base: Path) -> None:
         if isinstance(runner, OpenVinoRunner):
             base.with_suffix(_COMPILED).write_bytes(runner.export())
