@@ -117,7 +117,7 @@ def _ranks(
 ) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
     """All inputs with another number of dimensions than declared, together: clients send a row without its batch."""
     if all(given.edges and array.ndim for given, array in ((inputs[alias], ordinary[alias]) for alias in inputs)):
-        yield "one row, not in a batch", {alias: array[0] for alias, array in ordinary.items()}
+        yield "one row, not in a batch", {alias: array[0, ...] for alias, array in ordinary.items()}
         yield "plain numbers", {alias: array.reshape(-1) for alias, array in ordinary.items()}
         yield "three plain numbers", {alias: np.resize(array, 3) for alias, array in ordinary.items()}
         yield "a number", {alias: array.reshape(-1)[0:1].reshape(()) for alias, array in ordinary.items()}
