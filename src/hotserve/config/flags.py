@@ -88,6 +88,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "engine_cache_dir", str, "folder that keeps what was found out about engines; by default in the user's caches"
     ),
+    Flag("engine_cache_max_bytes", int, "size from which on what was unused for longest is removed from that folder"),
     Flag("engine_check_timeout", float, "longest time, in seconds, to compare other engines with TensorFlow"),
     Flag("custom_op_libraries", str, "libraries with operations that TensorFlow lacks: a.so,b.so", adds_up=True),
     Flag("import", str, "Python packages with such operations: tensorflow_text,...", "import_modules", adds_up=True),

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
+from hotserve.platforms.engines.cache import MAX_BYTES
 from hotserve.platforms.engines.engine import AUTO, CHOICES
 
 _INT32 = 2**31 - 1
@@ -40,6 +41,7 @@ _RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "per_process_gpu_memory_fraction": (0, 1000),
         "num_tflite_pools": (-_INT32, _INT32),
         "num_tflite_interpreters_per_pool": (-_INT32, 1024),
+        "engine_cache_max_bytes": (0, 2**63 - 1),
         "engine_check_timeout": (1, _INT32),
         "max_queued_requests": (1, _INT32),
         "max_queued_bytes": (1, 2**63 - 1),
@@ -107,6 +109,7 @@ class ServerOptions:
         engine: What runs SavedModels: `auto` for the fastest engine that gives TensorFlow's answers, or the name of
             one.
         engine_cache_dir: The folder that keeps what has been found out about engines; empty for one of the user's.
+        engine_cache_max_bytes: How many bytes it may hold; beyond that, what has not been used for longest is removed.
         engine_check_timeout: How long the examination of a version's engines may take, in seconds.
         custom_op_libraries: Paths, with commas between them, of libraries with operations that TensorFlow lacks.
         import_modules: Names, with commas between them, of Python packages with such operations.
@@ -166,6 +169,7 @@ class ServerOptions:
     platform_config_file: str = ""
     engine: str = AUTO
     engine_cache_dir: str = ""
+    engine_cache_max_bytes: int = MAX_BYTES
     engine_check_timeout: float = 600.0
     custom_op_libraries: str = ""
     import_modules: str = ""

@@ -302,7 +302,7 @@ def assemble_inference(
 def configured_engine_room(options: ServerOptions) -> EngineRoom:
     """What the loaders of SavedModels have in common."""
     folder = Path(options.engine_cache_dir).expanduser() if options.engine_cache_dir else None
-    return EngineRoom(EngineCache(folder), options.engine_check_timeout)
+    return EngineRoom(EngineCache(folder, options.engine_cache_max_bytes), options.engine_check_timeout)
 
 
 def load_threads(options: ServerOptions) -> int:

@@ -70,6 +70,29 @@ def test_where_there_can_be_no_entry_there_is_none_and_no_warning(
     assert caplog.text == ""
 
 
+def test_what_was_unused_for_longest_goes_where_there_are_too_many_bytes(tmp_path: Path) -> None:
+    def large(folder: Path) -> Examination:
+        (folder / "0.onnx").write_bytes(bytes(10_000))
+        return FOUND
+
+    cache = EngineCache(tmp_path / "cache", max_bytes=25_000)
+    for age, key in ((30, "old"), (20, "used"), (10, "young")):
+        entry = cache.put(key, large)
+        os.utime(entry.folder, (time.time() - age, time.time() - age))
+    assert cache.find("old", {}) is None
+    assert cache.find("used", {}) is not None  # and is the youngest now
+    cache.put("new", large)
+    assert [key for key in ("old", "used", "young", "new") if cache.find(key, {}) is not None] == ["used", "new"]
+
+
+def test_the_newest_entry_stays_however_large_it_is(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "cache", max_bytes=0)
+    cache.put("first", make)
+    cache.put("second", make)
+    assert cache.find("first", {}) is None
+    assert cache.find("second", {}) is not None
+
+
 def test_an_entry_that_cannot_be_read_is_none(cache: EngineCache) -> None:
     entry = cache.put("k", make)
     (entry.folder / RESULT_FILE).write_text("{")

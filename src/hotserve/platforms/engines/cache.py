@@ -37,6 +37,9 @@ _UNUSED_SECONDS: Final = 60 * 24 * 3600.0
 _LEFT_BEHIND_SECONDS: Final = 60.0
 """How old an entry is, at least, that nobody goes on making: one is locked a moment after its folder appears."""
 
+MAX_BYTES: Final = 1 << 32
+"""What all entries of a cache may have together, unless it is said otherwise."""
+
 _POLL_SECONDS: Final = 0.2
 
 
@@ -66,13 +69,16 @@ def default_folder() -> Path:
 class EngineCache:
     """A folder of entries. Any process and any thread may use it."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
         """Touches nothing yet.
 
         Args:
             folder: Where entries are kept; None for `default_folder`.
+            max_bytes: How much the files of all entries may have together. Where they have more, those go that have
+                not been used for longest; the newest stays, whatever it has.
         """
         self._folder = folder or default_folder()
+        self._max_bytes = max_bytes
 
     @property
     def memory(self) -> Path:
@@ -145,6 +151,7 @@ class EngineCache:
             folder.rename(target)
         if beside is None:
             self._drop_unused()
+            self._drop_beyond_the_limit(target)
         return Entry(target, examination)
 
     def drop(self, entry: Entry) -> None:
@@ -191,6 +198,29 @@ class EngineCache:
                     shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
             except OSError as error:
                 logger.debug("%s is left where it is: %s", place, error)
+
+    def _drop_beyond_the_limit(self, newest: Path) -> None:
+        """Drops the entries that have not been used for longest, until the others have no more bytes than they may."""
+        entries = []
+        for place in self._folder.iterdir():
+            # What begins with a dot is being made.
+            if place not in (self.memory, newest) and place.is_dir() and not place.name.startswith("."):
+                try:
+                    entries.append((place.stat().st_mtime, place, _bytes_of(place)))
+                except OSError as error:
+                    logger.debug("%s is gone: %s", place, error)
+        left = self._max_bytes - _bytes_of(newest)
+        for _, place, size in sorted(entries, reverse=True):
+            left -= size
+            if left < 0:
+                logger.info(
+                    "Dropped what is kept about engines in %s: there are more than %d bytes", place, self._max_bytes
+                )
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @contextmanager
