@@ -115,25 +115,26 @@ class Side:
     def state(self) -> dict[str, Any]:
         """Everything that decides what happens next, whichever road has led here."""
         http2 = self.http2
+        streams, inflow, outbox, patience = http2._streams, http2._inflow, http2._outbox, http2._patience
         return {
             "said": self.said,
             "sent": [each for each in parse(self.sent) if each.kind != 8],
             "failed": http2.failed,
             "streams": {
-                **{number: (stream.send_window, stream.remote_ended) for number, stream in http2._streams.items()},
-                **{number: (window, True) for number, window in http2._whole.items()},
+                **{number: (stream.send_window, stream.remote_ended) for number, stream in streams.open.items()},
+                **{number: (window, True) for number, window in streams.whole.items()},
             },
-            "waiting": {number: stream.waiting_bytes for number, stream in http2._streams.items()}
-            | dict.fromkeys(http2._whole, 0),
-            "given up": http2._given_up,
-            "abandoned": list(http2._abandoned),
-            "last stream": http2._last_stream,
+            "waiting": {number: stream.waiting_bytes for number, stream in streams.open.items()}
+            | dict.fromkeys(streams.whole, 0),
+            "given up": streams.given_up,
+            "abandoned": streams.abandoned,
+            "last stream": streams.last_begun,
             # Of a connection that has failed nothing more is taken.
-            "window": http2.failed or http2._receive_window + http2._taken,
-            "send window": http2._outbox._window,
-            "first window": http2._first_send_window,
-            "unsent": (http2._outbox.unsent_answers, http2._outbox.unsent_replies, http2._outbox.has_output),
-            "allowed": (http2._idle_frames.left, http2._resets.left),
+            "window": http2.failed or inflow.window + inflow.taken,
+            "send window": outbox._window,
+            "first window": streams.first_window,
+            "unsent": (outbox.unsent_answers, outbox.unsent_replies, outbox.has_output),
+            "allowed": (patience.idle_frames.left, patience.resets.left),
             "unread": bytes(http2._unread),
         }
 
