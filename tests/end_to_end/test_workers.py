@@ -21,7 +21,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from support.controlled_loader import PROGRAM, control_folder, loads_of
 from support.embedded import predict, write_table
 from support.load import GrpcClient, Outcome, RestClient, predictions, run_clients
-from support.server_process import ServerProcess, wait_until
+from support.server_process import COMMAND, ServerProcess, wait_until
 from support.versioned_models import WIDTH, onnx_version, publish
 
 WORKERS = 2
@@ -290,6 +290,12 @@ def test_a_stop_while_workers_are_started_is_no_error(tmp_path: Path) -> None:
         assert server.wait_exit() == 0
         assert " E " not in server.log()
         assert "The supervisor has ended" not in server.log()
+
+
+def test_a_file_where_the_server_is_started_is_not_taken_for_one_of_python_s_own(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError('a file of the user')")
+    with ServerProcess("--workers=2", command=(COMMAND, "demo"), cwd=tmp_path) as server:
+        assert server.get("/v1/models/digits")[0] == 200
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hotserve.child_python import module_command, module_environment
 from hotserve.processors import CPUS_VARIABLE
 from hotserve.workers.channel import Channel
 
@@ -46,10 +45,10 @@ class Launcher:
                 # In the thread of the event loop, which lives as long as the server: the worker asks the system to end
                 # it with the thread that has started it.
                 process = subprocess.Popen(  # noqa: ASYNC220 - takes a few milliseconds, of a loop that serves nobody
-                    [sys.executable, "-m", WORKER_MODULE, str(theirs.fileno()), *shared],
+                    module_command(WORKER_MODULE, str(theirs.fileno()), *shared),
                     stdin=subprocess.DEVNULL,
                     pass_fds=files,
-                    env=_environment(cpus),
+                    env={**module_environment(), CPUS_VARIABLE: str(cpus)},
                 )
             except OSError:
                 ours.close()
@@ -67,13 +66,3 @@ def describe_end(code: int) -> str:
         return f"was ended by {signal.Signals(-code).name}"
     except ValueError:
         return f"was ended by signal {-code}"
-
-
-def _environment(cpus: int) -> dict[str, str]:
-    # The same modules are found as here, whatever has been done to the path since the start.
-    path = os.pathsep.join(_importable(sys.path))
-    return {**os.environ, "PYTHONPATH": path, CPUS_VARIABLE: str(cpus)}
-
-
-def _importable(path: Sequence[str]) -> Sequence[str]:
-    return [entry or os.getcwd() for entry in path]

@@ -127,6 +127,19 @@ def test_a_version_that_tensorflow_refuses_is_a_failure(ordinary_model: Path, tm
     assert not examination.signatures
 
 
+def test_a_file_in_the_working_directory_is_not_taken_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError('a file of the user')")
+    (tmp_path / "target").mkdir()
+    monkeypatch.chdir(tmp_path)
+    examination = examine_apart(
+        Job(tmp_path / "no model", tmp_path / "target", ("serve",), ENGINES), 300, lambda _: None
+    )
+    assert "a file of the user" not in examination.failure
+    assert "no model" in examination.failure
+
+
 def test_an_examination_that_is_killed_or_too_slow_is_a_failure(ordinary_model: Path, tmp_path: Path) -> None:
     job = Job(ordinary_model, tmp_path, ("serve",), ENGINES)
     sessions: list[int] = []

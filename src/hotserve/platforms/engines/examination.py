@@ -23,6 +23,7 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
+from hotserve.child_python import module_command, module_environment
 from hotserve.codecs.signature_def import signature_from_proto
 from hotserve.core.servable import Servable
 from hotserve.errors import ServingError
@@ -180,9 +181,9 @@ def examine_apart(job: Job, timeout_seconds: float, starting: Callable[[subproce
         What has been found out; with `failure` set where the process has not come to its end.
     """
     start = time.perf_counter()
-    command = [sys.executable, "-m", "hotserve.platforms.engines.examination"]
     process = subprocess.Popen(
-        command,
+        module_command("hotserve.platforms.engines.examination"),
+        env=module_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -225,8 +226,14 @@ def end_process(process: subprocess.Popen[str]) -> None:
 
 def _convert(job: Job, names: Sequence[str]) -> Mapping[str, ConvertedSignature]:
     words = [str(job.path), str(job.target), json.dumps(list(job.tags)), json.dumps(names)]
-    command = [sys.executable, "-m", "hotserve.platforms.engines.conversion", *words]
-    ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    ended = subprocess.run(
+        module_command("hotserve.platforms.engines.conversion", *words),
+        env=module_environment(),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     try:
         return read_conversion(job.target)
     except (OSError, ValueError) as error:

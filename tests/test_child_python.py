@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hotserve.child_python import module_command, module_environment
+
+
+def test_a_module_is_run_with_the_path_of_this_process_and_without_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "json.py").write_text("raise ImportError('not this one')")
+    (tmp_path / "added").mkdir()
+    (tmp_path / "added" / "program_of_the_test.py").write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "added"), *sys.path])
+    command = module_command("program_of_the_test", "a", "b c")
+    ended = subprocess.run(command, env=module_environment(), capture_output=True, text=True, check=True)
+    assert ended.stdout == '["a", "b c"]\n'
