@@ -19,11 +19,11 @@ def streams() -> Streams:
 
 
 def test_all_that_is_worked_on_takes_room_whether_or_not_its_client_still_wants_it(streams: Streams) -> None:
-    assert streams.room == 4
+    assert streams.room() == 4
     streams.begin(1, ended=False, expected=None)
     streams.whole[3] = 1000
     streams.given_up.add(5)
-    assert streams.room == 1
+    assert streams.room() == 1
 
 
 def test_a_call_that_came_whole_becomes_a_stream_when_more_has_to_be_known_of_it(streams: Streams) -> None:

@@ -199,7 +199,7 @@ class Http2Connection:
             position,
             streams.last_begun,
             self._heads,
-            streams.room,
+            streams.room(),
             inflow.window,
             streams.first_window,
             self._largest_whole,

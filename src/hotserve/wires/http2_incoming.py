@@ -219,7 +219,7 @@ class Incoming:
         except MalformedRequest:
             self._refuse(stream_id, ended, ErrorCode.PROTOCOL_ERROR)
             return
-        if self._streams.room <= 0:
+        if self._streams.room() <= 0:
             self._refuse(stream_id, ended, ErrorCode.REFUSED_STREAM)
             return
         expected = None if too_large else head.content_length
