@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ def test_a_loader_that_workers_cannot_import_is_refused_when_the_server_is_made(
 
     options = local_options(workers=2, model_name="m", model_base_path=str(tmp_path))
     with pytest.raises(ConfigError, match="import it by its name"):
+        Server(options, loader=loader)
+
+
+def test_a_loader_of_the_program_itself_is_refused_as_workers_run_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loader(model: object) -> Loader:
+        raise AssertionError
+
+    loader.__module__, loader.__qualname__ = "__main__", "loader_of_the_program"
+    monkeypatch.setattr(sys.modules["__main__"], "loader_of_the_program", loader, raising=False)
+    options = local_options(workers=2, model_name="m", model_base_path=str(tmp_path))
+    with pytest.raises(ConfigError, match="Expected a function of a module that it imports"):
         Server(options, loader=loader)
 
 

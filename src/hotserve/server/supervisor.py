@@ -78,6 +78,11 @@ def check_workers(loader: LoaderFactory | None) -> None:
             f"loader: workers cannot have it, because they import it by its name: {error}. Expected a function of a"
             " module, or workers=1."
         ) from error
+    if getattr(loader, "__module__", "") == "__main__":
+        raise ConfigError(
+            "loader: workers cannot have it, because the program that was started is another one to them. Expected a"
+            " function of a module that it imports, or workers=1."
+        )
 
 
 class Supervisor:

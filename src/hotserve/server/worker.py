@@ -191,9 +191,12 @@ class Worker:
         inference = assemble_inference(options, metrics, self._timed, set_up.loader)
 
         def load(model: ModelConfig, path: Path) -> LoadedVersion:
-            servable = inference.make_loader(model).load(path)
+            try:
+                servable = inference.make_loader(model).load(path)
+            finally:
+                warm_up_seconds = self._warm_up_seconds.pop(path, None)
             measured = slowest_run_seconds(servable) if options.workers == AUTO_WORKERS else None
-            return LoadedVersion(servable, self._warm_up_seconds.pop(path, None), measured)
+            return LoadedVersion(servable, warm_up_seconds, measured)
 
         manager = FollowingManager(
             load, self.channel.tell, configured_labels(options, models), load_threads(options), unload_threads(options)

@@ -165,6 +165,7 @@ class WorkerGroup:
         roster = self._roster
         with self._changed:
             version = self._wanted.versions[id] = WantedVersion(id, path, model)
+            self._unload_errors.pop(id, None)  # of an earlier life, which ended with a load that failed
             for worker in roster.workers():
                 if worker.is_set_up:
                     _tell_load(worker, version)
