@@ -214,7 +214,9 @@ def _place(frame: FrameType) -> str:
 async def measure(parts: Parts, work: Workload, wire: str, count: int, requests: int, samples: Samples | None) -> float:
     """Processor time of this process for each request, in microseconds, with `count` requests in a turn of the loop."""
     loop = asyncio.get_running_loop()
-    protocol: Callable[[], asyncio.Protocol] = Http1Wire(parts.rest, loop, max_message_bytes=_MAX_MESSAGE_BYTES)
+    protocol: Callable[[], asyncio.Protocol] = Http1Wire(
+        parts.rest, loop, max_message_bytes=_MAX_MESSAGE_BYTES, road_of=parts.rest.road
+    )
     if wire == "grpc":
         protocol = GrpcWire(parts.grpc, GrpcLimits(), loop).protocol
     connections = Connections(protocol, work, wire, count)

@@ -14,15 +14,17 @@ from numpy import ndarray
 
 from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads, size_of
 from hotserve.api.exchange import GrpcRequest
+from hotserve.api.gathered import Gatherer, Road
 from hotserve.api.grpc_calls import counted, model_spec_of, parse
+from hotserve.api.grpc_gathered import GrpcRoad
 from hotserve.api.predict_messages import NONE_CUT, decode_inputs, encode_large_response, encode_response, parse_predict
 from hotserve.codecs.compiled import UsualPredict, read_predict
 from hotserve.codecs.cut_tensors import CutValues
 from hotserve.codecs.prediction_log import LogKind
-from hotserve.core.handle import Lease
+from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import InvalidArgument
-from hotserve.handlers.checked_kinds import remember_kind
+from hotserve.handlers.checked_kinds import CheckedKind, remember_kind
 from hotserve.handlers.checks import explain, find_signature, select_outputs
 from hotserve.handlers.predict import Predict
 from hotserve.observability.logged_call import GrpcCall
@@ -50,6 +52,7 @@ class GrpcPredict:
         *,
         as_content: bool,
         check_method_name: bool,
+        gatherer: Gatherer | None = None,
     ) -> None:
         """Makes the method; for the arguments see `GrpcServices`."""
         self._manager = manager
@@ -60,6 +63,12 @@ class GrpcPredict:
         self._as_content = as_content
         self._check_method_name = check_method_name
         self._named: dict[bytes, tuple[ModelSpec, str]] = {}
+        self.road: Road | None = None
+        """Where calls are to be handed in first."""
+        if gatherer is not None:
+            self.road = GrpcRoad(
+                manager, gatherer, metrics, request_log, self._named, self._resume, as_content=as_content
+            )
 
     async def __call__(self, request: GrpcRequest) -> bytes:
         """Answers one call."""
@@ -101,19 +110,62 @@ class GrpcPredict:
                 name, signature, inputs, outputs = await self._read(message, cut, is_large, lease, call)
                 call.mark_decoded()
                 answer = await self._predict(lease, name, signature, inputs, outputs, request.timeout_seconds)
-            call.mark_ran()
-            if size_of(answer) < LARGE_BYTES:
-                written = encode_response(lease, name, signature, answer, outputs, self._as_content)
-            else:
-                written = await self._codec_threads.run_with(
-                    lease, encode_large_response, lease, name, signature, answer, outputs, self._as_content
-                )
-            call.sent_bytes = len(written)
-            if self._request_log.logs(lease.id.name):
-                self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, data, written), lease.servable)
+            written = await self._write(data, lease, name, signature, answer, outputs, call)
             if usual is not None and kind is None:
                 self._remember(message, usual, lease, name, signature, inputs, outputs)
             return written
+
+    async def _resume(
+        self,
+        request: GrpcRequest,
+        handle: VersionHandle,
+        kind: CheckedKind,
+        inputs: Mapping[str, Array],
+        times: tuple[float, float],
+    ) -> bytes:
+        """Answers a call that has been read, because it could not be answered where it gathered.
+
+        Args:
+            request: The call.
+            handle: The version that it was read for.
+            kind: What calls like it have in common.
+            inputs: Its arrays.
+            times: When it was there and when it had been read, as `RequestRecord` has them.
+        """
+        lease = handle.acquire()
+        if lease is None:
+            return await self(request)  # the version has been withdrawn since
+        with lease, counted(self._metrics, handle.id.name, "Predict", times[0], request) as call:
+            call.version, call.signature, call.decoded = kind.version, kind.signature_name, times[1]
+            answer = await self._predict.run_checked(
+                lease, kind.signature_name, kind.signature, inputs, kind.outputs, request.timeout_seconds
+            )
+            return await self._write(
+                request.message, lease, kind.signature_name, kind.signature, answer, kind.outputs, call
+            )
+
+    async def _write(
+        self,
+        data: bytes,
+        lease: Lease,
+        name: str,
+        signature: Signature,
+        answer: Mapping[str, Array],
+        outputs: Sequence[str],
+        call: RequestRecord,
+    ) -> bytes:
+        """Writes the answer to the message `data`, and logs both."""
+        call.mark_ran()
+        if size_of(answer) < LARGE_BYTES:
+            written = encode_response(lease, name, signature, answer, outputs, self._as_content)
+        else:
+            written = await self._codec_threads.run_with(
+                lease, encode_large_response, lease, name, signature, answer, outputs, self._as_content
+            )
+        call.sent_bytes = len(written)
+        if self._request_log.logs(lease.id.name):
+            self._request_log.offer(lease.id, GrpcCall(LogKind.PREDICT, name, data, written), lease.servable)
+        return written
 
     async def _read(
         self, message: Any, cut: Mapping[str, CutValues], is_large: bool, lease: Lease, call: RequestRecord

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from hotserve.api.codec_threads import CodecThreads
 from hotserve.api.exchange import GrpcRequest
+from hotserve.api.gathered import Gatherer, Road
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
 from hotserve.api.grpc_predict import GrpcPredict
@@ -25,6 +26,7 @@ from hotserve.protos import messages
 
 logger = logging.getLogger(__name__)
 
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 Unary = Callable[[GrpcRequest], Awaitable[bytes]]
 ServerStreaming = Callable[[GrpcRequest], AsyncGenerator[bytes, None]]
@@ -47,6 +49,7 @@ class GrpcServices:
         *,
         as_content: bool = False,
         check_method_name: bool = False,
+        gatherer: Gatherer | None = None,
     ) -> None:
         """Makes the services.
 
@@ -61,6 +64,7 @@ class GrpcServices:
             as_content: Whether the tensors that answer Predict are sent as raw bytes, in `tensor_content`.
             check_method_name: Whether a signature must have been exported for the method that calls it; see
                 `OnExamples` and `find_signature`.
+            gatherer: Where calls of Predict gather; without it, all go the usual way.
         """
         self._manager = manager
         self._metrics = metrics
@@ -68,17 +72,23 @@ class GrpcServices:
         examples = GrpcExamples(
             manager, predict, metrics, request_log, codec_threads, check_method_name=check_method_name
         )
+        grpc_predict = GrpcPredict(
+            manager,
+            predict,
+            metrics,
+            request_log,
+            codec_threads,
+            as_content=as_content,
+            check_method_name=check_method_name,
+            gatherer=gatherer,
+        )
+        self.roads: Mapping[str, Road] = MappingProxyType(
+            {} if grpc_predict.road is None else {_PREDICT: grpc_predict.road}
+        )
+        """The path of a method -> where calls of it are to be handed in first."""
         self.unary: Mapping[str, Unary] = MappingProxyType(
             {
-                "/tensorflow.serving.PredictionService/Predict": GrpcPredict(
-                    manager,
-                    predict,
-                    metrics,
-                    request_log,
-                    codec_threads,
-                    as_content=as_content,
-                    check_method_name=check_method_name,
-                ),
+                _PREDICT: grpc_predict,
                 "/tensorflow.serving.PredictionService/Classify": examples.classify,
                 "/tensorflow.serving.PredictionService/Regress": examples.regress,
                 "/tensorflow.serving.PredictionService/MultiInference": examples.multi_inference,

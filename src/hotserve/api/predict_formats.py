@@ -130,7 +130,11 @@ class PredictFormat(Protocol):
 
 
 class PredictFormats:
-    """Which form a request has, and which one its answer gets."""
+    """Which form a request has, and which one its answer gets.
+
+    Attributes:
+        json: The one that everything else is taken for.
+    """
 
     def __init__(self, *, max_message_bytes: int, as_content: bool) -> None:
         """Makes the forms.
@@ -139,18 +143,23 @@ class PredictFormats:
             max_message_bytes: The largest body, unpacked.
             as_content: Whether the tensors of a PredictResponse are raw bytes, in `tensor_content`.
         """
-        self._json: PredictFormat = _Json()
+        self.json: PredictFormat = _Json()
         protobuf, numpy = _Protobuf(as_content), _Numpy(max_message_bytes)
         self._others: Mapping[str, PredictFormat] = MappingProxyType(
             {PROTOBUF: protobuf, "application/protobuf": protobuf, NPY: numpy, NPZ: numpy}
         )
 
+    def is_json(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request and its answer are JSON."""
+        form = self.of_request(headers)
+        return form is self.json and self.of_answer(headers, form) is self.json
+
     def of_request(self, headers: Mapping[str, str]) -> PredictFormat:
         """The form that a request says it has."""
         content_type = headers.get("content-type")
         if not content_type or content_type == JSON:
-            return self._json
-        return self._others.get(_media_type(content_type), self._json)
+            return self.json
+        return self._others.get(_media_type(content_type), self.json)
 
     def of_answer(self, headers: Mapping[str, str], asked_in: PredictFormat) -> PredictFormat:
         """The form that the answer gets: the first one of `Accept` that there is, or that of the request."""
@@ -160,7 +169,7 @@ class PredictFormats:
         for entry in accept.split(","):
             media_type = _media_type(entry)
             if media_type == JSON:
-                return self._json
+                return self.json
             if media_type in self._others:
                 return self._others[media_type]
         return asked_in

@@ -104,6 +104,56 @@ def encode_response(
     return b"".join(parts)
 
 
+def encode_responses(
+    lease: Lease,
+    signature_name: str,
+    signature: Signature,
+    answers: Mapping[str, Array],
+    outputs: Sequence[str],
+    as_content: bool,
+    starts: Sequence[int],
+    counts: Sequence[int],
+) -> list[bytes]:
+    """Writes the PredictResponses of several requests, whose rows stand in the same arrays; see `encode_response`.
+
+    Args:
+        lease: As in `encode_response`; and what follows.
+        signature_name: The same.
+        signature: The same.
+        answers: Output alias -> array, each with the rows as its first dimension.
+        outputs: As in `encode_response`.
+        as_content: The same.
+        starts: Where the rows of each request begin.
+        counts: How many it has.
+    """
+    if len(outputs) == 1:
+        alias = outputs[0]
+        array, dtype = answers[alias], signature.outputs[alias].dtype
+        tail = array.shape[1:]
+        data = array.tobytes()
+        row_bytes = len(data) // max(1, len(array))
+        spec = _serialized_spec(lease.id.name, lease.id.version, signature_name)
+        written = []
+        for start, count in zip(starts, counts, strict=True):
+            fixed = _head_of_fixed(alias, dtype, (count, *tail), as_content)
+            if fixed is None or fixed[1] != array.dtype:
+                break
+            written.append(b"".join((fixed[0], data[start * row_bytes : (start + count) * row_bytes], spec)))
+        else:
+            return written
+    return [
+        encode_response(
+            lease,
+            signature_name,
+            signature,
+            {alias: array[start : start + count] for alias, array in answers.items()},
+            outputs,
+            as_content,
+        )
+        for start, count in zip(starts, counts, strict=True)
+    ]
+
+
 def encode_large_response(
     lease: Lease,
     signature_name: str,

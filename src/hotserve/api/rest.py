@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
@@ -19,7 +19,9 @@ from hotserve.api.codec_threads import LARGE_PACKED_BYTES, LARGE_TEXT_BYTES, Cod
 from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.cors import CorsPolicy, no_cors
 from hotserve.api.exchange import RestRequest, RestResponse
+from hotserve.api.gathered import Gatherer, Road
 from hotserve.api.predict_formats import AskedPredict, PredictAnswer, PredictFormat, PredictFormats
+from hotserve.api.rest_gathered import RestRoad
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
@@ -29,7 +31,7 @@ from hotserve.codecs.json_request import PredictInputs, signature_name
 from hotserve.codecs.json_response import encode_error
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_engines, encode_metadata, encode_status
-from hotserve.core.handle import Lease
+from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.servable import engine_report
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import Code, Internal, InvalidArgument, NotFound, ServingError
@@ -100,6 +102,7 @@ class RestApi:
         read_metrics: Callable[[], Awaitable[Iterable[Instrument]]] | None = None,
         as_content: bool = False,
         check_method_name: bool = False,
+        gatherer: Gatherer | None = None,
     ) -> None:
         """Makes the API.
 
@@ -118,7 +121,9 @@ class RestApi:
             as_content: Whether the tensors of an answer in protobuf are raw bytes, in `tensor_content`.
             check_method_name: Whether a signature must have been exported for the method that calls it; see
                 `OnExamples` and `check_predict_method`.
+            gatherer: Where predict requests gather; without it, all go the usual way.
         """
+        self._gatherer = gatherer
         self._manager = manager
         self._predict = predict
         self._classify = OnExamples(CLASSIFY, predict, check_method_name=check_method_name)
@@ -159,14 +164,86 @@ class RestApi:
                 )
         call = RequestRecord("REST", len(request.body))
         self._metrics.begin_request(call)
+        if request.method == "POST":
+            return await self._counted(request, call, self._post)
+        return await self._counted(request, call, self._answer_at_once)
+
+    def road(self, method: str, path: str, headers: Mapping[str, str]) -> Road | None:
+        """Where requests with this head are to be handed in first; None where `handle` is asked at once.
+
+        Args:
+            method: As in `RestRequest`.
+            path: The same.
+            headers: The same.
+        """
+        if (
+            self._gatherer is None
+            or method != "POST"
+            or self._cors is not no_cors
+            or not self._formats.is_json(headers)
+            or "gzip" in headers.get("content-encoding", "")
+        ):
+            return None
+        try:
+            _, verb, spec = self._read_target(RestRequest(method, path), RequestRecord("REST", 0))
+        except ServingError:
+            return None
+        if verb != "predict":
+            return None
+        return RestRoad(self._manager, self._gatherer, self._metrics, self._request_log, spec, self._resume)
+
+    async def _resume(
+        self,
+        request: RestRequest,
+        spec: ModelSpec,
+        handle: VersionHandle,
+        kind: CheckedKind,
+        inputs: Mapping[str, Array],
+        row_format: bool,
+        times: tuple[float, float],
+    ) -> RestResponse:
+        """Answers a predict request in JSON that has been read, because it could not be answered where it gathered.
+
+        Args:
+            request: The request.
+            spec: What its path names.
+            handle: The version that it was read for.
+            kind: What requests like it have in common.
+            inputs: Its arrays.
+            row_format: Whether they stood under `instances`.
+            times: When it was there and when it had been read, as `RequestRecord` has them.
+        """
+
+        async def run(request: RestRequest, call: RequestRecord) -> RestResponse:
+            call.model, call.api = spec.name, "predict"
+            lease = handle.acquire()
+            if lease is None:
+                return await self._predict_answer(request, spec, call)  # the version has been withdrawn since
+            with lease:
+                call.version, call.signature, call.decoded = kind.version, kind.signature_name, times[1]
+                answer = await self._predict.run_checked(
+                    lease, kind.signature_name, kind.signature, inputs, kind.outputs, self._timeout_seconds
+                )
+                call.mark_ran()
+                said = PredictAnswer(lease, kind.signature_name, kind.signature, answer, row_format)
+                return await self._write(request, inputs, said, self._formats.json)
+
+        call = RequestRecord("REST", len(request.body), times[0])
+        self._metrics.begin_request(call)
+        return await self._counted(request, call, run)
+
+    async def _counted(
+        self,
+        request: RestRequest,
+        call: RequestRecord,
+        answer: Callable[[RestRequest, RequestRecord], Coroutine[Any, Any, RestResponse]],
+    ) -> RestResponse:
+        """Counts a request by what comes of it; never raises anything but cancellation."""
         code = _OK
         try:
-            if request.method == "POST":
-                response = await self._post(request, call)
-            else:
-                response = self._answer_at_once(request, call)
-                if response.status != HTTP_STATUS[Code.OK]:
-                    code = Code.INVALID_ARGUMENT.name
+            response = await answer(request, call)
+            if response.status != HTTP_STATUS[Code.OK]:
+                code = Code.INVALID_ARGUMENT.name
         except ServingError as error:
             code = error.code.name
             response = _error(error)
@@ -196,7 +273,7 @@ class RestApi:
         text = f"The body is larger than {self._max_message_bytes} bytes, the limit set by --max_message_bytes."
         return RestResponse(CONTENT_TOO_LARGE, encode_error(text), headers=self._cors(request.headers))
 
-    def _answer_at_once(self, request: RestRequest, call: RequestRecord) -> RestResponse:
+    async def _answer_at_once(self, request: RestRequest, call: RequestRecord) -> RestResponse:
         match request.method:
             case "GET":
                 return self._get(request, call)
@@ -283,15 +360,22 @@ class RestApi:
             call.mark_ran()
             form = self._formats.of_answer(request.headers, form)
             said = PredictAnswer(lease, name, signature, answer, decoded.row_format)
-            if size_of(answer) < form.large_answer_bytes:
-                body, content_type = form.write(said)
-            else:
-                body, content_type = await self.codec_threads.run_with(lease, form.write, said)
-            if self._request_log.logs(lease.id.name):
-                size = len(request.body) + len(body)
-                logged = RestPredict(name, signature, decoded.inputs, answer, size)
-                self._request_log.offer(lease.id, logged, lease.servable)
-            return RestResponse(200, body, content_type)
+            return await self._write(request, decoded.inputs, said, form)
+
+    async def _write(
+        self, request: RestRequest, inputs: Mapping[str, Array], said: PredictAnswer, form: PredictFormat
+    ) -> RestResponse:
+        """Writes the answer to a predict request, and logs both."""
+        lease = said.lease
+        if size_of(said.tensors) < form.large_answer_bytes:
+            body, content_type = form.write(said)
+        else:
+            body, content_type = await self.codec_threads.run_with(lease, form.write, said)
+        if self._request_log.logs(lease.id.name):
+            size = len(request.body) + len(body)
+            logged = RestPredict(said.signature_name, said.signature, inputs, said.tensors, size)
+            self._request_log.offer(lease.id, logged, lease.servable)
+        return RestResponse(200, body, content_type)
 
     async def _decode(
         self, asked: AskedPredict, is_large: bool, lease: Lease, call: RequestRecord

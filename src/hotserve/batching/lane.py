@@ -9,6 +9,7 @@ from typing import Final
 
 from hotserve.batching.answer_slot import AnswerSlot
 from hotserve.batching.batch_queue import Batch, BatchQueue, split_rows
+from hotserve.batching.gathering import Gathering
 from hotserve.batching.options import ALONE, BatchRules
 from hotserve.batching.padding import Inputs, checked_rows, key_of
 from hotserve.batching.run_times import RunTimes
@@ -196,6 +197,8 @@ class Lane:
         times: What its runs take.
         timer: Ends the wait of its open batches for more requests.
         strikes: How often requests have failed together that did well alone.
+        gatherings: Where requests gather that need not wait here, by what they have in common.
+        gathered: Those of them where some have.
     """
 
     __slots__ = (
@@ -205,6 +208,8 @@ class Lane:
         "_last_finish",
         "_pace",
         "_signature",
+        "gathered",
+        "gatherings",
         "id",
         "outputs",
         "queue",
@@ -236,6 +241,8 @@ class Lane:
         self.times = RunTimes()
         self.timer: asyncio.TimerHandle | None = None
         self.strikes = 0
+        self.gatherings: dict[Hashable, Gathering] = {}
+        self.gathered: dict[Gathering, None] = {}
         self._pace: float | None = None  # seconds from one answer to the next while others wait
         self._last_finish: float | None = None
         self._signature = signature

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hotserve.batching.batch_queue import Closed
+from hotserve.batching.gathering import Party
 from hotserve.batching.lane import Lane, Task
 from hotserve.batching.shared_run import SharedRun
 from hotserve.observability.metrics import Metrics
@@ -51,6 +52,24 @@ class LaneCounts:
             self._batch(metrics, lane, Closed.IDLE, rows, padding)
             if rules.is_strict:
                 metrics.batching.count_queuing(0.0)
+
+    def ran_gathered(self, lane: Lane, party: Party, started: float, seconds: float) -> None:
+        """Counts requests that have gathered and shared a run, which began at `started` and took so many seconds."""
+        metrics = self._metrics
+        if metrics is None:
+            return
+        name, version, signature = lane.id.name, lane.version, lane.signature_name
+        waits = [max(0.0, 1e6 * (started - guest.decoded)) for guest in party.guests]
+        metrics.count_queues(name, version, signature, waits)
+        apis: dict[str, int] = {}
+        for guest in party.guests:
+            api = guest.clerk.api
+            apis[api] = apis.get(api, 0) + 1
+        microseconds = 1e6 * seconds
+        for api, requests in apis.items():
+            metrics.count_run(name, version, signature, api, lane.runtime, microseconds, requests=requests)
+        metrics.count_graph_run(microseconds)
+        self._batch(metrics, lane, Closed.IDLE, party.rows, 0)
 
     def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:
         """Counts a batch."""

@@ -20,10 +20,11 @@ class RunTimes:
     takes. Written by one thread at a time.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_told")
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[float, int]] = {}
+        self._told: dict[int, float | None] = {}  # what `of` has said since it last learned something
 
     def of(self, size: int) -> float | None:
         """The time that a run is expected to take.
@@ -36,6 +37,13 @@ class RunTimes:
         Returns:
             Seconds; None before the first run.
         """
+        try:
+            return self._told[size]
+        except KeyError:
+            seconds = self._told[size] = self._of(size)
+            return seconds
+
+    def _of(self, size: int) -> float | None:
         bucket = size.bit_length()
         entry = self._entries.get(bucket)
         if entry is None:
@@ -68,3 +76,4 @@ class RunTimes:
                     seconds = min(seconds, _JOLT * expected)
                 seconds = expected + _SLOWER * (seconds - expected)
         self._entries[bucket] = (seconds, size)
+        self._told = {}

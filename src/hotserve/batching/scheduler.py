@@ -26,12 +26,14 @@ import numpy as np
 
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.deadlines import Deadlines
+from hotserve.batching.gathering import Clerk, Gathering, Guest, Party, by_clerk, can_be_divided
 from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.padding import Inputs, rows_of
 from hotserve.batching.plans import BatchPlans, ByServable
+from hotserve.batching.seats import Input, Seat, seat_in
 from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
-from hotserve.core.handle import Lease
+from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.servable import NeedsThread, Servable, for_loop, runtime_of
 from hotserve.errors import Internal, Unavailable
 from hotserve.observability.metrics import Metrics
@@ -40,7 +42,7 @@ from hotserve.tensors import Array
 
 logger = logging.getLogger(__name__)
 
-_GATHERING_TURNS = 16
+_EXPECTING_TURNS = 16
 """How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
 
 _MAX_LANES = 256
@@ -91,7 +93,7 @@ class EngineThreads:
         self._turn_due = False
         self._unwatched: list[Task] = []  # came in this turn, with a deadline
         self._arrivals = 0
-        self._gathering = 0
+        self._expecting = 0
         self._queued = 0
         self._queued_bytes = 0
 
@@ -140,7 +142,7 @@ class EngineThreads:
         if timeout_seconds is not None and timeout_seconds <= 0:
             raise too_late(timeout_seconds)
         if (
-            (not rules.max_rows or not (self._turn_due or self._gathering))
+            (not rules.max_rows or not (self._turn_due or self._expecting))
             and not lane.queue.tasks
             and not rules.timeout_seconds
             and rows <= max(1, rules.max_rows)
@@ -158,6 +160,59 @@ class EngineThreads:
         self._enqueue(task, key)
         return await task
 
+    def seat(
+        self,
+        handle: VersionHandle,
+        signature_name: str,
+        outputs: Sequence[str],
+        clerk: Clerk,
+        inputs: Sequence[Input],
+    ) -> Seat | None:
+        """The seat of a kind of requests, to `gather` with; None where such requests go the usual way.
+
+        Args:
+            handle: The version that they are for.
+            signature_name: Which signature.
+            outputs: The output aliases that are wanted.
+            clerk: Who answers them.
+            inputs: Their inputs, which have passed all checks.
+        """
+        return seat_in(self._lane(handle, signature_name, outputs), clerk, inputs)
+
+    def may_gather(self, seat: Seat) -> bool:
+        """Whether a request of a kind may gather now: its run is short, and no other waits for an earlier one."""
+        lane = seat.lane
+        return (
+            not lane.queue.tasks
+            and lane.rules is seat.gathering.rules
+            and lane.is_short(seat.size)
+            and asyncio.get_running_loop() is self._loop
+            and not self._closed
+        )
+
+    def gather(self, seat: Seat, handle: VersionHandle, guest: Guest) -> None:
+        """Has a request take part in a run at the end of this turn of the loop, or run now if it comes alone.
+
+        Its clerk is told, perhaps before this returns: to answer it, or to send it on to `run`.
+
+        Args:
+            seat: That of its kind, for which `may_gather` has just said yes.
+            handle: The version that it is for.
+            guest: The request.
+        """
+        lane, gathering = seat.lane, seat.gathering
+        gathering.add(guest, handle)
+        self._arrivals += 1
+        if not self._turn_due:
+            self._turn_due = True
+            assert self._loop is not None  # `may_gather` has looked
+            self._loop.call_soon(self._turn)
+            if not self._expecting:
+                self._serve_gathering(lane, gathering, has_run=False)
+                return
+        lane.gathered[gathering] = None
+        self._ready[lane] = None
+
     def close(self) -> None:
         """Drops what is queued and ends the threads once what runs has ended."""
         self._closed = True
@@ -173,13 +228,16 @@ class EngineThreads:
         for lane in (*self._ready, *self._blocked, *self._waiting):
             lane.queue.clear()
             lane.timer = None
+            for gathering in lane.gathered:
+                gathering.parties.clear()
+            lane.gathered.clear()
         self._ready, self._blocked, self._waiting, self._unwatched = {}, {}, {}, []
-        self._queued = self._queued_bytes = self._arrivals = self._gathering = 0
+        self._queued = self._queued_bytes = self._arrivals = self._expecting = 0
         self._turn_due = False
         self._loop = loop
         self._deadlines = Deadlines(loop, self._expire)
 
-    def _lane(self, lease: Lease, signature_name: str, outputs: Sequence[str]) -> Lane:
+    def _lane(self, lease: Lease | VersionHandle, signature_name: str, outputs: Sequence[str]) -> Lane:
         servable = lease.servable
         version = self._versions.get(servable)
         if version is None:
@@ -279,6 +337,11 @@ class EngineThreads:
                 dropped.append(task)
         for task in dropped:
             self._fail(task, Unavailable("The server is stopping. Send the request again, later."))
+        for lane in self._ready:
+            for gathering in lane.gathered:
+                while gathering.parties:
+                    party = gathering.parties.popleft()
+                    self._send_on(gathering, party.handle, party.guests)
 
     # Taking turns.
 
@@ -293,9 +356,9 @@ class EngineThreads:
         self._turn_due = False
         arrivals, self._arrivals = self._arrivals, 0
         if arrivals > 1:
-            self._gathering = _GATHERING_TURNS
-        elif arrivals and self._gathering:
-            self._gathering -= 1
+            self._expecting = _EXPECTING_TURNS
+        elif arrivals and self._expecting:
+            self._expecting -= 1
         ready, self._ready = self._ready, {}
         has_run = False
         for lane in ready:
@@ -308,6 +371,10 @@ class EngineThreads:
 
     def _serve(self, lane: Lane, has_run: bool, now: float | None = None) -> bool:
         """Starts what can be started of a lane; returns whether there has been a run on the loop, now or before."""
+        if lane.gathered:  # before those in the queue, who came later
+            gathered, lane.gathered = lane.gathered, {}
+            for gathering in gathered:
+                has_run = self._serve_gathering(lane, gathering, has_run=has_run)
         queue = lane.queue
         while queue.tasks:
             batch = queue.next(self._clock() if now is None else now)
@@ -325,6 +392,23 @@ class EngineThreads:
             else:
                 self._blocked[lane] = None
                 break
+        return has_run
+
+    def _serve_gathering(self, lane: Lane, gathering: Gathering, *, has_run: bool) -> bool:
+        """Runs those who have gathered, or sends them the usual way; for what is returned see `_serve`."""
+        parties = gathering.parties
+        while parties:
+            party = parties[0]
+            is_short = lane.rules is gathering.rules and lane.is_short_together(party.size, len(party.guests))
+            if is_short and has_run:
+                lane.gathered[gathering] = None
+                self._wake(lane)
+                break
+            parties.popleft()
+            if is_short and self._run_party(lane, gathering, party):
+                has_run = True
+            else:
+                self._send_on(gathering, party.handle, party.guests)
         return has_run
 
     def _wait_for_more(self, lane: Lane) -> None:
@@ -372,6 +456,43 @@ class EngineThreads:
         lane.runtime = runtime_of(servable, lane.signature_name)
         self._counts.ran_at_once(lane, rows, seconds, api)
         return answer
+
+    def _run_party(self, lane: Lane, gathering: Gathering, party: Party) -> bool:
+        """Runs those who have gathered, and has them answered; returns whether it did."""
+        lease = party.handle.acquire()
+        if lease is None:
+            return False  # the version has been withdrawn in this turn
+        guests = party.guests
+        clock = self._clock
+        with lease:
+            servable = lease.servable
+            start = clock()
+            try:
+                answers = for_loop(servable).run(
+                    lane.signature_name, gathering.inputs(guests, party.rows), lane.outputs
+                )
+            except BaseException:  # noqa: BLE001  # the usual way finds out whose fault it is, and has the words for it
+                return False
+            seconds = clock() - start
+            is_alone = len(guests) == 1
+            if not is_alone and not can_be_divided(answers, party.rows):
+                return False
+            lane.times.learn(party.size, seconds)
+            lane.runtime = runtime_of(servable, lane.signature_name)
+            if is_alone:
+                self._counts.ran_at_once(lane, party.rows, seconds, guests[0].clerk.api)
+            else:
+                self._counts.ran_gathered(lane, party, start, seconds)
+            for clerk, (served, starts) in by_clerk(guests).items():
+                try:
+                    clerk.answer(lease, served, answers, None if is_alone else starts)
+                except Exception:  # noqa: BLE001  # as before
+                    self._send_on(gathering, party.handle, served)
+        return True
+
+    def _send_on(self, gathering: Gathering, handle: VersionHandle, guests: Sequence[Guest]) -> None:
+        for guest in guests:
+            guest.clerk.send_on(guest, handle, gathering.inputs([guest], guest.rows))
 
     def _run_on_loop(self, lane: Lane, batch: Batch[Task]) -> None:
         reason, tasks = self._take(lane, batch)

@@ -72,7 +72,7 @@ cdef extern from "Python.h":
     void PyMem_Free(void *memory)
     ctypedef struct PyObject
 
-REVISION = 2  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 3  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -1361,3 +1361,32 @@ def answer_of_one(bytes data not None, tuple shape not None, str code not None, 
         return PyBytes_FromStringAndSize(output.text, output.length)
     finally:
         PyMem_RawFree(output.text)
+
+
+def answers_of_rows(
+    bytes data not None, tuple shape not None, str code not None, bint row_format, list starts not None,
+    list counts not None
+):
+    """Writes the bodies that answer several predict requests from one output that has the rows of all of them.
+
+    Args:
+        data: The bytes of the array, in row order.
+        shape: At least one dimension, none of which is 0; the first one counts the rows.
+        code: For what `data` is: one letter of the `struct` module: f d q Q i I h H b B ?
+        row_format: Whether the key is `predictions`, and not `outputs`.
+        starts: Where the rows of each request begin.
+        counts: How many it has, at least one.
+    """
+    cdef Py_ssize_t i, start, count, rows = shape[0], row_bytes
+    cdef tuple tail = shape[1:]
+    if rows <= 0 or PyBytes_GET_SIZE(data) % rows or len(starts) != len(counts):
+        raise ValueError(f"expected an array of shape {shape}, and as many counts as starts")
+    row_bytes = PyBytes_GET_SIZE(data) // rows
+    cdef list bodies = []
+    for i in range(len(starts)):
+        start, count = starts[i], counts[i]
+        if not 0 <= start < rows or not 0 < count <= rows - start:
+            raise ValueError(f"expected rows of the {rows} that there are, not {count} from {start} on")
+        part = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start * row_bytes, count * row_bytes)
+        bodies.append(answer_of_one(part, (count, *tail), code, row_format))
+    return bodies

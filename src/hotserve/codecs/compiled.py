@@ -110,11 +110,32 @@ class Extension(Protocol):
         """
         ...
 
+    def answers_of_rows(
+        self,
+        data: bytes,
+        shape: tuple[int, ...],
+        code: str,
+        row_format: bool,
+        starts: list[int],
+        counts: list[int],
+    ) -> list[bytes]:
+        """Writes as many such bodies from an array that has the rows of several requests.
+
+        Args:
+            data: As in `answer_of_one`; and what follows.
+            shape: Of all rows.
+            code: For what `data` is.
+            row_format: As for `encode_predictions`.
+            starts: Where the rows of each request begin.
+            counts: How many it has, at least one.
+        """
+        ...
+
 
 SWITCH: Final = "HOTSERVE_NO_EXTENSION"
 """The environment variable that turns the extension off, if it is set to anything."""
 
-_REVISION: Final = 2
+_REVISION: Final = 3
 """What `_fast.REVISION` is in the sources that belong to this file: an editable install may be older than they are."""
 
 EXTENSION: Final[Extension | None] = _fast if getattr(_fast, "REVISION", None) == _REVISION else None

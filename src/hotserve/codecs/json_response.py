@@ -6,7 +6,7 @@ its row format; columns, which it spreads over a line for each number, are writt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hotserve.codecs import compiled
@@ -53,6 +53,34 @@ def encode_predictions(outputs: Mapping[str, Array], row_format: bool) -> bytes:
             return _many_numbers(array, row_format)
     text = _predictions(outputs) if row_format else _outputs(outputs)
     return text.encode()
+
+
+def encode_rows(
+    outputs: Mapping[str, Array], row_format: bool, starts: Sequence[int], counts: Sequence[int]
+) -> list[bytes]:
+    """Writes the bodies that answer several requests, whose rows stand in the same arrays.
+
+    Args:
+        outputs: Output alias -> array, each with the rows as its first dimension.
+        row_format: As in `encode_predictions`.
+        starts: Where the rows of each request begin.
+        counts: How many it has, at least one.
+
+    Raises:
+        InvalidArgument: As `encode_predictions`.
+    """
+    if len(outputs) == 1 and compiled.IS_USED:
+        (array,) = outputs.values()
+        code = LETTERS.get(array.dtype)
+        if code is not None and 0 < array.ndim <= MAX_RANK and 0 < array.size <= PIECE_ELEMENTS:
+            assert compiled.EXTENSION is not None
+            return compiled.EXTENSION.answers_of_rows(
+                array.tobytes(), array.shape, code, row_format, list(starts), list(counts)
+            )
+    return [
+        encode_predictions({name: array[start : start + count] for name, array in outputs.items()}, row_format)
+        for start, count in zip(starts, counts, strict=True)
+    ]
 
 
 def encode_error(message: str) -> bytes:

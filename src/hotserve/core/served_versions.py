@@ -61,18 +61,29 @@ class ServedVersions(ABC):
             NotFound: The model, or the version, is not AVAILABLE.
             InvalidArgument: The label is not one of the model's.
         """
-        number = spec.version if spec.label is None else self.labels.resolve(spec.name, spec.label)
         while True:
-            versions = self._serving.get(spec.name)
-            if versions is None:
-                raise self._not_found(spec.name, number)
-            handle = versions.latest if number is None else versions.by_number.get(number)
+            handle = self.find(spec)
             if handle is None:
-                raise self._not_found(spec.name, number)
+                raise self._not_found(spec.name, self._number(spec))
             lease = handle.acquire()
             if lease is not None:
                 return lease
             # Withdrawn between the look-up and the lease: the mapping has been replaced before that.
+
+    def find(self, spec: ModelSpec) -> VersionHandle | None:
+        """The version that `spec` names now; None where none answers to it. Whoever wants to run it acquires a lease.
+
+        Raises:
+            InvalidArgument: The label is not one of the model's.
+        """
+        number = spec.version if spec.label is None else self._number(spec)
+        versions = self._serving.get(spec.name)
+        if versions is None:
+            return None
+        return versions.latest if number is None else versions.by_number.get(number)
+
+    def _number(self, spec: ModelSpec) -> int | None:
+        return spec.version if spec.label is None else self.labels.resolve(spec.name, spec.label)
 
     @abstractmethod
     def status(self, name: str) -> tuple[VersionStatus, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
+from hotserve.batching.seats import Seat
 from hotserve.codecs.compiled import CODES, Place
 from hotserve.core.handle import Lease
 from hotserve.tensors import Array, Signature
@@ -27,9 +28,12 @@ class CheckedKind:
         outputs: The output aliases that they want.
         version: The number of the version, as metrics have it.
         places: What is known of their inputs.
+        letters: The letter of each input by where its values stand; see `Place`.
+        seat: Where they gather to share runs; None where they do not, or where nobody has asked.
+        may_gather: Whether it is worth asking.
     """
 
-    __slots__ = ("outputs", "places", "signature", "signature_name", "version")
+    __slots__ = ("letters", "may_gather", "outputs", "places", "seat", "signature", "signature_name", "version")
 
     def __init__(
         self, lease: Lease, signature_name: str, signature: Signature, outputs: Sequence[str], places: Sequence[Place]
@@ -39,6 +43,9 @@ class CheckedKind:
         self.outputs = tuple(outputs)
         self.version = str(lease.id.version)
         self.places = tuple(places)
+        self.letters = {index: letter for _, index, _, _, letter in places}
+        self.seat: Seat | None = None
+        self.may_gather = True
 
 
 def remember_kind(

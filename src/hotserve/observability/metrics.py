@@ -217,6 +217,29 @@ class Metrics:
             (cells, record.start, record.decoded, record.ran, end, record.received_bytes, record.sent_bytes)
         )
 
+    def answered_cells(self, model: str, version: str, signature: str, api: str, entrypoint: str) -> RequestCells:
+        """The cells of requests that are answered, for `count_gathered`.
+
+        While one is in flight, whoever is to answer it counts it in `RequestCells.in_flight`.
+
+        Args:
+            model: The model's name.
+            version: The number of the version that answers.
+            signature: What is called.
+            api: As `RequestRecord` has it.
+            entrypoint: `REST` or `GRPC`.
+        """
+        key = (model, version, signature, api, entrypoint, "OK")
+        cells = self._request_cells.get(key)
+        if cells is None:
+            cells = self._request_cells[key] = self._new_request_cells(*key)
+        return cells
+
+    def count_gathered(self, cells: RequestCells, notes: Sequence[request_cells.Note]) -> None:
+        """As `count_request`, for each of several requests that were answered together, all of these cells."""
+        cells.in_flight.number -= len(notes)
+        self._requests_noted.add_all(notes)
+
     def _count_requests(self, notes: Sequence[request_cells.Note]) -> None:
         request_cells.count(notes, LATENCY_LIMITS_US)
 

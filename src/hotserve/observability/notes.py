@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-MANY: Final = 64
+MANY: Final = 256
 """So many notes are counted at once."""
 
 Note = TypeVar("Note")
@@ -31,6 +31,13 @@ class Notes(Generic[Note]):
         """Adds a note, and counts all of them if they are many."""
         notes = self._notes
         notes.append(note)
+        if len(notes) >= MANY:
+            self.count(wait=False)
+
+    def add_all(self, more: Sequence[Note]) -> None:
+        """Adds notes, and counts all of them if they are many."""
+        notes = self._notes
+        notes += more
         if len(notes) >= MANY:
             self.count(wait=False)
 

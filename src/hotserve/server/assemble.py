@@ -385,6 +385,7 @@ def assemble_apis(
         read_metrics=read_metrics,
         as_content=options.enable_serialization_as_tensor_content,
         check_method_name=options.enable_signature_method_name_check,
+        gatherer=engine,
     )
     grpc = GrpcServices(
         manager,
@@ -396,6 +397,7 @@ def assemble_apis(
         codec_threads,
         as_content=options.enable_serialization_as_tensor_content,
         check_method_name=options.enable_signature_method_name_check,
+        gatherer=engine,
     )
     return rest, grpc
 

@@ -57,12 +57,17 @@ class Front:
         self._http2 = GrpcWire(grpc, limits, loop, threads)
         if answer_both_apis(endpoints):
             both = Http1Wire(
-                rest, loop, max_message_bytes=largest, http2_factory=self._http2.protocol, codec_threads=threads
+                rest,
+                loop,
+                max_message_bytes=largest,
+                http2_factory=self._http2.protocol,
+                codec_threads=threads,
+                road_of=rest.road,
             )
             self._http1 = {Api.REST: both, Api.GRPC: both}
         else:
             self._http1 = {
-                Api.REST: Http1Wire(rest, loop, max_message_bytes=largest, codec_threads=threads),
+                Api.REST: Http1Wire(rest, loop, max_message_bytes=largest, codec_threads=threads, road_of=rest.road),
                 Api.GRPC: Http1Wire(
                     CallsOnly(),
                     loop,

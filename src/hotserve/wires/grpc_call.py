@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hotserve.api.codec_threads import CodecThreads
 from hotserve.api.exchange import GrpcRequest
+from hotserve.api.gathered import Road
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
 from hotserve.wires.eager import Pending, start
 from hotserve.wires.grpc_heads import OK_TRAILERS, CallHead, error_answer
@@ -23,6 +24,11 @@ class Services(Protocol):
     @property
     def streaming(self) -> Mapping[str, Callable[[GrpcRequest], AsyncGenerator[bytes, None]]]:
         """Methods that answer one message with several."""
+        ...
+
+    @property
+    def roads(self) -> Mapping[str, Road]:
+        """The path of a method -> where calls of it are handed in first."""
         ...
 
     @property
@@ -56,6 +62,10 @@ class Carrier(Protocol):
         """No work goes on for this call any more."""
         ...
 
+    def call_waits(self, call: Call) -> None:
+        """A call that had gathered with others has to wait for its answer after all."""
+        ...
+
 
 class Call:
     """A call with one message, which is there, and an answer with one, which is not packed.
@@ -63,11 +73,12 @@ class Call:
     Attributes:
         stream_id: The number of its stream.
         deadline: When its client stops waiting, by the clock of the loop; None for never.
+        is_over: Whether its client has the end of the answer, or wants none.
         deadline_tick: What `Deadlines.add` said; None if it was not asked.
         pending: What goes on with it while it waits; None if it does not.
     """
 
-    __slots__ = ("_carrier", "_head", "_over", "deadline", "deadline_tick", "pending", "stream_id")
+    __slots__ = ("_carrier", "_head", "deadline", "deadline_tick", "is_over", "pending", "stream_id")
 
     def __init__(self, carrier: Carrier, stream_id: int, head: CallHead, now: float) -> None:
         self.stream_id = stream_id
@@ -76,12 +87,16 @@ class Call:
         self.pending: Pending | None = None
         self._carrier = carrier
         self._head = head
-        self._over = False  # whether its client has the end of the answer, or wants none
+        self.is_over = False
 
     @property
     def waits_since(self) -> float | None:
         """When a part of its request came last; None if all of it has, or if it may take its time."""
         return None
+
+    def hand_in(self, message: bytes, road: Road) -> bool:
+        """Hands the call in where it may gather with others; see `Road.take`."""
+        return (self.deadline is None or self.deadline > self._carrier.loop.time()) and road.take(message, self)
 
     def perform(self, message: bytes) -> None:
         """Makes the call; if it has to wait, `pending` is set afterwards.
@@ -98,14 +113,33 @@ class Call:
     def _run(self, work: Coroutine[Any, Any, Any], done: Callable[[Any, BaseException | None], None]) -> None:
         self.pending = start(work, self._carrier.loop, done)
 
+    # What a road calls.
+
+    def answer(self, body: bytes) -> None:
+        """See `Client.answer`."""
+        if not self.is_over:
+            self.is_over = True
+            self._carrier.http2.answer_call(self.stream_id, self._head.header, body, OK_TRAILERS)
+        self._carrier.call_ended(self)
+
+    def go_on(self, message: bytes, work: Callable[[GrpcRequest], Coroutine[Any, Any, bytes]]) -> None:
+        """See `Client.go_on`."""
+        if self.is_over:
+            return  # the client has given up
+        self._run(work(self._request(message)), self._answered)
+        if self.pending is None:
+            self._carrier.call_ended(self)
+        else:
+            self._carrier.call_waits(self)
+
     # The answer.
 
     def _answered(self, message: bytes | None, error: BaseException | None) -> None:
         if message is None or error is not None:
             self._ended(None, error)
             return
-        if not self._over:
-            self._over = True
+        if not self.is_over:
+            self.is_over = True
             self._carrier.http2.answer_call(self.stream_id, self._head.header, message, OK_TRAILERS)
         if self.pending is not None:
             self._carrier.call_ended(self)
@@ -135,16 +169,16 @@ class Call:
 
     def cancel(self) -> None:
         """Stops working on it: nobody wants the answer."""
-        self._over = True
+        self.is_over = True
         if self.pending is None:
             self._forget()
         else:
             self.pending.cancel()
 
     def _end(self, error: ServingError | None) -> None:
-        if self._over:
+        if self.is_over:
             return
-        self._over = True
+        self.is_over = True
         if error is not None and error.code in (Code.INTERNAL, Code.UNKNOWN):
             logger.warning("Answering a call with %s", error)
         self._write_end(error)

@@ -106,8 +106,8 @@ class GrowingCall(Call):
         if message is None or error is not None:
             self._ended(None, error)
             return
-        if not self._over:
-            self._over = True
+        if not self.is_over:
+            self.is_over = True
             body = self._framed or frame_parts(message, pack=self._head.pack)
             self._carrier.http2.answer(self.stream_id, self._head.header, body, OK_TRAILERS)
         self._forget()

@@ -255,8 +255,15 @@ class GrpcConnection(asyncio.Protocol):
     # Events.
 
     def _whole_call(self, stream_id: int, head: RequestHead, message: bytes, _: int) -> None:
-        call = Call(self, stream_id, head.note, self._now)
+        note = head.note
+        call = Call(self, stream_id, note, self._now)
         self._busy_at = self._now
+        road = self.services.roads.get(note.path)
+        if road is not None:
+            self._calls[stream_id] = call
+            if call.hand_in(message, road):
+                return
+            del self._calls[stream_id]
         call.perform(message)
         if call.pending is not None:
             self._calls[stream_id] = call
@@ -340,6 +347,11 @@ class GrpcConnection(asyncio.Protocol):
             self.send_soon()
         elif not (self._reading or self._sending):
             self._send()  # nothing else can come in this turn that could go with it
+
+    def call_waits(self, call: Call) -> None:
+        """A call that had gathered with others has to wait for its answer after all."""
+        if call.deadline is not None:
+            call.deadline_tick = self._wire.deadlines.add(call, call.deadline)
 
     def send_soon(self) -> None:
         """Sends what there is at the end of this turn of the loop, or of what is being read."""

@@ -19,17 +19,18 @@ import logging
 import math
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import fields
 from enum import Enum
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
 from hotserve.api.exchange import RestRequest, RestResponse
+from hotserve.api.gathered import Road
 from hotserve.wires.eager import Pending, start
-from hotserve.wires.http1_answers import CONTINUE, ENDS, KEPT, STAYS, Answers, page, refusal
+from hotserve.wires.http1_answers import CONTINUE, ENDS, KEPT, SMALL_ANSWER, STAYS, Answers, page, refusal
 from hotserve.wires.http1_chunks import Chunks, Gathered, TooLarge
-from hotserve.wires.http1_head import CHUNKED, HEAD_END, Head, HeadCache, Refused, check_beginning
+from hotserve.wires.http1_head import CHUNKED, HEAD_END, MAX_CACHED, Head, HeadCache, Refused, check_beginning
 from hotserve.wires.http1_limits import Http1Limits
 from hotserve.wires.sweep import Sweep
 from hotserve.wires.turns import TURN_BYTES, let_others_in
@@ -39,11 +40,13 @@ logger = logging.getLogger(__name__)
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client that speaks HTTP/2 sends first. Source: RFC 9113, section 3.4."""
 
-_SMALL_ANSWER = 64 * 1024
-"""Up to here an answer is joined with its head; beyond it, copying costs more than a second buffer."""
-
 _LONGEST_INTERVAL = 0.5
 _NEVER = math.inf
+
+
+def no_road(method: str, target: str, headers: Mapping[str, str]) -> Road | None:
+    """Where requests are handed in first if `Http1Wire` is told nothing: nowhere."""
+    return None
 
 
 class Api(Protocol):
@@ -70,6 +73,7 @@ class Http1Wire:
         limits: Http1Limits | None = None,
         http2_factory: Callable[[], asyncio.Protocol] | None = None,
         codec_threads: CodecThreads | None = None,
+        road_of: Callable[[str, str, Mapping[str, str]], Road | None] = no_road,
     ) -> None:
         """Makes the wire.
 
@@ -81,6 +85,8 @@ class Http1Wire:
             http2_factory: Makes the protocol that takes over a connection whose client speaks HTTP/2, as TLS has
                 found out or the first bytes say. It gets `connection_made`, and `data_received` with all that has come.
             codec_threads: Put large bodies together; threads of its own without it.
+            road_of: Says where requests with this method, target and headers are handed in before `api` is asked, if
+                they come whole and by themselves.
         """
         self.api = api
         self.loop = loop
@@ -89,6 +95,9 @@ class Http1Wire:
         self.http2_factory = http2_factory
         self.codec_threads = codec_threads or CodecThreads()
         self.heads = HeadCache(self.limits)
+        self.usual: dict[bytes, tuple[Head, Road | None]] = {}
+        """Heads that have come before, and where requests with them are handed in first."""
+        self._road_of = road_of
         self.answers = Answers()
         self.draining = False
         self._connections: set[Http1Connection] = set()
@@ -158,6 +167,16 @@ class Http1Wire:
         self._connections.discard(connection)
         self.sweep.discard(connection)
         self._notify()
+
+    def look_up(self, raw: bytes) -> tuple[Head, Road | None] | None:
+        """What is known of a head; None for one that has not come before."""
+        head = self.heads.get(raw)
+        if head is None:
+            return None
+        if len(self.usual) >= MAX_CACHED:
+            self.usual.clear()
+        known = self.usual[raw] = head, self._road_of(head.method, head.target, head.headers)
+        return known
 
     def _turn(self) -> None:
         self.answers.turn_second()
@@ -285,7 +304,7 @@ class Http1Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._go_on()
+        self._resume()
 
     # What the wire calls.
 
@@ -341,10 +360,21 @@ class Http1Connection(asyncio.Protocol):
             return False
         wire = self._wire
         end = data.find(HEAD_END) + 4
-        head = wire.heads.get(data[:end])
-        if head is None or end + head.length != len(data) or head.length > wire.max_message_bytes:
+        raw = data[:end]
+        known = wire.usual.get(raw) or wire.look_up(raw)
+        if known is None:
             return False
-        self._answer(head, data[end:])
+        head, road = known
+        if end + head.length != len(data) or head.length > wire.max_message_bytes:
+            return False
+        body = data[end:]
+        if road is not None:
+            self._head = head
+            self._state = _ANSWERING
+            self.deadline = _NEVER
+            if road.take(body, self):
+                return True
+        self._answer(head, body)
         if self._state is _READING:
             self.deadline = wire.sweep.now + wire.idle_deadline
         return True
@@ -486,13 +516,45 @@ class Http1Connection(asyncio.Protocol):
             self._watch_sending()
         elif self._turn >= self._wire.limits.turn_requests:
             self._state = _WAITING
-            self._wire.loop.call_soon(self._go_on)
+            self._wire.loop.call_soon(self._resume)
         else:
             self._state = _READING
             if task is not None:
                 self._consume(self._data, self._position)
 
-    def _go_on(self) -> None:
+    # What a road calls.
+
+    def answer(self, body: bytes) -> None:
+        """See `Client.answer`."""
+        head, wire = self._head, self._wire
+        if self._state is not _ANSWERING or head is None:
+            return  # the client has left
+        if not wire.draining and head.is_plain and not self._later and not self._writing_paused:
+            written = wire.answers.usual(body)
+            if written is not None:
+                self._head = None
+                self._transport.write(written)
+                self._state = _READING
+                self.deadline = wire.sweep.now + wire.idle_deadline
+                return
+        self._answered(RestResponse(200, body), None)
+        self._read_later()
+
+    def go_on(self, message: bytes, work: Callable[[RestRequest], Coroutine[Any, Any, RestResponse]]) -> None:
+        """See `Client.go_on`."""
+        head = self._head
+        if self._state is not _ANSWERING or head is None:
+            return  # the client has left
+        request = RestRequest(head.method, head.target, head.headers, message)
+        self._task = start(work(request), self._wire.loop, self._answered)
+        self._read_later()
+
+    def _read_later(self) -> None:
+        """Goes on reading after an answer that came by a road."""
+        if self._state is _READING:
+            self._consume(self._data, self._position)
+
+    def _resume(self) -> None:
         """Goes on with the requests that wait, if it is time."""
         if self._state is _WAITING and not self._writing_paused:
             self._turn = 0
@@ -501,7 +563,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _write(self, response: RestResponse, says: bytes, *, with_body: bool) -> None:
         answers = self._wire.answers
-        is_large = len(response.body) > _SMALL_ANSWER
+        is_large = len(response.body) > SMALL_ANSWER
         try:
             first = answers.whole(response, says) if with_body and not is_large else answers.head(response, says)
         except ValueError:

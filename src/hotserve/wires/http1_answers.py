@@ -31,6 +31,9 @@ _REASONS: Mapping[int, str] = MappingProxyType(
 
 _MAX_PREPARED = 256
 
+SMALL_ANSWER = 64 * 1024
+"""Up to here an answer is joined with its head; beyond it, copying costs more than a second buffer."""
+
 
 STAYS = b""
 """What an answer says of a connection that stays: nothing, HTTP/1.1 implies it."""
@@ -49,6 +52,7 @@ class Answers:
         self._date = b""
         self._prepared: dict[tuple[int, str, bytes], bytes] = {}
         self._heads: dict[tuple[int, int, str, bytes], bytes] = {}  # of answers of one length
+        self._usual: dict[int, bytes] = {}  # of answers in JSON of one length
         self.turn_second()
 
     def turn_second(self) -> None:
@@ -56,6 +60,19 @@ class Answers:
         self._date = formatdate(time.time(), usegmt=True).encode("ascii")
         self._prepared.clear()
         self._heads.clear()
+        self._usual.clear()
+
+    def usual(self, body: bytes) -> bytes | None:
+        """What `whole` writes for a body in JSON, the status 200 and `STAYS`; None if the body is large."""
+        length = len(body)
+        head = self._usual.get(length)
+        if head is None:
+            if length > SMALL_ANSWER:
+                return None
+            if len(self._usual) >= _MAX_PREPARED:
+                self._usual.clear()
+            head = self._usual[length] = self.head(RestResponse(200, body), STAYS)
+        return head + body
 
     def whole(self, response: RestResponse, connection: bytes) -> bytes:
         """As `head`, and the body after it."""

@@ -48,7 +48,9 @@ CHUNKED = -1
 _HUGE = 10**18
 """Stands for every length from here on: beyond any limit, and quick to compare."""
 
-_MAX_CACHED = 512
+MAX_CACHED = 512
+"""How many heads are remembered."""
+
 _MAX_CACHED_BYTES = 2048
 
 
@@ -121,6 +123,11 @@ class Head:
     keep_alive: bool
     says_keep_alive: bool
     expects_continue: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the answer need not say anything of the connection, which stays, and has a body."""
+        return self.keep_alive and not self.says_keep_alive and self.method != "HEAD"
 
 
 def check_beginning(beginning: bytes, looked_at: int, limits: Http1Limits) -> None:
@@ -206,7 +213,7 @@ class HeadCache:
         """As `read_head`; remembers it."""
         read = read_head(head, self._limits)
         if len(head) <= _MAX_CACHED_BYTES:
-            if len(self._heads) >= _MAX_CACHED:
+            if len(self._heads) >= MAX_CACHED:
                 self._heads.clear()  # simple, and right again after as many requests
             self._heads[head] = read
         return read

@@ -1,0 +1,130 @@
+"""What REST and gRPC have in common for requests that gather: see `hotserve.batching.gathering`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
+
+from hotserve.api.codec_threads import size_of
+from hotserve.batching.gathering import Answers, Clerk, Guest
+from hotserve.batching.seats import Input, Seat
+from hotserve.core.handle import VersionHandle
+from hotserve.handlers.checked_kinds import CheckedKind
+from hotserve.observability.metrics import Metrics
+from hotserve.observability.request_cells import Note, RequestCells
+
+logger = logging.getLogger(__name__)
+
+UNREAD: Final = 8
+"""After a request that could not gather, so many are not looked at before the next one is: looking means to read them,
+and they are read again on the usual way."""
+
+
+class NotHere(Exception):  # no error: somebody else answers
+    """What a clerk raises who leaves requests to the usual way."""
+
+
+class Gatherer(Protocol):
+    """Where requests gather; `EngineThreads` is it."""
+
+    def seat(
+        self, handle: VersionHandle, signature_name: str, outputs: Sequence[str], clerk: Clerk, inputs: Sequence[Input]
+    ) -> Seat | None:
+        """See `EngineThreads.seat`."""
+        ...
+
+    def may_gather(self, seat: Seat) -> bool:
+        """See `EngineThreads.may_gather`."""
+        ...
+
+    def gather(self, seat: Seat, handle: VersionHandle, guest: Guest) -> None:
+        """See `EngineThreads.gather`."""
+        ...
+
+
+class Client(Protocol):
+    """Who waits for the answer to a request that has gathered: a connection, or a call."""
+
+    def answer(self, body: bytes) -> None:
+        """Takes the answer; of no effect if nobody waits any more."""
+        ...
+
+    def go_on(self, message: bytes, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
+        """Has a request answered the usual way after all.
+
+        Args:
+            message: What came: the body, or the message.
+            work: Answers it, given all of the request.
+        """
+        ...
+
+
+class Road(Protocol):
+    """Where a wire hands in requests of one kind first, before it asks the API."""
+
+    def take(self, message: bytes, client: Client) -> bool:
+        """Takes a request, if it is one that may gather.
+
+        Args:
+            message: The body, or the message.
+            client: Is told the answer, perhaps before this returns.
+
+        Returns:
+            Whether it was taken; if not, nothing has happened, and the API has to answer it.
+        """
+        ...
+
+
+def seat_of(kind: CheckedKind, gatherer: Gatherer, handle: VersionHandle, clerk: Callable[[], Clerk]) -> Seat | None:
+    """The seat of a kind of requests, found once; None where they do not gather."""
+    if kind.seat is None and kind.may_gather:
+        if all(letter for _, _, _, _, letter in kind.places):
+            inputs = [place[:4] for place in kind.places]
+            kind.seat = gatherer.seat(handle, kind.signature_name, kind.outputs, clerk(), inputs)
+        kind.may_gather = kind.seat is not None
+    return kind.seat
+
+
+def check_size(guests: Sequence[Guest], answers: Answers, limit: int) -> None:
+    """Has requests whose answers are large go the usual way, where threads write them, now and from now on.
+
+    Args:
+        guests: Those who share the answers; their `request` has their kind second.
+        answers: The arrays.
+        limit: How many bytes for each of them are large.
+
+    Raises:
+        NotHere: They are.
+    """
+    if size_of(answers) >= limit * len(guests):
+        for guest in guests:
+            kind = guest.request[1]
+            kind.seat, kind.may_gather = None, False
+        raise NotHere
+
+
+def give_out(
+    metrics: Metrics, cells: RequestCells, guests: Sequence[Guest], bodies: Sequence[bytes], ran: float
+) -> None:
+    """Counts requests that have been answered, and gives their answers to those who wait.
+
+    Args:
+        metrics: Where they are counted.
+        cells: Of all of them.
+        guests: The requests, whose `request` ends with what came.
+        bodies: Their answers.
+        ran: When the arrays of the answers were there, in seconds of `time.perf_counter`.
+    """
+    end = time.perf_counter()
+    notes: list[Note] = [
+        (cells, guest.start, guest.decoded, ran, end, len(guest.request[-1]), len(body))
+        for guest, body in zip(guests, bodies, strict=True)
+    ]
+    metrics.count_gathered(cells, notes)
+    for guest, body in zip(guests, bodies, strict=True):
+        try:
+            guest.client.answer(body)
+        except Exception:  # the others must have their answers
+            logger.exception("An answer could not be handed over")

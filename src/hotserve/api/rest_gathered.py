@@ -1,0 +1,159 @@
+"""Usual predict requests over REST, that gather: see `hotserve.batching.gathering`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from hotserve.api.codec_threads import LARGE_TEXT_BYTES
+from hotserve.api.exchange import RestRequest, RestResponse
+from hotserve.api.gathered import UNREAD, Client, Gatherer, check_size, give_out, seat_of
+from hotserve.batching.gathering import Answers, Guest
+from hotserve.codecs import compiled
+from hotserve.codecs.json_response import encode_predictions, encode_rows
+from hotserve.core.handle import Lease, VersionHandle
+from hotserve.core.served_versions import ModelSpec, ServedVersions
+from hotserve.errors import ServingError
+from hotserve.handlers.checked_kinds import CheckedKind
+from hotserve.observability.metrics import Metrics
+from hotserve.observability.request_log import RequestLog
+from hotserve.tensors import Array
+
+_LARGEST: Final = LARGE_TEXT_BYTES - 1
+
+_LARGE_ANSWER: Final = LARGE_TEXT_BYTES // 4
+"""As of `PredictFormat.large_answer_bytes`."""
+
+
+class Resume(Protocol):
+    """Answers a request the usual way that has been read already; see `RestApi.resume`."""
+
+    def __call__(
+        self,
+        request: RestRequest,
+        spec: ModelSpec,
+        handle: VersionHandle,
+        kind: CheckedKind,
+        inputs: Mapping[str, Array],
+        row_format: bool,
+        times: tuple[float, float],
+    ) -> Coroutine[Any, Any, RestResponse]: ...
+
+
+class RestRoad:
+    """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
+
+    __slots__ = ("_gatherer", "_manager", "_metrics", "_request_log", "_resume", "_skip", "_spec")
+
+    def __init__(
+        self,
+        manager: ServedVersions,
+        gatherer: Gatherer,
+        metrics: Metrics,
+        request_log: RequestLog,
+        spec: ModelSpec,
+        resume: Resume,
+    ) -> None:
+        """Makes the road.
+
+        Args:
+            manager: Resolves names to versions.
+            gatherer: Where requests gather.
+            metrics: Counts them.
+            request_log: Where requests go that have been answered: those of models that are logged go the usual way.
+            spec: What the path names.
+            resume: The usual way.
+        """
+        self._manager = manager
+        self._gatherer = gatherer
+        self._metrics = metrics
+        self._request_log = request_log
+        self._spec = spec
+        self._resume = resume
+        self._skip = 0
+
+    def take(self, message: bytes, client: Client) -> bool:
+        """See `Road.take`."""
+        if self._skip:
+            self._skip -= 1
+            return False
+        start = time.perf_counter()
+        extension = compiled.EXTENSION
+        values = extension.read_values(message) if extension is not None and len(message) <= _LARGEST else None
+        if values is None:
+            self._skip = UNREAD
+            return False
+        try:
+            handle = self._manager.find(self._spec)
+        except ServingError:
+            return False
+        key = values.key
+        kind: CheckedKind | None = None if handle is None else handle.remembered.get(key)
+        if handle is None or kind is None:
+            return False
+        seat = kind.seat or seat_of(kind, self._gatherer, handle, partial(self._clerk, handle, kind, key[1]))
+        if seat is None or not self._gatherer.may_gather(seat) or self._request_log.logs(handle.id.name):
+            self._skip = UNREAD
+            return False
+        contents = []
+        for index in seat.order:
+            content = values.content(index, kind.letters[index])
+            if content is None:
+                return False
+            contents.append(content)
+        clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
+        clerk.in_flight.number += 1
+        request = (self, kind, message)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
+        self._gatherer.gather(seat, handle, guest)
+        return True
+
+    def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array], row_format: bool) -> None:
+        """Sends a request the usual way."""
+        _, kind, body = guest.request
+        work = partial(
+            self._resume,
+            spec=self._spec,
+            handle=handle,
+            kind=kind,
+            inputs=inputs,
+            row_format=row_format,
+            times=(guest.start, guest.decoded),
+        )
+        guest.client.go_on(body, work)
+
+    def _clerk(self, handle: VersionHandle, kind: CheckedKind, row_format: bool) -> _RestClerk:
+        key = (_RestClerk, kind.signature_name, kind.outputs, row_format)
+        clerk: _RestClerk | None = handle.remembered.get(key)
+        if clerk is None:
+            clerk = handle.remembered[key] = _RestClerk(self._metrics, handle, kind, row_format)
+        return clerk
+
+
+class _RestClerk:
+    """Answers those that want the same outputs of the same signature in the same form."""
+
+    __slots__ = ("_cells", "_metrics", "_row_format", "in_flight")
+
+    api = "Predict"
+
+    def __init__(self, metrics: Metrics, handle: VersionHandle, kind: CheckedKind, row_format: bool) -> None:
+        self._metrics = metrics
+        self._row_format = row_format
+        self._cells = metrics.answered_cells(handle.id.name, kind.version, kind.signature_name, "predict", "REST")
+        self.in_flight = self._cells.in_flight
+
+    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+        ran = time.perf_counter()
+        check_size(guests, answers, _LARGE_ANSWER)
+        if starts is None:
+            bodies = [encode_predictions(answers, self._row_format)]
+        else:
+            bodies = encode_rows(answers, self._row_format, starts, [guest.rows for guest in guests])
+        give_out(self._metrics, self._cells, guests, bodies, ran)
+
+    def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
+        self.in_flight.number -= 1  # counted anew
+        guest.request[0].send_on(guest, handle, inputs, self._row_format)

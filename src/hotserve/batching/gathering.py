@@ -1,0 +1,175 @@
+"""Requests of one kind that come in the same turn of the event loop, and are run and answered together at its end.
+
+Small models are run faster than a request goes the usual way: a coroutine, a place in a queue, an array of its own.
+Where the run is short enough for the loop and nobody waits, requests need none of it. Their values are put side by
+side as they come, one call of the engine takes all of them, and its answer is written for each. Whatever is unusual
+about a request, or becomes so, sends it the usual way, which has the words for what is wrong.
+
+No thread, no clock and no loop: `EngineThreads` has them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from hotserve.batching.options import BatchRules
+from hotserve.core.handle import Lease, VersionHandle
+from hotserve.tensors import Array
+
+Answers = Mapping[str, Array]
+"""Output alias -> array, with the rows of all requests."""
+
+
+class Clerk(Protocol):
+    """Knows the requests of one API for one signature: writes their answers, or sends them the usual way."""
+
+    api: str
+    """What their clients call, for the metrics."""
+
+    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+        """Answers requests.
+
+        Args:
+            lease: The version that has run.
+            guests: The requests.
+            answers: The answer to all of them, perhaps among others.
+            starts: Where the rows of each begin in it; None where it is the answer to the only request, whatever its
+                shape.
+
+        Raises:
+            Exception: It cannot; nobody has been answered, and all of them have to be sent on.
+        """
+        ...
+
+    def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
+        """Sends a request the usual way.
+
+        Args:
+            guest: The request.
+            handle: The version that it was read for.
+            inputs: Its arrays.
+        """
+        ...
+
+
+class Guest:
+    """A request that takes part.
+
+    Attributes:
+        clerk: Who answers it.
+        client: Who waits for the answer; the clerk's affair.
+        request: What came; the clerk's affair.
+        rows: How many rows it has.
+        size: The bytes of its inputs.
+        start: When it was there, in seconds of `time.perf_counter`.
+        decoded: When it had been read.
+        contents: The bytes of each input.
+    """
+
+    __slots__ = ("clerk", "client", "contents", "decoded", "request", "rows", "size", "start")
+
+    def __init__(
+        self,
+        clerk: Clerk,
+        client: Any,
+        request: Any,
+        rows: int,
+        size: int,
+        start: float,
+        decoded: float,
+        contents: Sequence[bytes],
+    ) -> None:
+        self.clerk = clerk
+        self.client = client
+        self.request = request
+        self.rows = rows
+        self.size = size
+        self.start = start
+        self.decoded = decoded
+        self.contents = contents
+
+
+Column = tuple[str, tuple[int, ...], np.dtype[Any]]
+"""An input: its alias, the shape of a row, and the dtype."""
+
+
+class Party:
+    """Those who share a run.
+
+    Attributes:
+        handle: The version that they are for.
+        guests: The requests, in order.
+        rows: How many rows they have together.
+        size: How many bytes.
+    """
+
+    __slots__ = ("guests", "handle", "rows", "size")
+
+    def __init__(self, handle: VersionHandle) -> None:
+        self.handle = handle
+        self.guests: list[Guest] = []
+        self.rows = 0
+        self.size = 0
+
+
+class Gathering:
+    """Where requests of a lane gather whose rows are alike.
+
+    Attributes:
+        rules: The rules of the lane when the gathering was made: under others nobody gathers here.
+        columns: The inputs.
+        parties: Those who wait for the end of the turn: all but the last are full.
+    """
+
+    __slots__ = ("columns", "parties", "rules")
+
+    def __init__(self, rules: BatchRules, columns: Sequence[Column]) -> None:
+        self.rules = rules
+        self.columns = tuple(columns)
+        self.parties: deque[Party] = deque()
+
+    def add(self, guest: Guest, handle: VersionHandle) -> None:
+        """Adds a request for a version to the last party, or begins one."""
+        parties, rules = self.parties, self.rules
+        party = parties[-1] if parties else None
+        if party is None or party.rows + guest.rows > rules.max_rows or party.size + guest.size > rules.max_bytes:
+            party = Party(handle)
+            parties.append(party)
+        party.guests.append(guest)
+        party.rows += guest.rows
+        party.size += guest.size
+
+    def inputs(self, guests: Sequence[Guest], rows: int) -> dict[str, Array]:
+        """The inputs of some requests, which have so many rows together; input alias -> array."""
+        contents: Sequence[bytes | bytearray]
+        if len(guests) == 1:
+            contents = guests[0].contents
+        else:
+            contents = [bytearray().join(parts) for parts in zip(*[guest.contents for guest in guests], strict=True)]
+        return {
+            alias: np.ndarray((rows, *tail), dtype, content)
+            for (alias, tail, dtype), content in zip(self.columns, contents, strict=True)
+        }
+
+
+def can_be_divided(answers: Answers, rows: int) -> bool:
+    """Whether every output has a row for each row that was run."""
+    return all(array.ndim and array.shape[0] == rows for array in answers.values())
+
+
+def by_clerk(guests: Sequence[Guest]) -> dict[Clerk, tuple[list[Guest], list[int]]]:
+    """Whom each clerk has to answer, and where the rows of each of them begin in what all share."""
+    served: dict[Clerk, tuple[list[Guest], list[int]]] = {}
+    start = 0
+    for guest in guests:
+        theirs = served.get(guest.clerk)
+        if theirs is None:
+            theirs = served[guest.clerk] = ([], [])
+        theirs[0].append(guest)
+        theirs[1].append(start)
+        start += guest.rows
+    return served

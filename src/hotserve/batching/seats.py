@@ -1,0 +1,73 @@
+"""Which kinds of requests may gather, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from hotserve.batching.gathering import Clerk, Gathering
+from hotserve.batching.lane import Lane
+
+_MAX_GATHERINGS: Final = 256
+"""How many kinds of rows gather for a lane; clients choose them."""
+
+Input = tuple[str, int, tuple[int, ...], np.dtype[Any]]
+"""An input's alias, where its values stand among those of a request, and the array's shape and dtype."""
+
+
+class Seat:
+    """What all requests of a kind have in common where they gather.
+
+    Attributes:
+        lane: Where they run.
+        gathering: Where they gather for it.
+        clerk: Who answers them.
+        order: Where the values of each input stand among those of a request, in the order of the gathering's columns.
+        rows: How many rows each has.
+        size: The bytes of the inputs of each.
+    """
+
+    __slots__ = ("clerk", "gathering", "lane", "order", "rows", "size")
+
+    def __init__(
+        self, lane: Lane, gathering: Gathering, clerk: Clerk, order: Sequence[int], rows: int, size: int
+    ) -> None:
+        self.lane = lane
+        self.gathering = gathering
+        self.clerk = clerk
+        self.order = tuple(order)
+        self.rows = rows
+        self.size = size
+
+
+def seat_in(lane: Lane, clerk: Clerk, inputs: Sequence[Input]) -> Seat | None:
+    """The seat of a kind of requests.
+
+    Args:
+        lane: Where they run.
+        clerk: Who answers them.
+        inputs: Their inputs.
+
+    Returns:
+        It; None where such requests do not share runs, or only in ways that the queue alone knows.
+    """
+    rules = lane.rules
+    if not rules.max_rows or rules.is_strict or rules.timeout_seconds or not inputs:
+        return None
+    if any(not shape or 0 in shape for _, _, shape, _ in inputs):
+        return None
+    inputs = sorted(inputs, key=lambda entry: entry[0])
+    rows, weight, key = lane.admit({alias: np.empty(shape, dtype) for alias, _, shape, dtype in inputs})
+    if weight != rows or rows > rules.max_rows:
+        return None
+    columns = tuple((alias, shape[1:], dtype) for alias, _, shape, dtype in inputs)
+    gathering = lane.gatherings.get((key, columns, rules))
+    if gathering is None:
+        if len(lane.gatherings) >= _MAX_GATHERINGS:
+            return None
+        gathering = lane.gatherings[key, columns, rules] = Gathering(rules, columns)
+    size = sum(prod(shape) * dtype.itemsize for _, _, shape, dtype in inputs)
+    return Seat(lane, gathering, clerk, [index for _, index, _, _ in inputs], rows, size)
