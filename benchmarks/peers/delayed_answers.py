@@ -15,6 +15,7 @@ from types import MappingProxyType
 import uvloop
 
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.api.gathered import Road
 from hotserve.wires.grpc_http2 import GrpcLimits, GrpcWire
 from hotserve.wires.http1 import Http1Wire
 
@@ -26,6 +27,7 @@ _HOST = "127.0.0.1"
 class Api:
     """What both wires hand requests to."""
 
+    roads: Mapping[str, Road] = MappingProxyType({})
     streaming: Mapping[str, Callable[[GrpcRequest], AsyncGenerator[bytes, None]]] = MappingProxyType({})
     bidirectional: Mapping[str, Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]] = MappingProxyType({})
 

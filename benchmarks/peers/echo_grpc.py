@@ -22,6 +22,7 @@ import uvloop
 
 from hotserve.api.asgi import AsgiApp
 from hotserve.api.exchange import GrpcRequest
+from hotserve.api.gathered import Road
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.rest import RestApi
 from hotserve.wires.grpc_http2 import GrpcLimits, GrpcWire
@@ -34,6 +35,7 @@ _HOST = "127.0.0.1"
 class Echo:
     """As `GrpcServices`, with one method."""
 
+    roads: Mapping[str, Road] = MappingProxyType({})
     streaming: Mapping[str, Callable[[GrpcRequest], AsyncGenerator[bytes, None]]] = MappingProxyType({})
     bidirectional: Mapping[str, Callable[[AsyncIterator[bytes]], AsyncGenerator[bytes, None]]] = MappingProxyType({})
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.api.predict_messages import encode_large_response, encode_response
+from hotserve.api.predict_messages import encode_large_response, encode_response, encode_responses
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import serialize_tensor
 from hotserve.core.handle import Lease, VersionHandle
@@ -69,6 +69,38 @@ def test_an_answer_is_written_as_protobuf_writes_it(
         assert encode_response(lease(), "s", signature(dtypes), answer, wanted, raw) == expected
     large = encode_large_response(lease(), "s", signature(dtypes), answer, wanted, raw)
     assert messages.PredictResponse.FromString(large) == messages.PredictResponse.FromString(expected)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.tuples(
+            st.sampled_from([DType.FLOAT, DType.INT64, DType.HALF, DType.STRING]), st.sampled_from([(), (2,), (1, 3)])
+        ),
+        min_size=1,
+        max_size=2,
+    ),
+    st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_each_of_several_requests_has_the_message_that_its_rows_have_alone(
+    outputs: Mapping[str, tuple[DType, tuple[int, ...]]], counts: list[int], raw: bool
+) -> None:
+    dtypes = {alias: dtype for alias, (dtype, _) in outputs.items()}
+    answer = {alias: array_of(dtype, (sum(counts), *tail)) for alias, (dtype, tail) in outputs.items()}
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    wanted = list(outputs)
+    assert encode_responses(lease(), "s", signature(dtypes), answer, wanted, raw, starts, counts) == [
+        encode_response(
+            lease(),
+            "s",
+            signature(dtypes),
+            {alias: array[start : start + count] for alias, array in answer.items()},
+            wanted,
+            raw,
+        )
+        for start, count in zip(starts, counts, strict=True)
+    ]
 
 
 def test_an_array_in_any_order_of_memory_is_written_by_rows() -> None:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hotserve.codecs import compiled
 from hotserve.codecs.json_lists import number_lists
 from hotserve.codecs.json_reader import read_document
-from hotserve.codecs.json_response import encode_error, encode_predictions
+from hotserve.codecs.json_response import encode_error, encode_predictions, encode_rows
 from hotserve.codecs.json_tensor import read_array
 from hotserve.errors import InvalidArgument
 from hotserve.tensors import Array, DType, dtype_of_array
@@ -159,6 +160,54 @@ def arrays(dtype: DType) -> st.SearchStrategy[Array]:
         # Every bit pattern; hypothesis does not know the type.
         return hnp.arrays(np.uint16, SHAPES).map(lambda bits: bits.view(ml_dtypes.bfloat16))
     return hnp.arrays(dtype.numpy, SHAPES)
+
+
+@st.composite
+def shared_rows(draw: st.DrawFn) -> tuple[dict[str, Array], list[int], list[int]]:
+    """Outputs with the rows of some requests, where those of each begin, and how many they are."""
+    counts = draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
+    outputs = {}
+    for name in draw(st.sampled_from([("y",), ("y", "z")])):
+        dtype = draw(st.sampled_from(NUMERIC))
+        tail = draw(hnp.array_shapes(min_dims=0, max_dims=2, max_side=2))
+        bits = np.dtype(np.uint16) if dtype is DType.BFLOAT16 else dtype.numpy
+        array = draw(hnp.arrays(bits, (sum(counts), *tail)))
+        outputs[name] = array.view(ml_dtypes.bfloat16) if dtype is DType.BFLOAT16 else array
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    chosen = draw(st.lists(st.sampled_from(range(len(counts))), min_size=1, unique=True))
+    return outputs, [starts[index] for index in chosen], [counts[index] for index in chosen]
+
+
+@given(shared_rows(), st.booleans())
+def test_each_of_several_requests_has_the_body_that_its_rows_have_alone(
+    shared: tuple[dict[str, Array], list[int], list[int]], row_format: bool
+) -> None:
+    outputs, starts, counts = shared
+    assert encode_rows(outputs, row_format, starts, counts) == [
+        encode_predictions({name: array[start : start + count] for name, array in outputs.items()}, row_format)
+        for start, count in zip(starts, counts, strict=True)
+    ]
+
+
+@pytest.mark.skipif(not compiled.IS_USED, reason="it is the extension's")
+@pytest.mark.parametrize(
+    ("data", "shape", "starts", "counts"),
+    [
+        (bytes(8), (2,), [0, 1], [1]),
+        (bytes(8), (2,), [1], [2]),
+        (bytes(8), (2,), [-1], [1]),
+        (bytes(8), (2,), [0], [0]),
+        (bytes(9), (2,), [0], [1]),
+        (bytes(8), (0,), [0], [1]),
+        (bytes(8), (2, 2), [0], [1]),
+    ],
+)
+def test_rows_that_are_not_there_are_never_written(
+    data: bytes, shape: tuple[int, ...], starts: list[int], counts: list[int]
+) -> None:
+    assert compiled.EXTENSION is not None
+    with pytest.raises(ValueError, match="expected"):
+        compiled.EXTENSION.answers_of_rows(data, shape, "f", True, starts, counts)
 
 
 def same(a: Array, b: Array) -> bool:

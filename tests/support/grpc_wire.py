@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hotserve.api.exchange import GrpcRequest
+from hotserve.api.gathered import Road
 from hotserve.errors import InvalidArgument, Unimplemented
 from hotserve.server.loop import runner
 from hotserve.wires.grpc_call import Services
@@ -32,6 +33,7 @@ class TestServices:
         cancelled: How many calls have been cancelled while they waited.
         waiting: How many wait now.
         read: How many messages `Chat` has read.
+        roads: Where calls are handed in first.
     """
 
     __test__ = False
@@ -42,6 +44,7 @@ class TestServices:
         self.read = 0
         self.sent = 0
         self.timeouts: list[float | None] = []
+        self.roads: dict[str, Road] = {}
         self._go_on = asyncio.Event()
 
     @property

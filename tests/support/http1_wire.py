@@ -11,14 +11,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import uvloop
 
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.wires.http1 import Http1Wire
+from hotserve.api.gathered import Road
+from hotserve.wires.http1 import Http1Wire, no_road
 from hotserve.wires.http1_limits import Http1Limits
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class WireServer:
         encryption: ssl.SSLContext | None = None,
         http2_factory: Callable[[], asyncio.Protocol] | None = None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+        road_of: Callable[[str, str, Mapping[str, str]], Road | None] = no_road,
     ) -> None:
         self.api = ToyApi()
         self.address: int | str = unix_path or 0
@@ -94,7 +96,12 @@ class WireServer:
         self._loop = new_loop()
         self._loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self.wire = Http1Wire(
-            self.api, self._loop, max_message_bytes=max_message_bytes, limits=limits, http2_factory=http2_factory
+            self.api,
+            self._loop,
+            max_message_bytes=max_message_bytes,
+            limits=limits,
+            http2_factory=http2_factory,
+            road_of=road_of,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -19,6 +19,8 @@ from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
+from hotserve.batching.options import ALONE, BatchRules
+from hotserve.batching.plans import BatchPlans, VersionPlan
 from hotserve.batching.scheduler import EngineThreads
 from hotserve.config.model_config import ModelConfig
 from hotserve.core.ids import ServableId
@@ -135,6 +137,7 @@ class InProcess:
         timeout_seconds: float | None = PATIENCE,
         max_message_bytes: int = 1 << 20,
         engine_threads: int = 2,
+        rules: BatchRules = ALONE,
     ) -> None:
         self._models = models
         resolver = Labels()
@@ -143,9 +146,11 @@ class InProcess:
         self.manager = Manager(lambda name: self, labels=resolver)
         self.source = FakeSource(self.manager, BASE_PATH)
         self.problems: dict[str, str] = {}
-        self.engine = EngineThreads(engine_threads)
-        self.health = Health(self.manager, list(models), lambda: self.problems)
         self.metrics = Metrics()
+        self.engine = EngineThreads(
+            engine_threads, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics
+        )
+        self.health = Health(self.manager, list(models), lambda: self.problems)
         health_service = HealthService(self.health, self.manager.events)
         predict = Predict(self.engine)
         self.rest_api = RestApi(
@@ -155,6 +160,7 @@ class InProcess:
             self.metrics,
             timeout_seconds=timeout_seconds,
             max_message_bytes=max_message_bytes,
+            gatherer=self.engine,
         )
         versions = {
             name: [AspiredVersion(ServableId(name, number), BASE_PATH / name / str(number)) for number in numbers]
@@ -171,7 +177,9 @@ class InProcess:
             lambda models: health_service.notify(),
         )
         reload = GrpcReload(self.reloader, self.metrics)
-        self.grpc_services = GrpcServices(self.manager, predict, health_service, self.metrics, reload.reload_config)
+        self.grpc_services = GrpcServices(
+            self.manager, predict, health_service, self.metrics, reload.reload_config, gatherer=self.engine
+        )
         self.health_service = health_service
         self.app = AsgiApp(self.rest_api, self.grpc_services, max_message_bytes, lambda: self.health.stopping)
 

@@ -94,17 +94,21 @@ class Call:
         """When a part of its request came last; None if all of it has, or if it may take its time."""
         return None
 
-    def hand_in(self, message: bytes, road: Road) -> bool:
-        """Hands the call in where it may gather with others; see `Road.take`."""
-        return (self.deadline is None or self.deadline > self._carrier.loop.time()) and road.take(message, self)
-
     def perform(self, message: bytes) -> None:
-        """Makes the call; if it has to wait, `pending` is set afterwards.
+        """Makes the call; if it has to wait, `pending` is set afterwards, or it is on a road.
 
         Args:
             message: What it sends, unpacked.
         """
-        self._run(self._carrier.services.call(self._request(message)), self._answered)
+        if not self._take_road(message):
+            self._run(self._carrier.services.call(self._request(message)), self._answered)
+
+    def _take_road(self, message: bytes) -> bool:
+        """Hands the call in where it may gather with others, if that is so; see `Road.take`."""
+        road = self._carrier.services.roads.get(self._head.path)
+        if road is None or (self.deadline is not None and self.deadline <= self._carrier.loop.time()):
+            return False
+        return road.take(message, self)
 
     def _request(self, message: bytes) -> GrpcRequest:
         timeout = None if self.deadline is None else max(0.0, self.deadline - self._carrier.loop.time())
@@ -120,7 +124,7 @@ class Call:
         if not self.is_over:
             self.is_over = True
             self._carrier.http2.answer_call(self.stream_id, self._head.header, body, OK_TRAILERS)
-        self._carrier.call_ended(self)
+        self._forget()
 
     def go_on(self, message: bytes, work: Callable[[GrpcRequest], Coroutine[Any, Any, bytes]]) -> None:
         """See `Client.go_on`."""
@@ -128,7 +132,7 @@ class Call:
             return  # the client has given up
         self._run(work(self._request(message)), self._answered)
         if self.pending is None:
-            self._carrier.call_ended(self)
+            self._forget()
         else:
             self._carrier.call_waits(self)
 

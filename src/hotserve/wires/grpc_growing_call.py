@@ -82,14 +82,13 @@ class GrowingCall(Call):
     # The answer.
 
     def perform(self, message: bytes) -> None:
-        request = self._request(message)
-        stream = self._carrier.services.streaming.get(request.path)
+        stream = self._carrier.services.streaming.get(self._head.path)
         if stream is not None:
-            self._run(self._send_all(stream(request)), self._ended)
+            self._run(self._send_all(stream(self._request(message))), self._ended)
         elif self._head.pack:
-            self._run(self._call_and_pack(request), self._answered)
+            self._run(self._call_and_pack(self._request(message)), self._answered)
         else:
-            self._run(self._carrier.services.call(request), self._answered)
+            super().perform(message)
 
     async def _join_and_call(self, parts: MessageParts) -> bytes:
         message = await self._carrier.codec_threads.run(parts.message)

@@ -255,20 +255,14 @@ class GrpcConnection(asyncio.Protocol):
     # Events.
 
     def _whole_call(self, stream_id: int, head: RequestHead, message: bytes, _: int) -> None:
-        note = head.note
-        call = Call(self, stream_id, note, self._now)
+        call = self._calls[stream_id] = Call(self, stream_id, head.note, self._now)
         self._busy_at = self._now
-        road = self.services.roads.get(note.path)
-        if road is not None:
-            self._calls[stream_id] = call
-            if call.hand_in(message, road):
-                return
-            del self._calls[stream_id]
         call.perform(message)
         if call.pending is not None:
-            self._calls[stream_id] = call
             if call.deadline is not None:
                 self._new_deadlines.append(call)
+        elif call.is_over:
+            self._calls.pop(stream_id, None)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -350,7 +344,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def call_waits(self, call: Call) -> None:
         """A call that had gathered with others has to wait for its answer after all."""
-        if call.deadline is not None:
+        if call.deadline is not None and call.deadline_tick is None and call not in self._new_deadlines:
             call.deadline_tick = self._wire.deadlines.add(call, call.deadline)
 
     def send_soon(self) -> None:

@@ -1,0 +1,308 @@
+"""Predict requests that gather and share a run are answered as if each had come alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hotserve.api.codec_threads import LARGE_TEXT_BYTES
+from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.batching.options import NATURAL
+from hotserve.codecs import compiled
+from hotserve.codecs.tensor_proto import encode_tensor
+from hotserve.errors import InvalidArgument, ServingError
+from hotserve.protos import messages
+from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
+from hotserve.wires.eager import start
+from support.in_process import PATIENCE, PREDICT, InProcess, ToyServable
+
+pytestmark = pytest.mark.skipif(not compiled.IS_USED, reason="without the extensions nobody gathers")
+
+PATH = "/v1/models/m:predict"
+X = TensorSpec(DType.FLOAT, (None,), "x:0")
+N = TensorSpec(DType.INT32, (None,), "n:0")
+ROWS = TensorSpec(DType.FLOAT, (None, None), "rows:0")
+WIDE = LARGE_TEXT_BYTES // 16
+
+
+def model(number: float) -> ToyServable:
+    """Signatures of several kinds; refuses a 7, together with all that share its run."""
+
+    def run(signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        x = inputs["x"]
+        if 7 in x:
+            raise InvalidArgument("I do not like the number seven")
+        rows = x.reshape(len(x), -1).sum(axis=1) if x.ndim else x.reshape(1)
+        if signature == "one_for_all":
+            return {"y": np.float32([rows.sum()])}
+        if signature == "wide":
+            return {"y": np.repeat(rows[:, None], WIDE, axis=1)}
+        if "n" in inputs:
+            rows = rows + inputs["n"]
+        return {"y": np.float32(rows + number), "twice": np.stack([rows, rows], axis=1).astype(np.float64)}
+
+    one, two = {"y": X}, {"y": X, "twice": TensorSpec(DType.DOUBLE, (None, 2), "t:0")}
+    return ToyServable(
+        {
+            DEFAULT_SIGNATURE: Signature({"x": X}, one),
+            "two": Signature({"x": X, "n": N}, two),
+            "rows": Signature({"x": ROWS}, one),
+            "strict": Signature({"x": X}, two, enforces_shapes=True),
+            "one_for_all": Signature({"x": X}, one),
+            "wide": Signature({"x": X}, {"y": ROWS}),
+        },
+        run,
+    )
+
+
+def make() -> InProcess:
+    return InProcess({"m": {1: model(1), 2: model(2)}}, labels={"m": {"old": 1}}, rules=NATURAL)
+
+
+@pytest.fixture(scope="module")
+def gathering() -> Iterator[InProcess]:
+    with make() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[InProcess]:
+    with make() as running:
+        yield running
+
+
+class Visitor:
+    """Somebody who waits for an answer: its bytes, or the text of an error."""
+
+    def __init__(self, request: Callable[[bytes], Any]) -> None:
+        self.said: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.gathered = False
+        self._request = request
+
+    def answer(self, body: bytes) -> None:
+        self.gathered = True
+        self.said.set_result((200, body))
+
+    def go_on(self, message: bytes, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
+        start(work(self._request(message)), asyncio.get_running_loop(), self.done)
+
+    def done(self, result: Any, error: BaseException | None) -> None:
+        if isinstance(error, ServingError):
+            self.said.set_result((error.code, error.message))
+        elif error is not None:
+            self.said.set_exception(error)
+        else:
+            self.said.set_result((result.status, result.body) if isinstance(result, RestResponse) else (200, result))
+
+
+Sent = tuple[str, bytes]
+"""The path over REST, or nothing over gRPC; and what is sent."""
+
+
+def send(apis: InProcess, sent: Sent, *, by_road: bool) -> Visitor:
+    path, message = sent
+    if path:
+        visitor = Visitor(lambda body: RestRequest("POST", path, {}, body))
+        road = apis.rest_api.road("POST", path, {})
+        usual: Any = apis.rest_api.handle
+    else:
+        visitor = Visitor(lambda body: GrpcRequest(PREDICT, body, PATIENCE))
+        road = apis.grpc_services.roads[PREDICT]
+        usual = apis.grpc_services.call
+    if not by_road or road is None or not road.take(message, visitor):
+        visitor.go_on(message, usual)
+    return visitor
+
+
+async def all_at_once(apis: InProcess, many: Sequence[Sent]) -> list[Visitor]:
+    """All of them come in the same turn of the loop."""
+    visitors = [send(apis, sent, by_road=True) for sent in many]
+    await asyncio.gather(*(visitor.said for visitor in visitors))
+    return visitors
+
+
+async def one_by_one(apis: InProcess, many: Sequence[Sent]) -> list[Any]:
+    said = []
+    for sent in many:
+        said.append(await send(apis, sent, by_road=False).said)
+        await asyncio.sleep(0)  # an answer may be there without any turn of the loop
+    return said
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(main, PATIENCE))
+
+
+numbers = st.sampled_from([0, 1, 3, 7, -1, 2.5])
+vectors = st.lists(numbers, min_size=1, max_size=3)
+matrices = st.integers(1, 2).flatmap(
+    lambda width: st.lists(st.lists(numbers, min_size=width, max_size=width), min_size=1, max_size=3)
+)
+documents = st.one_of(
+    st.builds(lambda key, x: {key: x}, st.sampled_from(["instances", "inputs"]), vectors),
+    st.builds(lambda x: {"signature_name": "rows", "instances": x}, matrices),
+    st.builds(lambda x: {"signature_name": "two", "inputs": {"x": x, "n": [1] * len(x)}}, vectors),
+    st.builds(lambda x: {"signature_name": "two", "instances": [{"x": one, "n": 2} for one in x]}, vectors),
+    st.builds(
+        lambda name, x: {"signature_name": name, "instances": x},
+        st.sampled_from(["strict", "one_for_all", "wide", "none"]),
+        vectors,
+    ),
+    st.just({"instances": ["a"]}),
+)
+paths = st.sampled_from([PATH, PATH, PATH, "/v1/models/m/versions/1:predict", "/v1/models/m/labels/old:predict"])
+over_rest = st.builds(lambda path, document: (path, json.dumps(document).encode()), paths, documents)
+
+
+def call(signature: str, x: Sequence[Any], wanted: Sequence[str], version: int | None) -> Sent:
+    request = messages.PredictRequest(output_filter=wanted)
+    request.model_spec.name = "m"
+    request.model_spec.signature_name = signature
+    if version is not None:
+        request.model_spec.version.value = version
+    request.inputs["x"].CopyFrom(encode_tensor(np.float32(x), DType.FLOAT))
+    if signature == "two":
+        request.inputs["n"].CopyFrom(encode_tensor(np.int32([1] * len(x)), DType.INT32))
+    return "", request.SerializeToString()
+
+
+over_grpc = st.builds(
+    call,
+    st.sampled_from(["", DEFAULT_SIGNATURE, "two", "strict", "one_for_all", "wide", "none"]),
+    vectors,
+    st.sampled_from([(), ("y",), ("twice", "y"), ("z",)]),
+    st.sampled_from([None, None, 1, 9]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(over_rest, over_grpc), min_size=1, max_size=10), st.integers(1, 3))
+def test_each_of_those_that_come_together_has_the_answer_that_it_has_alone(
+    gathering: InProcess, plain: InProcess, many: list[Sent], times: int
+) -> None:
+    expected = run(one_by_one(plain, many))
+
+    async def main() -> list[list[Any]]:
+        await one_by_one(gathering, many)  # from now on, what may gather does
+        return [[v.said.result() for v in await all_at_once(gathering, many * times)] for _ in range(2)]
+
+    for found in run(main()):
+        assert found == expected * times
+
+
+def counted(apis: InProcess) -> dict[Any, int]:
+    """How many requests there have been of each kind, runs for each, and bytes."""
+    metrics = apis.metrics
+    named = {
+        "requests": metrics.requests,
+        "received": metrics.received_bytes,
+        "sent": metrics.sent_bytes,
+        "original": metrics.request_count,
+    }
+    cells: dict[Any, Any] = {(name, key): v for name, each in named.items() for key, v in each.cells()}
+    histograms = {
+        "duration": metrics.request_duration,
+        "codec": metrics.codec_duration,
+        "run": metrics.run_duration,
+        "queue": metrics.queue_duration,
+        "latency": metrics.request_latency,
+    }
+    for name, histogram in histograms.items():
+        cells |= {(name, key): sum(cell.counts) for key, cell in histogram.cells()}
+    return cells
+
+
+GOOD = [
+    *[(PATH, json.dumps({"instances": [float(number)]}).encode()) for number in range(6)],
+    *[call("", [float(number)], (), None) for number in range(6)],
+]
+
+
+def test_those_that_gather_are_counted_like_all_others() -> None:
+    with make() as gathering, make() as plain:
+
+        async def twice(apis: InProcess, rest: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+            await one_by_one(apis, GOOD)
+            await rest()
+
+        async def together() -> None:
+            visitors = await all_at_once(gathering, GOOD)
+            assert all(visitor.gathered for visitor in visitors)
+
+        run(twice(gathering, together))
+        run(twice(plain, lambda: one_by_one(plain, GOOD)))
+        assert counted(gathering) == counted(plain)
+        assert all(number == 0 for number in dict(gathering.metrics.requests_in_flight.cells()).values())
+        runs = dict(gathering.metrics.graph_runs.cells())[()]
+        # The first that comes runs at once; all others of both APIs share a run.
+        assert dict(plain.metrics.graph_runs.cells())[()] == runs + len(GOOD) - 2
+
+
+def test_those_that_cannot_be_answered_where_they_gathered_are_counted_once() -> None:
+    bad = [(PATH, json.dumps({"instances": [7.0]}).encode()), call("", [7.0], (), None)]
+    with make() as gathering, make() as plain:
+
+        async def main(apis: InProcess, last: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+            await one_by_one(apis, GOOD)
+            await last(apis, [*GOOD, *bad])
+
+        run(main(gathering, all_at_once))
+        run(main(plain, one_by_one))
+        requests = {key: number for key, number in counted(gathering).items() if key[0] in ("requests", "original")}
+        assert requests == {key: n for key, n in counted(plain).items() if key[0] in ("requests", "original")}
+        assert all(number == 0 for number in dict(gathering.metrics.requests_in_flight.cells()).values())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", PATH, {}),
+        ("POST", "/v1/models/m:classify", {}),
+        ("POST", "/v1/models/m:PREDICT", {}),
+        ("POST", "/v1/models/m", {}),
+        ("POST", PATH, {"content-encoding": "gzip"}),
+        ("POST", PATH, {"content-type": "application/x-npy"}),
+        ("POST", PATH, {"accept": "application/x-protobuf"}),
+    ],
+)
+def test_only_predict_in_json_has_a_road(
+    gathering: InProcess, method: str, path: str, headers: Mapping[str, str]
+) -> None:
+    assert gathering.rest_api.road(method, path, headers) is None
+    assert gathering.rest_api.road("POST", PATH, {"content-type": "application/json"}) is not None
+
+
+def test_answers_that_are_large_are_written_on_the_usual_way_from_then_on(gathering: InProcess) -> None:
+    many = [(PATH, json.dumps({"signature_name": "wide", "instances": [float(number)]}).encode()) for number in (1, 2)]
+
+    async def main() -> None:
+        alone = await one_by_one(gathering, many)
+        for _ in range(2):
+            visitors = await all_at_once(gathering, many)
+            assert [visitor.said.result() for visitor in visitors] == alone
+            assert not any(visitor.gathered for visitor in visitors)
+
+    run(main())
+
+
+def test_those_that_have_gathered_for_a_version_that_is_gone_are_answered_by_the_next() -> None:
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, GOOD)
+            send(apis, GOOD[0], by_road=True)  # nobody after this one comes alone
+            later = [send(apis, sent, by_road=True) for sent in (GOOD[1], GOOD[7])]
+            assert not any(visitor.said.done() for visitor in later)
+            apis.serve("m", 1)
+            assert json.loads((await later[0].said)[1]) == {"predictions": [2.0]}
+            response = messages.PredictResponse.FromString((await later[1].said)[1])
+            assert response.model_spec.version.value == 1
+
+        run(main())

@@ -1,0 +1,447 @@
+"""Requests that come in one turn of the event loop share a run at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotserve.batching.gathering import Answers, Guest, Party, by_clerk, can_be_divided
+from hotserve.batching.lane import INLINE_SECONDS
+from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
+from hotserve.batching.plans import BatchPlans, VersionPlan
+from hotserve.batching.scheduler import EngineThreads
+from hotserve.batching.seats import Input, Seat
+from hotserve.core.handle import Lease, VersionHandle
+from hotserve.core.ids import ServableId
+from hotserve.core.servable import NeedsThread
+from hotserve.errors import InvalidArgument
+from hotserve.observability.metrics import Metrics
+from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
+from hotserve.testing import FakeClock
+from support.in_process import PATIENCE, ToyServable
+
+FLOAT = np.dtype(np.float32)
+X = TensorSpec(DType.FLOAT, (None,), "x:0")
+PLACES: list[Input] = [("x", 0, (1,), FLOAT)]
+Run = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
+
+
+def plus_one(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    return {"y": inputs["x"] + np.float32(1)}
+
+
+class Desk:
+    """A clerk that keeps what it is told, with the numbers of its guests."""
+
+    api = "Predict"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.answered: dict[int, list[float]] = {}
+        self.order: list[int] = []
+        self.sent_on: dict[int, list[float]] = {}
+        self._error = error
+
+    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+        if self._error is not None:
+            raise self._error
+        for index, guest in enumerate(guests):
+            start = 0 if starts is None else starts[index]
+            self.answered[guest.request] = answers["y"][start : start + guest.rows].tolist()
+            self.order.append(guest.request)
+
+    def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
+        self.sent_on[guest.request] = inputs["x"].tolist()
+
+
+class Hall:
+    """An engine on a loop, a version whose runs are known to be short, and a desk."""
+
+    def __init__(self, run: Run = plus_one, rules: BatchRules = NATURAL, error: Exception | None = None) -> None:
+        self.drained = threading.Event()
+        self.servable = ToyServable({DEFAULT_SIGNATURE: Signature({"x": X}, {"y": X})}, run)
+        self.handle = VersionHandle(ServableId("m", 1), self.servable, lambda _: self.drained.set())
+        self.metrics = Metrics()
+        self.clock = FakeClock()
+        self.engine = EngineThreads(1, self.clock, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics)
+        self.desk = Desk(error)
+        self.runs_before = 0
+
+    async def open(self, seconds: float = 0.0) -> Seat:
+        """Has a first request run the usual way, so that runs are known to take so long."""
+
+        def timed(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+            self.clock.advance(seconds)
+            return {"y": inputs["x"]}
+
+        run, self.servable._run = self.servable._run, timed
+        lease = self.handle.acquire()
+        assert lease is not None
+        with lease:
+            await self.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([0])}, ["y"])
+        self.servable._run = run
+        self.runs_before = self.servable.runs
+        seat = self.seat()
+        assert seat is not None
+        return seat
+
+    def seat(self, places: Sequence[Input] = PLACES, desk: Desk | None = None) -> Seat | None:
+        return self.engine.seat(self.handle, DEFAULT_SIGNATURE, ("y",), desk or self.desk, places)
+
+    def enter(self, seat: Seat, number: int) -> None:
+        """A request comes: as many rows as its seat has, each the number."""
+        assert self.engine.may_gather(seat)
+        content = np.full(seat.rows, number, FLOAT).tobytes()
+        guest = Guest(seat.clerk, None, number, seat.rows, seat.size, 0.0, 0.0, [content])
+        self.engine.gather(seat, self.handle, guest)
+
+    @property
+    def runs(self) -> int:
+        return self.servable.runs - self.runs_before
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def halls() -> Iterator[Callable[..., Hall]]:
+    made: list[Hall] = []
+
+    def make(*arguments: Any, **more: Any) -> Hall:
+        made.append(Hall(*arguments, **more))
+        return made[-1]
+
+    yield make
+    for hall in made:
+        hall.engine.close()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_those_of_one_turn_share_a_run_and_each_has_its_own_answer(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        two_rows = hall.seat([("x", 0, (2,), FLOAT)])
+        assert two_rows is not None
+        hall.enter(seat, 1)  # comes alone, as far as anybody knows
+        hall.enter(seat, 2)
+        hall.enter(two_rows, 3)
+        hall.enter(seat, 4)
+        await turns()
+
+    run(main)
+    assert hall.desk.answered == {1: [2.0], 2: [3.0], 3: [4.0, 4.0], 4: [5.0]}
+    assert hall.desk.order == [1, 2, 3, 4]
+    assert hall.runs == 2
+    assert hall.desk.sent_on == {}
+
+
+def test_one_that_comes_alone_has_its_answer_at_once(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 1)
+        assert hall.desk.answered == {1: [2.0]}
+
+    run(main)
+
+
+def test_each_clerk_answers_its_own_of_one_run(halls: Callable[..., Hall]) -> None:
+    hall, other = halls(), Desk()
+
+    async def main() -> None:
+        seat = await hall.open()
+        theirs = hall.seat(desk=other)
+        assert theirs is not None
+        for number in range(1, 6):
+            hall.enter(theirs if number % 2 else seat, number)
+        await turns()
+
+    run(main)
+    assert (hall.desk.answered, other.answered) == ({2: [3.0], 4: [5.0]}, {1: [2.0], 3: [4.0], 5: [6.0]})
+    assert hall.runs == 2
+
+
+def test_more_than_fit_into_a_run_have_several_one_in_a_turn(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+    count = 2 * NATURAL_MAX_ROWS + 7
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 0)
+        for number in range(1, count):
+            hall.enter(seat, number)
+        assert hall.runs == 1
+        seen = []
+        for _ in range(4):
+            await asyncio.sleep(0)
+            seen.append(hall.runs)
+        assert sorted(set(seen)) == [2, 3, 4]
+
+    run(main)
+    assert hall.desk.answered == {number: [number + 1.0] for number in range(count)}
+
+
+def refuse_three(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    if 3 in inputs["x"]:
+        raise InvalidArgument("no three")
+    return plus_one(signature_name, inputs)
+
+
+def one_row_too_few(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    return {"y": inputs["x"][1:] if len(inputs["x"]) > 1 else inputs["x"]}
+
+
+def leave(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    raise SystemExit(3)
+
+
+def not_here(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    raise NeedsThread
+
+
+@pytest.mark.parametrize("fails", [refuse_three, one_row_too_few, leave, not_here])
+def test_where_a_shared_run_fails_all_of_it_go_the_usual_way(halls: Callable[..., Hall], fails: Run) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 1)
+        hall.servable._run = fails
+        for number in (2, 3, 4):
+            hall.enter(seat, number)
+        await turns()
+
+    run(main)
+    assert hall.desk.answered == {1: [2.0]}
+    assert hall.desk.sent_on == {2: [2.0], 3: [3.0], 4: [4.0]}
+
+
+def test_whom_a_clerk_cannot_answer_goes_the_usual_way(halls: Callable[..., Hall]) -> None:
+    hall, other = halls(error=ValueError("there is no such type")), Desk()
+
+    async def main() -> None:
+        seat = await hall.open()
+        theirs = hall.seat(desk=other)
+        assert theirs is not None
+        for number in (1, 2):
+            hall.enter(seat, number)
+            hall.enter(theirs, -number)
+        await turns()
+
+    run(main)
+    assert hall.desk.sent_on == {1: [1.0], 2: [2.0]}
+    assert other.answered == {-1: [0.0], -2: [-1.0]}
+
+
+def test_those_for_a_version_that_is_withdrawn_before_the_turn_ends_go_the_usual_way(
+    halls: Callable[..., Hall],
+) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        for number in (1, 2):
+            hall.enter(seat, number)
+        hall.handle.withdraw()
+        assert hall.drained.is_set()
+        await turns()
+
+    run(main)
+    assert hall.desk.answered == {1: [2.0]}
+    assert hall.desk.sent_on == {2: [2.0]}
+    assert hall.runs == 1
+
+
+def test_no_hold_on_the_version_is_left_after_the_turn(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        for number in range(4):
+            hall.enter(seat, number)
+        await turns()
+        hall.handle.withdraw()
+        assert hall.drained.is_set()
+
+    run(main)
+
+
+def test_together_too_long_for_the_loop_they_go_the_usual_way(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    def slow(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        hall.clock.advance(0.9 * INLINE_SECONDS * len(inputs["x"]))
+        return plus_one(signature_name, inputs)
+
+    async def main() -> None:
+        seat = await hall.open(0.9 * INLINE_SECONDS)
+        hall.servable._run = slow
+        for number in range(8):
+            hall.enter(seat, number)
+        await turns()
+
+    run(main)
+    assert hall.desk.answered == {0: [1.0]}
+    assert sorted(hall.desk.sent_on) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_nobody_gathers_whose_run_is_long_or_of_whom_nothing_is_known(halls: Callable[..., Hall]) -> None:
+    hall, unknown = halls(), halls()
+
+    async def main() -> None:
+        seat = await hall.open(2 * INLINE_SECONDS)
+        assert not hall.engine.may_gather(seat)
+        first = unknown.seat()
+        assert first is not None
+        assert not unknown.engine.may_gather(first)
+
+    run(main)
+
+
+def test_nobody_gathers_while_others_wait(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 1)  # the turn has a run, so that the next one waits
+        lease = hall.handle.acquire()
+        assert lease is not None
+        with lease:
+            waiting = asyncio.ensure_future(hall.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([2])}, ["y"]))
+            hall.enter(seat, 3)
+            seat.lane.queue.add(object(), 1, 4, None, 0.0)  # type: ignore[arg-type]  # somebody
+            assert not hall.engine.may_gather(seat)
+            seat.lane.queue.clear()
+            assert (await waiting)["y"].tolist() == [3.0]
+
+    run(main)
+    assert hall.desk.answered == {1: [2.0], 3: [4.0]}
+
+
+def test_nobody_gathers_on_another_loop_or_after_the_end(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def first() -> Seat:
+        return await hall.open()
+
+    async def second() -> bool:
+        return hall.engine.may_gather(seat)
+
+    seat = run(first)
+    assert run(second) is False
+
+    async def third() -> bool:
+        again = await hall.open()
+        assert hall.engine.may_gather(again)
+        hall.engine.close()
+        return hall.engine.may_gather(again)
+
+    assert run(third) is False
+
+
+def test_those_who_wait_at_the_end_are_sent_on(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 1)
+        hall.engine._expecting = 1
+        lane = seat.lane
+        hall.enter(seat, 2)
+        hall.engine._turn_due = True
+        hall.engine._drop_all()
+        assert hall.desk.sent_on == {2: [2.0]}
+        assert not any(gathering.parties for gathering in lane.gatherings.values())
+        await turns()
+
+    run(main)
+
+
+def test_runs_of_those_who_gather_are_counted_as_all_others(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        for number in range(5):
+            hall.enter(seat, number)
+        await turns()
+
+    run(main)
+    run_cell = hall.metrics.run_duration.cell("m", "1", DEFAULT_SIGNATURE, "Predict", "unknown")
+    assert dict(hall.metrics.graph_runs.cells())[()] == 3  # with the first of all
+    assert sum(run_cell.counts) == 6
+    assert sum(hall.metrics.queue_duration.cell("m", "1", DEFAULT_SIGNATURE).counts) == 6
+
+
+@pytest.mark.parametrize(
+    ("places", "rules"),
+    [
+        ([("x", 0, (), FLOAT)], NATURAL),
+        ([("x", 0, (0,), FLOAT)], NATURAL),
+        ([("x", 0, (NATURAL_MAX_ROWS + 1,), FLOAT)], NATURAL),
+        ([("x", 0, (2,), FLOAT), ("z", 1, (3,), FLOAT)], NATURAL),
+        ([("x", 0, (1, 1), FLOAT)], NATURAL),
+        ([], NATURAL),
+        (PLACES, ALONE),
+        (PLACES, BatchRules(8, 64, timeout_seconds=1.0)),
+        (PLACES, BatchRules(8, 64, is_strict=True, max_request_rows=8)),
+    ],
+)
+def test_kinds_that_share_no_run_or_only_after_a_wait_have_no_seat(
+    halls: Callable[..., Hall], places: Sequence[Input], rules: BatchRules
+) -> None:
+    assert halls(rules=rules).seat(places) is None
+
+
+def test_a_seat_is_gone_where_a_lane_stops_sharing(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        assert hall.engine.may_gather(seat)
+        seat.lane.stop_sharing()
+        assert not hall.engine.may_gather(seat)
+
+    run(main)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=12))
+def test_every_guest_is_with_its_clerk_and_its_rows(entries: list[tuple[int, int]]) -> None:
+    desks = [Desk() for _ in range(3)]
+    guests = [
+        Guest(desks[desk], None, number, rows, 4 * rows, 0.0, 0.0, []) for number, (desk, rows) in enumerate(entries)
+    ]
+    found = {
+        guest.request: (clerk, start)
+        for clerk, (theirs, starts) in by_clerk(guests).items()
+        for guest, start in zip(theirs, starts, strict=True)
+    }
+    before = 0
+    for number, (desk, rows) in enumerate(entries):
+        assert found[number] == (desks[desk], before)
+        before += rows
+
+
+def test_an_answer_can_be_divided_if_each_output_has_the_rows() -> None:
+    assert can_be_divided({"a": np.zeros((3, 2)), "b": np.zeros(3)}, 3)
+    assert not can_be_divided({"a": np.zeros((3, 2)), "b": np.zeros(2)}, 3)
+    assert not can_be_divided({"a": np.float32(1)}, 1)
+
+
+def test_a_party_begins_empty() -> None:
+    party = Party(Hall().handle)
+    assert (party.guests, party.rows, party.size) == ([], 0, 0)

@@ -1,0 +1,243 @@
+"""Requests that a road takes before the API is asked: over HTTP/1.1 and over gRPC."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import grpc
+import pytest
+
+from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.api.gathered import Client, Road
+from hotserve.errors import InvalidArgument
+from support.grpc_wire import ECHO, WAIT, RunningWire
+from support.http1_wire import PATIENCE_SECONDS, WireServer, answers, read_to_end
+from support.in_process import PATIENCE
+
+BODIES = [b"now", b"later", b"not at all", b"by the usual way", b"wrong", b"wait"]
+
+
+class Crossing:
+    """A road that does what a message says: answers it `now`, or when told to; or sends it on."""
+
+    def __init__(self) -> None:
+        self.held: list[Client] = []
+        self.came = threading.Semaphore(0)
+
+    def take(self, message: bytes, client: Client) -> bool:
+        match message:
+            case b"now":
+                client.answer(b"[1]")
+            case b"later":
+                self.held.append(client)
+                self.came.release()
+            case b"by the usual way" | b"wrong" | b"wait":
+                client.go_on(message, self._answer)
+            case _:
+                return False
+        return True
+
+    async def _answer(self, request: RestRequest | GrpcRequest) -> Any:
+        is_rest = isinstance(request, RestRequest)
+        message = request.body if isinstance(request, RestRequest) else request.message
+        if message == b"wrong":
+            if is_rest:
+                return RestResponse(400, b"no")
+            raise InvalidArgument("no")
+        said = b"usual: " + message
+        return RestResponse(200, said) if is_rest else said
+
+    def let_go(self) -> None:
+        """Answers all who have been told to wait; on the loop."""
+        held, self.held = self.held, []
+        for client in held:
+            client.answer(b"[2]")
+
+
+def post(body: bytes, more: bytes = b"", path: bytes = b"/echo") -> bytes:
+    return b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (path, more, len(body), body)
+
+
+@pytest.fixture
+def crossing() -> Crossing:
+    return Crossing()
+
+
+@pytest.fixture
+def server(crossing: Crossing) -> Iterator[WireServer]:
+    def road_of(method: str, target: str, headers: Mapping[str, str]) -> Road | None:
+        return crossing if target == "/road" else None
+
+    with WireServer(road_of=road_of) as running:
+        yield running
+
+
+class Talk:
+    """One connection that is kept."""
+
+    def __init__(self, server: WireServer) -> None:
+        self.socket = server.connect()
+        self.socket.settimeout(PATIENCE_SECONDS)
+        self._read = self.socket.makefile("rb")
+
+    def ask(self, request: bytes) -> tuple[bytes, bytes]:
+        self.socket.sendall(request)
+        return self.hear()
+
+    def hear(self) -> tuple[bytes, bytes]:
+        status = self._read.readline().split(b" ", 1)[1].strip()
+        length = 0
+        while line := self._read.readline().strip():
+            name, _, value = line.partition(b": ")
+            if name == b"Content-Length":
+                length = int(value)
+        return status, self._read.read(length)
+
+    def close(self) -> None:
+        self._read.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def talk(server: WireServer) -> Iterator[Talk]:
+    talk = Talk(server)
+    # A head is usual from its second time on.
+    for body in BODIES:
+        if body not in (b"wait", b"later"):
+            talk.ask(post(b"x" * len(body), path=b"/road"))
+    for body in (b"later", b"wait", b"now"):
+        talk.ask(post(b"y" * len(body), path=b"/road"))
+    yield talk
+    talk.close()
+
+
+def test_a_request_is_answered_by_the_road_that_takes_it(server: WireServer, talk: Talk) -> None:
+    before = len(server.api.requests)
+    assert talk.ask(post(b"now", path=b"/road")) == (b"200 OK", b"[1]")
+    assert talk.ask(post(b"now", path=b"/road")) == (b"200 OK", b"[1]")
+    assert len(server.api.requests) == before
+
+
+def test_a_request_that_no_road_takes_is_answered_by_the_api(server: WireServer, talk: Talk) -> None:
+    before = len(server.api.requests)
+    assert talk.ask(post(b"not at all", path=b"/road"))[0] == b"200 OK"
+    assert talk.ask(post(b"now"))[0] == b"200 OK"
+    assert len(server.api.requests) == before + 2
+
+
+def test_a_request_that_is_sent_on_is_answered_the_usual_way(talk: Talk) -> None:
+    assert talk.ask(post(b"by the usual way", path=b"/road")) == (b"200 OK", b"usual: by the usual way")
+    assert talk.ask(post(b"wrong", path=b"/road")) == (b"400 Bad Request", b"no")
+    assert talk.ask(post(b"now", path=b"/road")) == (b"200 OK", b"[1]")
+
+
+def test_an_answer_that_comes_later_is_given_and_the_connection_goes_on(
+    server: WireServer, talk: Talk, crossing: Crossing
+) -> None:
+    talk.socket.sendall(post(b"later", path=b"/road"))
+    assert crossing.came.acquire(timeout=PATIENCE_SECONDS)
+    assert server.call(lambda: server.wire.busy) == 1
+    server.call(crossing.let_go)
+    assert talk.hear() == (b"200 OK", b"[2]")
+    assert talk.ask(post(b"now", path=b"/road")) == (b"200 OK", b"[1]")
+
+
+def test_what_a_client_sends_meanwhile_is_answered_afterwards_in_order(
+    server: WireServer, talk: Talk, crossing: Crossing
+) -> None:
+    talk.socket.sendall(post(b"later", path=b"/road"))
+    assert crossing.came.acquire(timeout=PATIENCE_SECONDS)
+    talk.socket.sendall(post(b"not at all", path=b"/road") + post(b"last", b"Connection: close\r\n"))
+    server.wait_for(lambda: any(connection._later for connection in server.wire._connections))
+    server.call(crossing.let_go)
+    assert talk.hear() == (b"200 OK", b"[2]")
+    assert talk.hear()[0] == b"200 OK"
+    assert talk.hear()[0] == b"200 OK"
+    assert talk.socket.recv(1) == b""
+
+
+def test_a_client_that_leaves_before_the_answer_harms_nobody(
+    server: WireServer, talk: Talk, crossing: Crossing
+) -> None:
+    talk.socket.sendall(post(b"later", path=b"/road"))
+    assert crossing.came.acquire(timeout=PATIENCE_SECONDS)
+    talk.close()
+    server.wait_for(lambda: not server.wire.busy)
+    server.call(crossing.let_go)
+    other = Talk(server)
+    said = [other.ask(post(b"now", path=b"/road"))[1] for _ in range(2)]
+    other.close()
+    assert said[1] == b"[1]"  # the first request of a connection is read with more care
+
+
+def test_an_answer_of_a_server_that_ends_says_so(server: WireServer, talk: Talk, crossing: Crossing) -> None:
+    talk.socket.sendall(post(b"later", path=b"/road"))
+    assert crossing.came.acquire(timeout=PATIENCE_SECONDS)
+    server.call(server.wire.begin_drain)
+    server.call(crossing.let_go)
+    (answer,) = answers(read_to_end(talk.socket), "POST")
+    assert answer.body == b"[2]"
+    assert answer.headers["connection"] == "close"
+
+
+# gRPC.
+
+
+@pytest.fixture
+def running(crossing: Crossing) -> Iterator[RunningWire]:
+    with RunningWire() as running:
+        running.on_loop(lambda: running.services.roads.update({ECHO: crossing, WAIT: crossing}))
+        yield running
+
+
+@pytest.fixture
+def echo(running: RunningWire) -> Iterator[grpc.UnaryUnaryMultiCallable]:
+    with grpc.insecure_channel(running.target) as channel:
+        call = channel.unary_unary(ECHO)
+        call(b"first", timeout=PATIENCE)  # its head is known from now on
+        yield call
+
+
+def test_a_call_is_answered_by_the_road_that_takes_it(running: RunningWire, echo: Any) -> None:
+    before = len(running.services.timeouts)
+    assert [echo(b"now", timeout=PATIENCE) for _ in range(3)] == [b"[1]"] * 3
+    assert echo(b"by the usual way", timeout=PATIENCE) == b"usual: by the usual way"
+    assert len(running.services.timeouts) == before
+    assert echo(b"not at all", timeout=PATIENCE) == b"not at all"
+    with pytest.raises(grpc.RpcError) as refused:
+        echo(b"wrong", timeout=PATIENCE)
+    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "no")
+
+
+def test_calls_that_are_answered_later_are_all_answered(running: RunningWire, echo: Any, crossing: Crossing) -> None:
+    waiting = [echo.future(b"later", timeout=PATIENCE) for _ in range(5)]
+    for _ in waiting:
+        assert crossing.came.acquire(timeout=PATIENCE)
+    running.on_loop(crossing.let_go)
+    assert [one.result(PATIENCE) for one in waiting] == [b"[2]"] * 5
+
+
+def test_a_call_that_is_given_up_before_the_answer_harms_nobody(
+    running: RunningWire, echo: Any, crossing: Crossing
+) -> None:
+    call = echo.future(b"later", timeout=PATIENCE)
+    assert crossing.came.acquire(timeout=PATIENCE)
+    call.cancel()
+    assert echo(b"now", timeout=PATIENCE) == b"[1]"
+    running.on_loop(crossing.let_go)
+    assert echo(b"now", timeout=PATIENCE) == b"[1]"
+
+
+def test_calls_on_a_road_are_answered_before_a_server_ends(running: RunningWire, echo: Any, crossing: Crossing) -> None:
+    call = echo.future(b"later", timeout=PATIENCE)
+    assert crossing.came.acquire(timeout=PATIENCE)
+    running.on_loop(running.wire.begin_drain)
+    running.on_loop(crossing.let_go)
+    assert call.result(PATIENCE) == b"[2]"
+
+
+def test_services_without_roads_are_asked_at_once() -> None:
+    with RunningWire() as running, grpc.insecure_channel(running.target) as channel:
+        assert [channel.unary_unary(ECHO)(b"now", timeout=PATIENCE) for _ in range(2)] == [b"now"] * 2
