@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotserve.batching.gathering import Answers, Guest, Party, by_clerk, can_be_divided
-from hotserve.batching.lane import INLINE_SECONDS
+from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS
 from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
 from hotserve.batching.plans import BatchPlans, VersionPlan
 from hotserve.batching.scheduler import EngineThreads
@@ -280,23 +280,74 @@ def test_no_hold_on_the_version_is_left_after_the_turn(halls: Callable[..., Hall
     run(main)
 
 
-def test_together_too_long_for_the_loop_they_go_the_usual_way(halls: Callable[..., Hall]) -> None:
-    hall = halls()
+def slow(hall: Hall, seconds: float) -> Run:
+    """Takes so long for each row."""
 
-    def slow(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        hall.clock.advance(0.9 * INLINE_SECONDS * len(inputs["x"]))
+    def run(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        hall.clock.advance(seconds * len(inputs["x"]))
         return plus_one(signature_name, inputs)
+
+    return run
+
+
+def test_as_many_share_a_run_as_it_takes_no_longer_than_the_loop_can_wait(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+    sizes: list[int] = []
 
     async def main() -> None:
         seat = await hall.open(0.9 * INLINE_SECONDS)
-        hall.servable._run = slow
+        inner = slow(hall, 0.9 * INLINE_SECONDS)
+
+        def noted(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+            sizes.append(len(inputs["x"]))
+            return inner(signature_name, inputs)
+
+        hall.servable._run = noted
+        for number in range(10):
+            hall.enter(seat, number)
+        await turns(5)
+
+    run(main)
+    assert hall.desk.answered == {number: [number + 1.0] for number in range(10)}
+    assert sum(sizes) == 10
+    assert max(sizes) * 0.9 * INLINE_SECONDS <= SHARED_INLINE_SECONDS
+    assert max(sizes) > 1
+
+
+def test_together_too_long_for_the_loop_after_all_they_go_the_usual_way(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open(0.1 * INLINE_SECONDS)
+        hall.servable._run = slow(hall, 0.1 * INLINE_SECONDS)
         for number in range(8):
             hall.enter(seat, number)
+        for size in (4, 32):  # others of the kind have found it slow meanwhile
+            for _ in range(100):
+                seat.lane.times.learn(size, 10 * SHARED_INLINE_SECONDS)
         await turns()
 
     run(main)
     assert hall.desk.answered == {0: [1.0]}
     assert sorted(hall.desk.sent_on) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_nobody_gathers_behind_more_runs_than_can_wait(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        count = 0
+        while hall.engine.may_gather(seat):
+            hall.enter(seat, count)
+            count += 1
+            assert count < 100 * NATURAL_MAX_ROWS
+        assert count > NATURAL_MAX_ROWS
+        await turns(20)
+        assert len(hall.desk.answered) == count
+        assert hall.engine.may_gather(seat)
+
+    run(main)
 
 
 def test_nobody_gathers_whose_run_is_long_or_of_whom_nothing_is_known(halls: Callable[..., Hall]) -> None:
@@ -443,5 +494,5 @@ def test_an_answer_can_be_divided_if_each_output_has_the_rows() -> None:
 
 
 def test_a_party_begins_empty() -> None:
-    party = Party(Hall().handle)
+    party = Party(Hall().handle, 100.0)
     assert (party.guests, party.rows, party.size) == ([], 0, 0)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hotserve.batching.run_times import RunTimes
 
@@ -72,3 +74,32 @@ def test_a_run_that_is_longer_than_any_jolt_counts_as_before() -> None:
     times.learn(100, 0.00002)
     times.learn(100, 1.0)
     assert times.of(100) == pytest.approx(0.2, rel=0.01)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 1 << 20), st.floats(1e-6, 1.0)), min_size=1, max_size=8),
+    st.sampled_from([1e-4, 2e-3, 0.1]),
+)
+def test_what_is_said_to_be_within_a_time_is_expected_to_be(runs: list[tuple[int, float]], seconds: float) -> None:
+    times = RunTimes()
+    for size, took in runs:
+        times.learn(size, took)
+    largest = int(times.size_within(seconds))
+    if largest >= 1:
+        expected = times.of(largest)
+        assert expected is not None
+        assert expected <= seconds * 1.000001
+
+
+def test_before_the_first_run_no_size_is_known_to_be_within_any_time() -> None:
+    assert RunTimes().size_within(1.0) == 0
+
+
+def test_what_takes_longer_bounds_what_is_told_from_what_is_faster() -> None:
+    times = RunTimes()
+    times.learn(4, 0.001)
+    assert times.size_within(0.002) == pytest.approx(8)
+    times.learn(64, 0.004)
+    assert times.size_within(0.002) == pytest.approx(8)
+    times.learn(16, 0.001)
+    assert times.size_within(0.002) == pytest.approx(32)

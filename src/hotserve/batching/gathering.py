@@ -11,7 +11,7 @@ No thread, no clock and no loop: `EngineThreads` has them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -102,15 +102,17 @@ class Party:
 
     Attributes:
         handle: The version that they are for.
+        room: The most bytes that they may have together, if they are several.
         guests: The requests, in order.
         rows: How many rows they have together.
         size: How many bytes.
     """
 
-    __slots__ = ("guests", "handle", "rows", "size")
+    __slots__ = ("guests", "handle", "room", "rows", "size")
 
-    def __init__(self, handle: VersionHandle) -> None:
+    def __init__(self, handle: VersionHandle, room: float) -> None:
         self.handle = handle
+        self.room = room
         self.guests: list[Guest] = []
         self.rows = 0
         self.size = 0
@@ -132,12 +134,18 @@ class Gathering:
         self.columns = tuple(columns)
         self.parties: deque[Party] = deque()
 
-    def add(self, guest: Guest, handle: VersionHandle) -> None:
-        """Adds a request for a version to the last party, or begins one."""
-        parties, rules = self.parties, self.rules
+    def add(self, guest: Guest, handle: VersionHandle, room: Callable[[], float]) -> None:
+        """Adds a request for a version to the last party, or begins one.
+
+        Args:
+            guest: The request.
+            handle: The version.
+            room: Says how many bytes a party may have that begins now.
+        """
+        parties = self.parties
         party = parties[-1] if parties else None
-        if party is None or party.rows + guest.rows > rules.max_rows or party.size + guest.size > rules.max_bytes:
-            party = Party(handle)
+        if party is None or party.rows + guest.rows > self.rules.max_rows or party.size + guest.size > party.room:
+            party = Party(handle, room())
             parties.append(party)
         party.guests.append(guest)
         party.rows += guest.rows

@@ -305,6 +305,10 @@ class Lane:
         seconds = self.times.of(size)
         return seconds is not None and seconds <= INLINE_SECONDS
 
+    def room_on_loop(self) -> float:
+        """How many bytes inputs may have that share a run on the loop."""
+        return min(self.times.size_within(SHARED_INLINE_SECONDS), self.rules.max_bytes)
+
     def is_short_together(self, size: int, requests: int) -> bool:
         """Whether a run that some requests with inputs of so many bytes share is known to be short for so many."""
         seconds = self.times.of(size)

@@ -60,6 +60,15 @@ class RunTimes:
         seconds, known_size = entry
         return seconds if size <= known_size else seconds * size / max(1, known_size)
 
+    def size_within(self, seconds: float) -> float:
+        """The largest size of inputs whose run is expected to take no longer, as `of` tells; 0 before the first run."""
+        largest = 0.0
+        for bucket, (took, known_size) in sorted(self._entries.items()):
+            if took > seconds:
+                return min(largest, 2.0 ** (bucket - 1) - 1)  # all sizes of this bucket may take as long
+            largest = known_size * seconds / max(took, 1e-9)
+        return largest
+
     def learn(self, size: int, seconds: float) -> None:
         """Takes a run into account. Faster than expected counts at once, slower by and by, and no jolt for much.
 

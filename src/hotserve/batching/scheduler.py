@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 _EXPECTING_TURNS = 16
 """How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
 
+_MOST_PARTIES = 8
+"""So many runs of those who have gathered may wait for their turns: nobody looks at their deadlines meanwhile."""
+
 _MAX_LANES = 256
 """How many combinations of signature and outputs of a version are remembered; clients choose the outputs."""
 
@@ -185,6 +188,7 @@ class EngineThreads:
         return (
             not lane.queue.tasks
             and lane.rules is seat.gathering.rules
+            and len(seat.gathering.parties) < _MOST_PARTIES
             and lane.is_short(seat.size)
             and asyncio.get_running_loop() is self._loop
             and not self._closed
@@ -201,7 +205,7 @@ class EngineThreads:
             guest: The request.
         """
         lane, gathering = seat.lane, seat.gathering
-        gathering.add(guest, handle)
+        gathering.add(guest, handle, lane.room_on_loop)
         self._arrivals += 1
         if not self._turn_due:
             self._turn_due = True
