@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotserve.platforms.engines.choice import choose
+from hotserve.platforms.engines.choice import choose, is_doubtful
 from hotserve.platforms.engines.domain import Domain
 from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings
 
@@ -58,3 +58,30 @@ def test_inputs_of_other_shapes_are_chosen_for_each_by_itself() -> None:
     chosen = choose(Examination({"s": found}), "auto", ALL)["s"]
     assert chosen.engine == "onnxruntime"
     assert [other.engine for other in chosen.alternatives] == ["tensorflow", "openvino"]
+
+
+def doubtful(seconds: float, spread: float, timings: int = 1, bound: str = "", other: float = 0.9) -> bool:
+    engines = {"onnxruntime": agrees(seconds, seconds), "openvino": agrees(other, other)}
+    found = SignatureFindings(0, bound, {1: 1.0, 8: 1.0}, engines, spread=spread, timings=timings)
+    return is_doubtful(Examination({"s": found, "bound": SignatureFindings(bound="it is random")}), ALL)
+
+
+def test_a_choice_between_engines_that_are_closer_than_the_measurements_is_doubtful() -> None:
+    assert doubtful(0.5, spread=0.3, other=0.45)
+    assert not doubtful(0.5, spread=0.3, other=0.9)
+
+
+def test_so_is_one_that_is_close_to_tensorflow() -> None:
+    assert doubtful(0.85, spread=0.1, other=2.0)
+    assert not doubtful(0.5, spread=0.1, other=2.0)
+
+
+def test_measurements_that_are_far_apart_are_doubtful_whatever_they_say() -> None:
+    assert doubtful(0.1, spread=0.6)
+
+
+def test_after_some_measurements_and_where_there_is_no_choice_there_is_no_doubt() -> None:
+    assert not doubtful(0.1, spread=0.6, timings=3)
+    assert not doubtful(0.1, spread=0.6, bound="it is random (RandomUniform)")
+    refused = SignatureFindings(0, "", {}, {"openvino": EngineFinding("no rule for AsString")}, spread=2.0)
+    assert not is_doubtful(Examination({"s": refused}), ALL)

@@ -27,6 +27,8 @@ EXAMINATION = Examination(
             },
             12,
             (SignatureFindings(4, "", {1: 1e-3}, {"onnxruntime": EngineFinding(domain=Domain({"x": ()}))}, 5),),
+            0.25,
+            2,
         ),
         "random": SignatureFindings(bound="it is random (RandomUniform)"),
     },
@@ -45,7 +47,7 @@ def test_speed_is_the_mean_ratio_over_the_numbers_of_rows_that_were_timed() -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 2}', "null", EXAMINATION.to_json().replace('"format": 2', '"format": 1')]
+    "text", ["", "[]", "{}", '{"format": 3}', "null", EXAMINATION.to_json().replace('"format": 3', '"format": 2')]
 )
 def test_what_is_no_examination_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,40 @@ def test_a_version_serves_with_tensorflow_at_once_and_switches_when_it_has_been_
         assert "Loaded TensorFlow" not in caplog.text.partition("session of")[2]
     finally:
         again.unload()
+
+
+def test_a_choice_of_a_busy_time_is_measured_once_more_at_the_next_load(
+    ordinary_model: Path, examined: Examined, room: EngineRoom
+) -> None:
+    # Measured when every engine was held up, so that TensorFlow was chosen.
+    folder, examination = examined
+    signatures = {
+        name: replace(
+            found,
+            spread=2.0,
+            engines={
+                engine: replace(finding, seconds=dict.fromkeys(finding.seconds, 10.0))
+                for engine, finding in found.engines.items()
+            },
+        )
+        for name, found in examination.signatures.items()
+    }
+    keep(room, ordinary_model, (folder, replace(examination, signatures=signatures)))
+    heard = Heard()
+    servable = SavedModelLoader(engine="auto", room=room, observer=heard).load(ordinary_model)
+    try:
+        assert set(engines_of(servable).values()) == {"tensorflow"}
+        wait_until(lambda: engines_of(servable)["serving_default"] != "tensorflow", 300, "another choice")
+        y = servable.run("serving_default", X, ["y"])["y"]
+        np.testing.assert_allclose(y, expected(ordinary_model, "serving_default", X, "y"), rtol=1e-5)
+        assert engines_of(servable)["serve"] == engines_of(servable)["serving_default"]
+        assert heard.results == []  # nothing has been examined
+    finally:
+        servable.unload()
+    key = key_of(ordinary_model, ["serve"], 0, room.cache.memory)
+    entry = room.cache.find(key, {})
+    assert entry is not None
+    assert entry.examination.signatures["serving_default"].timings == 2
 
 
 def test_a_version_that_goes_before_it_has_been_examined_ends_the_examination(

@@ -154,9 +154,13 @@ class EngineCache:
             self._drop_beyond_the_limit(target)
         return Entry(target, examination)
 
+    def has(self, entry: Entry) -> bool:
+        """Whether an entry is one of the cache's own, and not beside a model."""
+        return entry.folder.parent == self._folder
+
     def drop(self, entry: Entry) -> None:
         """Removes an entry that has proved broken, if it is one of the cache's own."""
-        if entry.folder.parent == self._folder:
+        if self.has(entry):
             shutil.rmtree(entry.folder, ignore_errors=True)
 
     @contextmanager

@@ -13,6 +13,13 @@ WORTH_IT: Final = 1.1
 """How many times as fast as TensorFlow an engine has to be to be chosen by itself."""
 
 
+_ENOUGH_TIMINGS: Final = 3
+"""How often a signature is timed at most, in different starts of a server."""
+
+_WIDE: Final = 0.5
+"""The spread from which on times say little, however far apart they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What serves one signature.
@@ -42,6 +49,29 @@ def choose(examination: Examination, wanted: str, available: Collection[str]) ->
         Signature name -> choice.
     """
     return {name: _choose_all(found, wanted, available) for name, found in examination.signatures.items()}
+
+
+def is_doubtful(examination: Examination, available: Collection[str]) -> bool:
+    """Whether measuring once more might lead to another choice, by itself.
+
+    It may where the two best, TensorFlow among them, are closer to each other than the measurements were to themselves,
+    or where these were far apart: the machine was busy. It does no more after some measurements.
+
+    Args:
+        examination: What has been found out.
+        available: The engines that there are here.
+    """
+    return any(_is_doubtful(found, available) for found in examination.signatures.values())
+
+
+def _is_doubtful(found: SignatureFindings, available: Collection[str]) -> bool:
+    if found.bound or found.timings >= _ENOUGH_TIMINGS:
+        return False
+    speeds = [found.speed(name) for name, finding in found.engines.items() if finding.agrees and name in available]
+    if not speeds:
+        return False
+    best, second = sorted([*speeds, WORTH_IT], reverse=True)[:2]
+    return found.spread > _WIDE or best < second * (1 + found.spread)
 
 
 def _choose_all(found: SignatureFindings, wanted: str, available: Collection[str]) -> Choice:

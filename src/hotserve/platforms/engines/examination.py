@@ -30,7 +30,7 @@ from hotserve.errors import ServingError
 from hotserve.platforms.engines.apart import stand_back
 from hotserve.platforms.engines.comparison import Difference, compare, largest_of
 from hotserve.platforms.engines.converted import ConvertedAlternative, ConvertedSignature, read_conversion
-from hotserve.platforms.engines.engine import Engine, Runner
+from hotserve.platforms.engines.engine import TENSORFLOW, Engine, Runner
 from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings, examination_from_json
 from hotserve.platforms.engines.graph_operations import operations_of, read_graph, read_signature_defs
 from hotserve.platforms.engines.installed import Engines, installed_versions
@@ -38,6 +38,7 @@ from hotserve.platforms.engines.made_up_inputs import SCALES, Inputs, Trial, Tri
 from hotserve.platforms.engines.other_shapes import SIZES
 from hotserve.platforms.engines.recorded_inputs import read_samples
 from hotserve.platforms.engines.stateful_operations import why_bound, writes
+from hotserve.platforms.engines.timing import time_again, time_runs
 from hotserve.platforms.engines.unsafe_operations import why_unsafe
 from hotserve.platforms.tensorflow import TensorFlowLoader
 from hotserve.protos.messages import ConfigProto, GraphDef, SignatureDef
@@ -50,10 +51,6 @@ Progress = Callable[[str], None]
 
 RESULT_FILE: Final = "examination.json"
 """What has been found out, in the folder of the files that belong to it."""
-
-_TIMED_RUNS: Final = 15
-_TIMED_SECONDS: Final = 0.4
-"""How often a run is timed, or for how long altogether, for each engine and number of rows."""
 
 _INIT_OP: Final = "__saved_model_init_op"
 """The signature by which TensorFlow's loader finds the operation that it runs first, and nobody else does."""
@@ -72,6 +69,8 @@ class Job:
         engines: The engines that are tried.
         threads: How many threads one run may use; 0 chooses by the size of the model.
         session_config: The options of TensorFlow's session, a serialized ConfigProto.
+        is_known: Whether the folder has the files of an examination already, and only the times are to be measured once
+            more.
     """
 
     path: Path
@@ -80,6 +79,7 @@ class Job:
     engines: Sequence[str]
     threads: int = 0
     session_config: bytes = b""
+    is_known: bool = False
 
     def to_json(self) -> str:
         """As the process of its own reads it."""
@@ -91,6 +91,7 @@ class Job:
                 "engines": list(self.engines),
                 "threads": self.threads,
                 "session_config": base64.b64encode(self.session_config).decode(),
+                "is_known": self.is_known,
             }
         )
 
@@ -136,6 +137,42 @@ def examine(job: Job, progress: Progress = logger.debug) -> Examination:
         servable.unload()
     _clear(job, findings, engines)
     return Examination(findings, versions, time.time(), time.perf_counter() - start)
+
+
+def measure_again(job: Job) -> Examination:
+    """Measures the times of a version once more that has been examined, in this process.
+
+    Args:
+        job: What was examined; `target` has what was found out, and the files.
+
+    Returns:
+        The same, with the shortest times of all measurements.
+
+    Raises:
+        ServingError: TensorFlow or an engine refuses what it has run before, or what was found out cannot be read.
+    """
+    try:
+        known = examination_from_json((job.target / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ServingError(f"What was found out cannot be read: {error}") from error
+    engines = Engines()
+
+    def restore(engine: str, number: int, signature: Signature) -> Runner:
+        return engines.get(engine).restore(job.target / str(number), signature, job.threads)
+
+    servable = TensorFlowLoader(job.tags, ConfigProto.FromString(job.session_config)).load(job.path)
+    measured: dict[int, SignatureFindings] = {}
+    signatures = dict(known.signatures)
+    try:
+        for name, found in known.signatures.items():
+            if not found.bound and found.engines:
+                # Signatures that compute the same have the same number.
+                if found.number not in measured:
+                    measured[found.number] = time_again(found, name, servable, restore)
+                signatures[name] = measured[found.number]
+    finally:
+        servable.unload()
+    return replace(known, signatures=signatures)
 
 
 def bound_signatures(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
@@ -340,16 +377,21 @@ class _Examiner:
         if bound:
             return SignatureFindings(number, bound, {}, findings)
         progress(f"timing signature {self._name}")
-        times = self._time(trials, candidates)
+        runs: dict[str, Callable[[Inputs], object]] = {TENSORFLOW: self._reference}
+        for name, candidate in candidates.items():
+            runner = candidate.runner
+            runs[name] = lambda inputs, runner=runner: runner.run(inputs, self._outputs)  # type: ignore[misc]
+        times = time_runs(runs, trials.timed)
         for name, candidate in candidates.items():
             candidate.engine.keep(candidate.runner, self._job.target / str(number))
             findings[name] = EngineFinding(
                 domain=trials.domain(signature, candidate.scale),
                 of_tolerance=candidate.of_tolerance,
                 absolute=candidate.absolute,
-                seconds=times[name],
+                seconds=times.seconds[name],
             )
-        return SignatureFindings(number, "", times[""], findings, len(trials.trials))
+        seconds = times.seconds[TENSORFLOW]
+        return SignatureFindings(number, "", seconds, findings, len(trials.trials), spread=times.spread)
 
     def _reference(self, inputs: Inputs) -> dict[str, Array]:
         return self._servable.run(self._name, inputs, self._outputs)
@@ -418,36 +460,6 @@ class _Examiner:
             return Difference(inf, 0.0, f"it refuses it ({found[:200]})")
         return compare(expected, found, largest)
 
-    def _time(self, trials: Trials, candidates: Mapping[str, _Candidate]) -> dict[str, dict[int, float]]:
-        """Engine, empty for TensorFlow -> rows -> seconds; taken in turns, so that all have the same disturbances.
-
-        The shortest counts: it is the one that other work has disturbed least.
-        """
-        runs: dict[str, Callable[[Inputs], object]] = {"": self._reference}
-        for name, candidate in candidates.items():
-            runner = candidate.runner
-            runs[name] = lambda inputs, runner=runner: runner.run(inputs, self._outputs)  # type: ignore[misc]
-        times: dict[str, dict[int, float]] = {name: {} for name in runs}
-        for rows, inputs in trials.timed.items():
-            taken: dict[str, list[float]] = {name: [] for name in runs}
-            try:
-                for run in runs.values():
-                    run(inputs)
-                until = time.perf_counter() + _TIMED_SECONDS * len(runs)
-                for _ in range(_TIMED_RUNS):
-                    for name, run in runs.items():
-                        start = time.perf_counter()
-                        run(inputs)
-                        taken[name].append(time.perf_counter() - start)
-                    if time.perf_counter() > until:
-                        break
-            except ServingError as error:
-                logger.debug("%d rows of signature %s are not timed: %s", rows, self._name, error)
-                continue
-            for name, seconds in taken.items():
-                times[name][rows] = min(seconds)
-        return times
-
 
 def _clear(job: Job, findings: Mapping[str, SignatureFindings], engines: Engines) -> None:
     """Leaves only what engines that agree are restored from."""
@@ -475,9 +487,10 @@ def main() -> None:
         words["engines"],
         words["threads"],
         base64.b64decode(words["session_config"]),
+        words["is_known"],
     )
     try:
-        examination = examine(job)
+        examination = measure_again(job) if job.is_known else examine(job)
     except ServingError as error:
         examination = Examination(
             {}, {name: installed_versions().get(name, "") for name in job.engines}, time.time(), 0.0, error.message

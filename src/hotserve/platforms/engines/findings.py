@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hotserve.platforms.engines.domain import Domain, domain_from_json
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised when what is written changes its meaning: what an earlier release has written is then not read."""
 
 
@@ -51,6 +51,8 @@ class SignatureFindings:
         engines: Engine -> what it makes of it.
         trials: With how many sets of inputs it has been tried.
         alternatives: The same for inputs of other shapes than it declares; the domain of each finding has them.
+        spread: How far the times can be trusted: see `timing.Times`.
+        timings: How often it has been timed.
     """
 
     number: int = 0
@@ -59,6 +61,8 @@ class SignatureFindings:
     engines: Mapping[str, EngineFinding] = field(default_factory=dict)
     trials: int = 0
     alternatives: Sequence[SignatureFindings] = ()
+    spread: float = 0.0
+    timings: int = 1
 
     def speed(self, engine: str) -> float:
         """How many times as fast as TensorFlow an engine is: the geometric mean over the numbers of rows."""
@@ -142,6 +146,8 @@ def _signature_json(found: SignatureFindings) -> dict[str, Any]:
             for name, finding in found.engines.items()
         },
         "alternatives": [_signature_json(other) for other in found.alternatives],
+        "spread": found.spread,
+        "timings": found.timings,
     }
 
 
@@ -163,4 +169,6 @@ def _signature_from(value: Any) -> SignatureFindings:
         },
         int(value["trials"]),
         tuple(_signature_from(other) for other in value["alternatives"]),
+        float(value["spread"]),
+        int(value["timings"]),
     )

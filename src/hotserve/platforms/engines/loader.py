@@ -22,7 +22,7 @@ from hotserve.core.servable import Servable
 from hotserve.errors import FailedPrecondition, ServingError
 from hotserve.platforms.engines.background import BackgroundExaminations
 from hotserve.platforms.engines.cache import EngineCache, Entry
-from hotserve.platforms.engines.choice import Choice, choose
+from hotserve.platforms.engines.choice import Choice, choose, is_doubtful
 from hotserve.platforms.engines.domain import Domain
 from hotserve.platforms.engines.engine import AUTO, TENSORFLOW, Engine
 from hotserve.platforms.engines.examination import Job, examine_apart
@@ -139,10 +139,16 @@ class SavedModelLoader:
                 self._room.cache.drop(entry)
                 servable = entry = None
             if servable is not None:
+                if entry is not None and self._may_choose_otherwise(entry, versions):
+                    self._time_later(path, key, versions, entry, servable)
                 return servable
         if not has_tensorflow:
             return self._load_untried(path)
         loaded = self._tensorflow.load(path)
+        if entry is not None and self._may_choose_otherwise(entry, versions):
+            servable = self._servable(path, loaded.signatures, self._reference(path, loaded), {})
+            self._time_later(path, key, versions, entry, servable)
+            return servable
         if entry is not None or not convertible(versions) or not key:
             return loaded
         return self._examined_later(path, key, versions, loaded)
@@ -185,7 +191,7 @@ class SavedModelLoader:
 
     # With what is known.
 
-    def _from_entry(self, path: Path, entry: Entry, versions: Mapping[str, str]) -> Servable | None:
+    def _from_entry(self, path: Path, entry: Entry, versions: Mapping[str, str]) -> SwitchingServable | None:
         """The version as an entry has it; None where TensorFlow serves all of it.
 
         Raises:
@@ -283,6 +289,69 @@ class SavedModelLoader:
         servable.when_unloaded(self._room.background.submit(work).cancel)
         return servable
 
+    def _may_choose_otherwise(self, entry: Entry, versions: Mapping[str, str]) -> bool:
+        """Whether it is worth while to measure once more what was measured when the machine was busy."""
+        return (
+            self._engine == AUTO
+            and importlib.util.find_spec(TENSORFLOW) is not None
+            and self._room.cache.has(entry)
+            and is_doubtful(entry.examination, versions)
+        )
+
+    def _time_later(
+        self, path: Path, key: str, versions: Mapping[str, str], entry: Entry, servable: SwitchingServable
+    ) -> None:
+        def work(starting: Callable[[subprocess.Popen[str]], None], given_up: Callable[[], bool]) -> None:
+            try:
+                timed = self._timed_again(path, key, versions, entry, starting, given_up)
+            except (OSError, FailedPrecondition) as error:
+                logger.info("The engines of %s stay as they were chosen, and are not timed again: %s", path, error)
+                return
+            if timed is None or given_up():
+                return
+            before, now = (choose(one.examination, self._engine, versions) for one in (entry, timed))
+            if _engines_of(before) != _engines_of(now):
+                self._switch(path, servable, timed, versions)
+            else:
+                servable.findings = report(now, timed.examination)
+                self._tell(path, now, timed.examination)
+
+        servable.when_unloaded(self._room.background.submit(work).cancel)
+
+    def _timed_again(
+        self,
+        path: Path,
+        key: str,
+        versions: Mapping[str, str],
+        entry: Entry,
+        starting: Callable[[subprocess.Popen[str]], None],
+        given_up: Callable[[], bool],
+    ) -> Entry | None:
+        """The entry with new times, by us or by another process; None where it was given up or is gone.
+
+        Raises:
+            OSError: It cannot be written.
+            FailedPrecondition: The measuring has failed.
+        """
+        cache = self._room.writable_cache()
+        with cache.turn(key, given_up) as is_ours:
+            known = cache.find(key, versions, path) if is_ours else None
+            if known is None or known.examination != entry.examination:
+                return known
+            logger.info("Timing the engines of %s once more: the machine was busy", path)
+            folder_before = known.folder
+
+            def make(folder: Path) -> Examination:
+                shutil.copytree(folder_before, folder, dirs_exist_ok=True)
+                config = self._config.SerializeToString()
+                job = Job(path, folder, self._tags, convertible(versions), self._threads, config, is_known=True)
+                examination = examine_apart(job, self._room.check_seconds, starting)
+                if given_up() or examination.failure:
+                    raise FailedPrecondition(examination.failure or "The version is gone.")
+                return examination
+
+            return cache.put(key, make)
+
     def _examine(
         self,
         path: Path,
@@ -366,6 +435,11 @@ def _in_words(choices: Mapping[str, Choice], examination: Examination) -> Sequen
         also = f"; {', '.join(others)} likewise" if (others := _others(choice, found)) else ""
         words.append(f"{name}: {choice.engine}, {choice.reason} ({'; '.join(times)}){also}")
     return words
+
+
+def _engines_of(choices: Mapping[str, Choice]) -> Mapping[str, Sequence[str]]:
+    """Signature name -> what runs it, and what runs inputs of each of the other shapes."""
+    return {name: [choice.engine, *(other.engine for other in choice.alternatives)] for name, choice in choices.items()}
 
 
 def _others(choice: Choice, found: SignatureFindings) -> Sequence[str]:
