@@ -31,7 +31,8 @@ from measure import RunningServer, ServerCommand, circumstances
 from onnx import TensorProto as Onnx
 from onnx import helper
 
-from hotserve.codecs.tensor_proto import encode_tensor
+from hotserve.codecs.tensor_proto import encode_tensor, serialize_tensor, serialized_head
+from hotserve.codecs.wire import length_delimited
 from hotserve.loadgen.grpc_client import GrpcClient
 from hotserve.loadgen.http1_client import Http1Client
 from hotserve.protos.messages import PredictRequest
@@ -53,12 +54,14 @@ class Form:
         model: Which model it is for.
         headers: Those of the request; None for gRPC.
         make: Bytes of the message, about -> body or message.
+        status: What a server answers to it over REST.
     """
 
     name: str
     model: str
     headers: Mapping[str, str] | None
     make: Callable[[int], bytes]
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ def _server(folder: Path) -> ServerCommand:
         helper.make_node("Slice", ["x", "zero", "one"], ["y"]),
     ]
     _save(folder / "sink", [("x", Onnx.FLOAT)], [("y", Onnx.FLOAT)], first)
+    (folder / "texts" / "1").mkdir(parents=True)
+    (folder / "texts" / "1" / "hashmap.json").write_text('{"a key": "that nobody asks for"}', encoding="utf-8")
     count = [
         helper.make_node("Constant", [], ["start"], value=helper.make_tensor("start", Onnx.FLOAT, [], [0.0])),
         helper.make_node("Constant", [], ["step"], value=helper.make_tensor("step", Onnx.FLOAT, [], [0.37])),
@@ -111,8 +116,7 @@ def _server(folder: Path) -> ServerCommand:
     _save(folder / "source", [("x", Onnx.FLOAT)], [("y", Onnx.FLOAT)], count)
     config = folder / "models.config"
     entries = "".join(
-        f'config {{ name: "{name}" base_path: "{folder / name}" model_platform: "onnx" }}\n'
-        for name in ("small", "sink", "source")
+        f'config {{ name: "{name}" base_path: "{folder / name}" }}\n' for name in ("small", "sink", "texts", "source")
     )
     config.write_text(f"model_config_list {{ {entries} }}", encoding="utf-8")
     words = (
@@ -157,6 +161,45 @@ def _protobuf(size: int, model: str = "sink", *, as_content: bool) -> bytes:
     return request.SerializeToString()
 
 
+FLOAT_VAL = 5
+"""The number of the field in TensorProto."""
+
+TEXT = "a line of text, as a classifier of documents is sent one, of about a hundred characters, or a few less"
+
+
+def _json_texts(size: int, text: str = TEXT) -> bytes:
+    return json.dumps({"instances": [text] * (size // (len(text) + 4))}).encode()
+
+
+def _json_rows(size: int, last: str) -> bytes:
+    """Rows of eight numbers, the last of which is something else."""
+    row = "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], "
+    return f'{{"instances": [{row * (size // len(row))}{last}]}}'.encode()
+
+
+def _protobuf_texts(size: int) -> bytes:
+    text = TEXT.encode()
+    strings = np.full(size // (len(text) + 2), text, object)
+    return _predict("texts", "keys", serialize_tensor(strings, DType.STRING))
+
+
+def _protobuf_one_by_one(size: int) -> bytes:
+    """Numbers that are not packed, as some clients send them: each with the field's tag before it."""
+    numbers = _floats(size // 5 * 4)
+    fields = np.empty((len(numbers), 5), np.uint8)
+    fields[:, 0] = FLOAT_VAL << 3 | 5
+    fields[:, 1:] = numbers.view(np.uint8).reshape(-1, 4)
+    return _predict("sink", "x", serialized_head(DType.FLOAT, numbers.shape) + fields.tobytes())
+
+
+def _predict(model: str, alias: str, tensor: bytes) -> bytes:
+    """A serialized PredictRequest."""
+    spec = PredictRequest()
+    spec.model_spec.name = model
+    entry = length_delimited(1, alias.encode()) + length_delimited(2, tensor)
+    return spec.SerializeToString() + length_delimited(2, entry)
+
+
 def _npy(size: int) -> bytes:
     stream = io.BytesIO()
     np.save(stream, _floats(size))
@@ -183,6 +226,14 @@ FORMS = (
     Form("REST, npy", "sink", {"content-type": "application/x-npy"}, _npy),
     Form("gRPC, tensor_content", "sink", None, lambda size: _protobuf(size, as_content=True)),
     Form("gRPC, float_val", "sink", None, lambda size: _protobuf(size, as_content=False)),
+    # These cost more, or are wrong; strings are looked up in a table, which ends with the first one that is not there.
+    Form("gRPC, string_val", "texts", None, _protobuf_texts, 400),
+    Form("gRPC, float_val one by one", "sink", None, _protobuf_one_by_one),
+    Form("REST, texts", "texts", {}, _json_texts, 400),
+    Form("REST, texts with escapes", "texts", {}, lambda size: _json_texts(size, f'"{TEXT}"\n'), 400),
+    Form("REST, a row too long", "sink", {}, lambda size: _json_rows(size, "[1, 2, 3, 4, 5, 6, 7, 8, 9]"), 400),
+    Form("REST, null", "sink", {}, lambda size: _json_rows(size, "[1, 2, 3, 4, 5, 6, 7, null]"), 400),
+    Form("REST, no JSON", "sink", {}, lambda size: _json_rows(size, "[1, 2"), 400),
     Form("answer: REST, JSON", "source", {}, _ask_json),
     Form("answer: REST, protobuf", "source", _PROTOBUF_TYPE, _ask_protobuf),
     Form("answer: gRPC", "source", None, _ask_protobuf),
@@ -199,7 +250,11 @@ def _send_large(options: argparse.Namespace) -> int:
             call = channel.unary_unary(PREDICT)
             grpc.channel_ready_future(channel).result(10)
             began = time.monotonic()
-            call(body, timeout=120)
+            try:
+                call(body, timeout=120)
+            except grpc.RpcError as error:
+                if form.status == 200 or error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                    raise
             print(began, time.monotonic())
     else:
         asyncio.run(_post_large(options.port, form, body))
@@ -219,7 +274,7 @@ async def _post_large(port: int, form: Form, body: bytes) -> None:
         length -= len(await reader.read(1 << 20))
     print(began, time.monotonic())
     writer.close()
-    if b" 200 " not in answer.split(b"\r\n")[0]:
+    if f" {form.status} ".encode() not in answer.split(b"\r\n")[0]:
         raise ValueError(answer)
 
 
@@ -240,10 +295,10 @@ async def _measure(
             times.append((began, time.monotonic()))
             await asyncio.sleep(PACE_SECONDS)
 
-    _, rest = await loop.create_connection(
+    rest_transport, rest = await loop.create_connection(
         lambda: CallConnection(Http1Client("small"), "/v1/models/small:predict"), "127.0.0.1", running.rest_port
     )
-    _, grpc_ = await loop.create_connection(
+    grpc_transport, grpc_ = await loop.create_connection(
         lambda: CallConnection(GrpcClient("small"), PREDICT), "127.0.0.1", running.grpc_port
     )
     small = PredictRequest()
@@ -269,8 +324,8 @@ async def _measure(
         results.append(max(rounds, key=lambda result: result.max_ms))
     stopped.set()
     await asyncio.gather(*streams)
-    rest.close()
-    grpc_.close()
+    rest_transport.close()
+    grpc_transport.close()
     return results
 
 

@@ -50,6 +50,7 @@ STARTS_WORK: Mapping[str, str] = {
     "core.manager": "tries failed loads again, each after a timer",
     "batching.scheduler": "runs servables",
     "api.codec_threads": "reads and writes large messages, which would hold up the loop",
+    "codecs.json_apart": "reads large bodies of unusual form in a process each, which ends with the body",
     "platforms.engines.background": "examines the engines of versions that serve already",
     "platforms.engines.examination": "converts and examines in processes of their own, which may crash or hang",
     "sources.poller": "looks for versions",

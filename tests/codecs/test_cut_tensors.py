@@ -16,6 +16,7 @@ from hotserve.codecs.tensor_proto import (
     encode_tensor,
     serialize_tensor,
     serialize_tensor_in_parts,
+    serialized_head,
 )
 from hotserve.codecs.wire import length_delimited, varint
 from hotserve.protos.messages import PredictRequest, TensorProto
@@ -122,6 +123,49 @@ def test_strings_in_tensor_content_are_read_as_ever() -> None:
     assert read.tolist() == array.tolist()
 
 
+def test_many_strings_are_what_protobuf_reads() -> None:
+    lengths = np.random.default_rng(3).integers(0, 300, 5000).tolist()
+    array = np.array([bytes([65 + length % 26]) * length for length in lengths], object)
+    for count in (5000, 5001, 4999):  # as many as there are, the last one repeated, one too many
+        proto = encode_tensor(array, DType.STRING)
+        proto.tensor_shape.dim[0].size = count
+        data = _request(x=proto).SerializeToString()
+        found = cut_tensors(data)
+        assert found is not None
+        assert len(found[0]) < 100
+        ours = decode_tensor(PredictRequest.FromString(found[0]).inputs["x"], found[1]["x"])
+        assert ours.tolist() == decode_tensor(proto).tolist()
+
+
+def test_strings_do_not_count_in_a_tensor_of_numbers() -> None:
+    proto = encode_tensor(np.array([b"a" * 70_000], object), DType.STRING)
+    proto.dtype = DType.FLOAT
+    found = cut_tensors(_request(x=proto).SerializeToString())
+    assert found is not None
+    assert decode_tensor(PredictRequest.FromString(found[0]).inputs["x"], found[1]["x"]).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT, DType.DOUBLE, DType.COMPLEX64, DType.COMPLEX128])
+def test_numbers_that_are_not_packed_are_what_protobuf_reads(dtype: DType) -> None:
+    layout = LAYOUTS[int(dtype)]
+    values = _array(dtype)
+    size = layout.wire.itemsize
+    numbers = values.view(np.uint8).reshape(-1, size)
+    fields = np.empty((len(numbers), size + 1), np.uint8)
+    fields[:, 0] = layout.number << 3 | (5 if size == 4 else 1)
+    fields[:, 1:] = numbers
+    # Another field behind them, whose bytes may look like one more of them.
+    data = _entry(
+        "x", serialized_head(dtype, values.shape), fields.tobytes(), length_delimited(4, bytes(fields[0]) * 3)
+    )
+    found = cut_tensors(data)
+    assert found is not None
+    assert len(found[0]) < 100
+    proto = PredictRequest.FromString(found[0]).inputs["x"]
+    proto.ClearField("tensor_content")
+    np.testing.assert_array_equal(decode_tensor(proto, found[1]["x"]), values)
+
+
 def test_of_two_entries_with_one_key_the_later_one_counts() -> None:
     first = serialize_tensor(_array(DType.FLOAT), DType.FLOAT)
     second = serialize_tensor(_array(DType.FLOAT) + 1, DType.FLOAT)
@@ -143,7 +187,11 @@ LARGE = bytes(1 << 17)
         pytest.param(_entry("x", length_delimited(5, LARGE), length_delimited(5, LARGE)), id="values in two pieces"),
         pytest.param(_entry("x", length_delimited(5, LARGE), length_delimited(5, bytes(4))), id="and a small piece"),
         pytest.param(_entry("x", varint(5 << 3 | 5) + bytes(4), length_delimited(5, LARGE)), id="one not packed"),
-        pytest.param(_entry("x", length_delimited(8, LARGE)), id="strings"),
+        pytest.param(
+            _entry("x", length_delimited(8, LARGE), b"\x08\x07", length_delimited(8, b"")), id="strings apart"
+        ),
+        pytest.param(_entry("x", length_delimited(8, LARGE), b"\x42\x05"), id="a string that is cut off"),
+        pytest.param(_entry("x", b"\x50\x01" * 40_000), id="varints one by one"),
         pytest.param(_entry("x", length_delimited(5, LARGE + b"\0")), id="no whole number of floats"),
         pytest.param(_entry("x", length_delimited(10, LARGE + b"\x80")), id="a varint that is cut off"),
         pytest.param(_entry("x", length_delimited(10, LARGE + b"\x80" * 10 + b"\0")), id="a varint that is too long"),

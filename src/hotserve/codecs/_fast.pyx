@@ -895,8 +895,14 @@ cdef class Values:
                 stored = fill(column, data, letter)
         return content if stored else None
 
-    def strings(self, int index):
-        """The strings of a column, each with whether it is base64; None where they are no strings."""
+    def strings(self, int index, Py_ssize_t first=0, Py_ssize_t most=4611686018427387903):
+        """Strings of a column, each with whether it is base64; None where they are no strings.
+
+        Args:
+            index: Which column.
+            first: The first of them, from 0.
+            most: How many at most.
+        """
         cdef Column *column
         cdef Py_ssize_t i, start, length
         if not 0 <= index < self.body.count:
@@ -905,7 +911,9 @@ cdef class Values:
         if column.kind != STRINGS:
             return None
         found = []
-        for i in range(0, column.count, 2):
+        if first < 0 or most < 0:
+            raise ValueError("expected numbers of 0 or more")
+        for i in range(2 * min(first, column.count), min(column.count, 2 * (first + min(most, column.count))), 2):
             start = column.cells[i].integer
             length = column.cells[i + 1].integer >> 1
             found.append((self.data[start : start + length], (column.cells[i + 1].integer & 1) != 0))

@@ -70,8 +70,14 @@ class Values(Protocol):
         """What `store` writes; None in place of False."""
         ...
 
-    def strings(self, index: int) -> list[tuple[bytes, bool]] | None:
-        """The strings of a column, each with whether it is base64; None where they are no strings."""
+    def strings(self, index: int, first: int = 0, most: int = ...) -> list[tuple[bytes, bool]] | None:
+        """Strings of a column, each with whether it is base64; None where they are no strings.
+
+        Args:
+            index: Which column.
+            first: The first of them, from 0.
+            most: How many at most; all of them without it.
+        """
         ...
 
 

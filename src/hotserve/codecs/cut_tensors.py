@@ -4,14 +4,14 @@ protobuf copies a message twice before its values are an array, and holds the GI
 which nothing else is answered. Here only the few fields around the values are read; the values are told by where they
 lie, and copied once, by numpy, which lets go of the GIL.
 
-What is unusual, right or wrong, is left to protobuf: values in several pieces, strings, numbers that are not packed.
+What is unusual, right or wrong, is left to protobuf: values in several pieces, varints that are not packed.
 
 Source: protobuf's encoding specification; `predict.proto` and `tensor.proto` for the numbers of the fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -28,6 +28,11 @@ CONTENT_NUMBER: Final = 4
 _INPUTS: Final = 2  # of PredictRequest
 _KEY, _VALUE = 1, 2  # of an entry of a map
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+
+STRINGS_NUMBER: Final = 8
+"""The number of `string_val` in TensorProto."""
+
+_STRING_TAG: Final = STRINGS_NUMBER << 3 | _LENGTH_DELIMITED
 
 _CUT_FROM_BYTES: Final = 1 << 16
 """Smaller values stay in the message."""
@@ -47,18 +52,32 @@ _PACKED: Final[Mapping[int, int]] = MappingProxyType(
 )
 """The fields of TensorProto with packed numbers -> the size of one in memory."""
 
+_ONE_BY_ONE: Final[Mapping[int, tuple[int, int]]] = MappingProxyType(
+    {
+        layout.number << 3 | (_FIXED32 if layout.wire.itemsize == 4 else _FIXED64): (
+            layout.number,
+            layout.wire.itemsize,
+        )
+        for layout in LAYOUTS.values()
+        if layout.wire.kind == "f"
+    }
+)
+"""The tag of a floating-point number that is not packed -> its field, and its size."""
+
 
 @dataclass(frozen=True, slots=True)
 class CutValues:
     """The values of one tensor.
 
     Attributes:
-        number: The field of TensorProto that has them: 4 for `tensor_content`, or that of packed numbers.
-        data: Its bytes.
+        number: The field of TensorProto that has them: 4 for `tensor_content`, 8 for strings, or that of numbers.
+        data: Its bytes, packed; none of strings.
+        strings: The strings.
     """
 
     number: int
     data: memoryview
+    strings: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +180,67 @@ def _cut_entry(data: bytes, view: memoryview, field: _Field) -> tuple[str, CutVa
     values: CutValues | None = None
     rest: list[bytes | memoryview] = []
     seen = set()
-    for member in _fields(data, tensor.value, tensor.end):
-        if member.end - member.start < _CUT_FROM_BYTES:
-            seen.add(member.number)
-            rest.append(view[member.start : member.end])
-            continue
-        if values is not None or not _can_be_cut(data, member):
+    position = tensor.value
+    for _ in range(_MAX_FIELDS):
+        if position == tensor.end:
+            break
+        found, number, end = _large_member(data, view, position, tensor.end)
+        if found is None:
+            seen.add(number)
+            rest.append(view[position:end])
+        elif values is not None:
             raise _UnusualError
-        values = CutValues(member.number, view[member.value : member.end])
+        else:
+            values = found
+        position = end
+    else:
+        raise _UnusualError
     if values is None or values.number in seen:
         raise _UnusualError
     entry = length_delimited(_KEY, key) + length_delimited(_VALUE, b"".join(rest))
     return alias, values, length_delimited(_INPUTS, entry)
+
+
+def _large_member(data: bytes, view: memoryview, position: int, end: int) -> tuple[CutValues | None, int, int]:
+    """The next field of a tensor, or the next ones that are alike.
+
+    Returns:
+        What can be cut out, None where it is not large; the field's number; and where it ends.
+    """
+    tag = data[position]
+    if tag == _STRING_TAG:
+        strings, stop = _string_run(data, position, end)
+        cut = CutValues(STRINGS_NUMBER, view[:0], strings) if stop - position >= _CUT_FROM_BYTES else None
+        return cut, STRINGS_NUMBER, stop
+    if tag in _ONE_BY_ONE:
+        number, size = _ONE_BY_ONE[tag]
+        fields = np.frombuffer(data, np.uint8, (end - position) // (size + 1) * (size + 1), position)
+        fields = fields.reshape(-1, size + 1)
+        others = np.flatnonzero(fields[:, 0] != tag)
+        count = int(others[0]) if len(others) else len(fields)
+        if count * (size + 1) >= _CUT_FROM_BYTES:
+            packed = np.ascontiguousarray(fields[:count, 1:])
+            return CutValues(number, packed.reshape(-1).data), number, position + count * (size + 1)
+    member = next(_fields(data, position, end))
+    if member.end - member.start < _CUT_FROM_BYTES:
+        return None, member.number, member.end
+    if not _can_be_cut(data, member):
+        raise _UnusualError
+    return CutValues(member.number, view[member.value : member.end]), member.number, member.end
+
+
+def _string_run(data: bytes, position: int, end: int) -> tuple[Sequence[bytes], int]:
+    """Strings that stand one behind the other, and where they end. In Python, which lets others run meanwhile."""
+    strings = []
+    while position < end and data[position] == _STRING_TAG:
+        size, start = data[position + 1] if position + 1 < end else 0x80, position + 2
+        if size >= 0x80:
+            size, start = _varint(data, position + 1, end)
+        position = start + size
+        if position > end:
+            raise _UnusualError
+        strings.append(data[start:position])
+    return strings, position
 
 
 def _can_be_cut(data: bytes, field: _Field) -> bool:

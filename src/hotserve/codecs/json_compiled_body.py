@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Sequence
+from math import prod
 from typing import Final
 
 import numpy as np
 
 from hotserve.codecs.compiled import CODES, EXTENSION, Place, Values
 from hotserve.codecs.json_request import PredictInputs
-from hotserve.codecs.json_tensor import array_of
 from hotserve.tensors import Array, DType, Signature
+
+_PIECE: Final = 1 << 14
+"""How many strings are made in one go."""
 
 _BY_WAY_OF_DOUBLE: Final = frozenset({DType.HALF, DType.BFLOAT16})
 
@@ -105,16 +108,22 @@ def _array(values: Values, index: int, dtype: DType) -> Array | None:
         with np.errstate(over="ignore"):
             return array.astype(dtype.numpy)
     if dtype is DType.STRING:
-        return _strings(values.strings(index), shape)
+        return _strings(values, index, shape)
     return None
 
 
-def _strings(strings: list[tuple[bytes, bool]] | None, shape: tuple[int, ...]) -> Array | None:
-    if strings is None:
-        return None
-    try:
-        leaves = [binascii.a2b_base64(text, strict_mode=True) if is_base64 else text for text, is_base64 in strings]
-    except ValueError:
-        # The other alphabet, white space, or no base64 at all.
-        return None
-    return array_of(leaves, DType.STRING, shape)
+def _strings(values: Values, index: int, shape: tuple[int, ...]) -> Array | None:
+    """The strings of a column, a piece at a time, so that many of them do not hold the GIL for long."""
+    array = np.empty(prod(shape), np.object_)
+    for first in range(0, max(1, len(array)), _PIECE):
+        piece = values.strings(index, first, _PIECE)
+        if piece is None:
+            return None
+        try:
+            array[first : first + _PIECE] = [
+                binascii.a2b_base64(text, strict_mode=True) if is_base64 else text for text, is_base64 in piece
+            ]
+        except ValueError:
+            # The other alphabet, white space, or no base64 at all.
+            return None
+    return array.reshape(shape)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from hotserve.codecs import compiled
 from hotserve.codecs.compiled import Place
+from hotserve.codecs.json_apart import APART_BYTES, BodyApart
 from hotserve.codecs.json_compiled_body import CompiledBody, read_compiled_body
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_plain_body import PlainBody, read_plain_body
@@ -43,17 +44,24 @@ class PredictBody:
 
     __slots__ = ("_data", "_form", "key", "signature_name")
 
-    def __init__(self, signature_name: str, form: UsualBody | JsonObject, data: bytes) -> None:
+    def __init__(self, signature_name: str, form: UsualBody | JsonObject | BodyApart, data: bytes) -> None:
         self.signature_name = signature_name
         self.key: Hashable = form.key if isinstance(form, CompiledBody) else None
         self._form = form
         self._data = data
 
     def decode(self, signature: Signature, name: str) -> PredictInputs:
-        """Reads the tensors: see `json_request.decode_predict`."""
+        """Reads the tensors, once: see `json_request.decode_predict`."""
         if isinstance(self._form, dict):
             return decode_predict(self._form, signature, name)
-        return self._form.decode(signature) or decode_predict(parse_document(self._data), signature, name)
+        if isinstance(self._form, BodyApart):
+            return self._form.decode(signature, name)
+        read = self._form.decode(signature)
+        if read is not None:
+            return read
+        if len(self._data) >= APART_BYTES:
+            return BodyApart(self._data).decode(signature, name)
+        return decode_predict(parse_document(self._data), signature, name)
 
     def decode_known(self, places: Sequence[Place]) -> PredictInputs | None:
         """What `decode` gives for a body with a key that came before; None where `decode` has to look.
@@ -72,11 +80,18 @@ class PredictBody:
 def read_predict_body(data: bytes) -> PredictBody:
     """Reads a body as far as that is possible without a signature.
 
+    Args:
+        data: The body; a large one of unusual form is read by another process, while the calling thread waits.
+
     Raises:
         InvalidArgument: It is not JSON, not an object, or names a signature by something else than a string.
+        ResourceExhausted: The other process cannot be started, or has ended before its time.
     """
     usual = _read_usual_body(data)
     if usual is not None:
         return PredictBody(usual.signature_name, usual, data)
+    if len(data) >= APART_BYTES:
+        apart = BodyApart(data)
+        return PredictBody(apart.signature_name, apart, data)
     document = parse_document(data)
     return PredictBody(signature_name(document), document, data)

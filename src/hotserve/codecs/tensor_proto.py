@@ -175,7 +175,7 @@ def _read_field(proto: TensorProto, layout: TensorLayout, cut: CutValues | None)
     """The values that were sent in the typed field: one dimension, of the tensor's dtype."""
     sent: Any = getattr(proto, layout.field)
     if layout.dtype is DType.STRING:
-        return _objects(sent)
+        return _objects(sent if cut is None or cut.number != layout.number else cut.strings)
     if cut is not None and cut.number == layout.number:
         values: Array = numbers_of(cut, layout.wire)
     elif isinstance(sent, bytes):
