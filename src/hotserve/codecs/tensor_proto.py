@@ -32,6 +32,7 @@ message has to send what it wants to have in memory, and a padded batch of image
 
 _MAX_DIMENSIONS: Final = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 _MAX_COUNT: Final = 2**63 - 1
+_PIECE: Final = 1 << 14
 
 Sizes = tuple[int, ...]
 
@@ -215,9 +216,10 @@ def _filled(values: Array, layout: TensorLayout, shape: Sizes, count: int) -> Ar
 
 
 def _objects(strings: Iterable[bytes]) -> Array:
-    values = list(strings)
+    values = strings if isinstance(strings, list) else list(strings)
     array = np.empty(len(values), object)
-    array[:] = values
+    for start in range(0, len(values), _PIECE):  # which lets others run in between
+        array[start : start + _PIECE] = values[start : start + _PIECE]
     return array
 
 
