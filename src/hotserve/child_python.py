@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+_PARENT: Final = "HOTSERVE_PARENT"
+"""The variable that tells such a program which process has started it."""
+
+_PR_SET_PDEATHSIG: Final = 1
+"""Source: prctl(2)."""
 
 
 def module_command(module: str, *arguments: str) -> Sequence[str]:
@@ -21,4 +30,18 @@ def module_command(module: str, *arguments: str) -> Sequence[str]:
 
 def module_environment() -> Mapping[str, str]:
     """The environment for such a command: that of this process, whatever has been done to its path since the start."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    return {**os.environ, "PYTHONPATH": path, _PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """Has the system kill this process together with the thread that has started it, however that comes to its end.
+
+    Does nothing where the system cannot do that (other than Linux).
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = str(os.getppid())
+    if os.environ.get(_PARENT, parent) != parent:
+        os._exit(1)  # It had ended by then.

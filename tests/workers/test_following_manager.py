@@ -115,6 +115,19 @@ def test_a_version_that_is_given_back_while_it_fails_to_load_is_gone_without_an_
     assert stage.reports == [Unloaded(ONE)]
 
 
+def test_a_version_that_is_given_back_when_it_has_just_failed_loads_when_it_comes_again(stage: Stage) -> None:
+    # Another worker has failed as well, and the supervisor did not know of this one when it said so.
+    stage.load()
+    stage.loader.fail(PATH, InvalidArgument("no"))
+    stage.wait(lambda report: isinstance(report, LoadEnded))
+    stage.manager.unload(ONE)
+    stage.reports.clear()
+
+    stage.manager.load(ONE, PATH, MODEL)
+    stage.loader.finish(PATH)
+    assert stage.wait(lambda report: True) == LoadEnded(ONE, None, 0.25, 0.5)
+
+
 def test_why_a_load_failed_is_reported(stage: Stage) -> None:
     stage.load()
     stage.loader.fail(PATH, InvalidArgument("not a model"))

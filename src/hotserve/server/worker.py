@@ -12,7 +12,6 @@ start and end their own. All of it ends with `_run`.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
 from hotserve.batching.scheduler import EngineThreads
+from hotserve.child_python import end_with_parent
 from hotserve.config.model_config import ModelConfig
 from hotserve.config.options import AUTO_WORKERS
 from hotserve.core.servable import Servable
@@ -78,9 +78,6 @@ from hotserve.workers.messages import (
 from hotserve.workers.sizing import slowest_run_seconds
 
 logger = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1
-"""Source: prctl(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +297,7 @@ def main(arguments: Sequence[str]) -> None:
     """The program."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    _end_with_the_supervisor()
+    end_with_parent()  # also if the event loop is held up just then
     channel, *shared = arguments
     sockets = {}
     for word in shared:
@@ -317,12 +314,6 @@ def _socket(file: str) -> socket.socket:
     taken_over = socket.socket(fileno=int(file))
     taken_over.setblocking(False)
     return taken_over
-
-
-def _end_with_the_supervisor() -> None:
-    """Asks the system to kill this process when its parent ends: also if the event loop is held up just then."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class FollowingManager(ServedVersions):
         self._report = report
         self._lock = threading.Lock()
         self._handles: dict[ServableId, VersionHandle] = {}
+        # What waits for its load or loads; and what of it is to be given back then.
+        self._loading: set[ServableId] = set()
         self._unwanted: set[ServableId] = set()
         self._shown: set[ServableId] = set()
         self._statuses: dict[str, dict[int, VersionStatus]] = {}
@@ -80,6 +82,8 @@ class FollowingManager(ServedVersions):
 
     def load(self, id: ServableId, path: Path, model: ModelConfig) -> None:
         """Loads a version in the background; ends with the report `LoadEnded`."""
+        with self._lock:
+            self._loading.add(id)
         self._load_pool.submit(self._run_load, id, path, model)
 
     def open(self, id: ServableId) -> None:
@@ -95,12 +99,14 @@ class FollowingManager(ServedVersions):
     def unload(self, id: ServableId) -> None:
         """Hides a version and unloads it when its last request is answered; ends with the report `Unloaded`.
 
-        A load that is under way cannot be interrupted: its version is given back when it has ended.
+        A load that is under way cannot be interrupted: its version is given back when it has ended. Of one that has
+        just failed there is nothing to give back, and the report of that is on its way.
         """
         with self._lock:
             handle = self._handles.get(id)
             if handle is None:
-                self._unwanted.add(id)
+                if id in self._loading:
+                    self._unwanted.add(id)
                 return
             if id in self._shown:
                 self._shown.remove(id)
@@ -146,6 +152,7 @@ class FollowingManager(ServedVersions):
         with self._lock:
             if id in self._unwanted:
                 self._unwanted.remove(id)
+                self._loading.discard(id)
                 self._report(Unloaded(id))
                 return
         try:
@@ -163,6 +170,7 @@ class FollowingManager(ServedVersions):
         with self._lock:
             unwanted = end.id in self._unwanted
             self._unwanted.discard(end.id)
+            self._loading.discard(end.id)
             if handle is not None:
                 self._handles[end.id] = handle
         if not unwanted:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
-import sys
 from pathlib import Path
+
+from hotserve.child_python import end_with_parent
 
 logger = logging.getLogger(__name__)
 
 _NICE = 15
-
-_PR_SET_PDEATHSIG = 1
-"""Source: prctl(2)."""
 
 
 def stand_back() -> None:
@@ -23,8 +19,7 @@ def stand_back() -> None:
     On Linux the system ends it together with the thread that has started it, however that came to its end.
     """
     os.nice(_NICE)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     try:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     except OSError as error:
