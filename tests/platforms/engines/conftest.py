@@ -32,6 +32,11 @@ def ordinary_model(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         def look_up(self, ids: Any) -> Any:
             return {"rows": tf.reduce_sum(tf.gather(self.table, ids), axis=1)}
 
+        @tf.function(input_signature=[spec([None, 64], tf.float32, name="x")])
+        def gelu(self, x: Any) -> Any:
+            y = x @ self.weights
+            return {"y": 0.5 * y * tf.math.erfc(-y / 2.0**0.5)}
+
         @tf.function(input_signature=[spec([None, 1], tf.float32, name="x")])
         def halve(self, x: Any) -> Any:
             return {"y": x * 0.5 + 2.0}
@@ -59,6 +64,7 @@ def ordinary_model(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "serve": model.dense,
         "look_up": model.look_up,
         "halve": model.halve,
+        "gelu": model.gelu,
         "guess": model.guess,
         "check": model.check,
         "text": model.text,

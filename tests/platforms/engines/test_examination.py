@@ -28,7 +28,7 @@ def test_an_examination_comes_to_its_end(examined: Examined) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("signature", ["serving_default", "look_up", "unused"])
+@pytest.mark.parametrize("signature", ["serving_default", "look_up", "gelu", "unused"])
 def test_an_ordinary_signature_is_the_same_in_every_engine(examined: Examined, signature: str, engine: str) -> None:
     finding = examined[1].signatures[signature].engines[engine]
     assert finding.refusal == ""

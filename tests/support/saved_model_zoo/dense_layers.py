@@ -66,6 +66,9 @@ ENTRIES: Sequence[Entry] = (
     ),
     keras_entry("activations_of_keras", _activations(_ACTIVATIONS), {"x": ROW}),
     layers_entry("activation_prelu", lambda: [layers.PReLU("glorot_normal"), layers.ReLU(2.0, 0.1, 0.5)]),
+    layers_entry(
+        "activation_gelu_exact", lambda: [layers.Dense(5), layers.Lambda(lambda x: keras.activations.gelu(x))]
+    ),
     layers_entry("activation_gelu_approximate", lambda: [layers.Lambda(lambda x: keras.activations.gelu(x, True))]),
     layers_entry("dropout_and_noise", lambda: [layers.Dropout(0.5), layers.GaussianNoise(1.0), layers.Dense(3)]),
     layers_entry("norm_batch", lambda: [layers.Dense(5), layers.BatchNormalization(), layers.ReLU()]),
