@@ -16,7 +16,6 @@ from __future__ import annotations
 import pickle
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from hotserve.child_python import module_command, module_environment
 from hotserve.codecs.json_request import PredictInputs
 from hotserve.errors import InvalidArgument, ResourceExhausted, ServingError, Unimplemented
 from hotserve.tensors import Array, DType, Signature
@@ -88,7 +88,8 @@ class BodyApart:
         """
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hotserve.codecs.json_apart_process"],
+                module_command("hotserve.codecs.json_apart_process"),
+                env=module_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,

@@ -7,16 +7,15 @@ It gives way to others, and ends with whoever has started it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import signal
 import sys
 from collections.abc import Sequence
 from typing import IO, Final
 
 import numpy as np
 
+from hotserve.child_python import end_with_parent
 from hotserve.codecs.json_apart import LENGTH, Found, Wanted
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_request import decode_predict, signature_name
@@ -24,15 +23,12 @@ from hotserve.errors import ResourceExhausted, ServingError
 from hotserve.tensors import Array, Signature, TensorSpec
 
 _NICENESS: Final = 10
-_PR_SET_PDEATHSIG: Final = 1
-"""Source: prctl(2)."""
 
 
 def main() -> None:
     """The program."""
     os.nice(_NICENESS)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         document = parse_document(_next(source))
