@@ -1,7 +1,8 @@
 """Deadlines of many requests with few timers.
 
 A timer of its own for each request costs more than a small model takes to run, and nearly all of them are never due.
-So requests whose deadlines are close together share a timer, and are told a little late.
+So requests whose deadlines are close together share a timer, and are told a little late. How this differs from the
+deadlines of calls and of connections is said in `wires.deadlines`.
 """
 
 from __future__ import annotations

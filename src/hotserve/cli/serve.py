@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from hotserve.config.flags import WITHOUT_EFFECT, parse_flags
 from hotserve.config.options import ServerOptions
 from hotserve.observability.logs import configure_logging
+from hotserve.server.long_lived import keep_for_good
 from hotserve.server.loop import runner
 from hotserve.server.server import Server
 
@@ -71,6 +72,7 @@ def run_until_signal(server: Server, on_ready: Callable[[], None] | None = None)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number)
+        keep_for_good()
         await server.serve(on_ready or (lambda: None))
 
     with runner() as running:

@@ -55,6 +55,7 @@ from hotserve.server.endpoints import open_endpoints
 from hotserve.server.farewell import drain
 from hotserve.server.front import Front
 from hotserve.server.lifespan import REQUEST_LOG_SECONDS
+from hotserve.server.long_lived import keep_for_good
 from hotserve.server.loop import runner
 from hotserve.workers.channel import Channel
 from hotserve.workers.following_manager import FollowingManager, LoadedVersion
@@ -162,6 +163,7 @@ class Worker:
         match question:
             case SetUp():
                 self._parts = self._assemble(question)
+                keep_for_good()
                 self._parts.request_log.start()
                 self._parts.loop_lag.start()
             case Confirm():

@@ -1,4 +1,11 @@
-"""When calls run out of time: one timer for all of them, which is set for the next one alone."""
+"""When calls run out of time: one timer for all of them, which is set for the next one alone.
+
+A deadline of a gRPC call is a moment that the client has chosen, and is kept to 5 ms; nearly every call takes its own
+out again. `batching.deadlines` is for what an engine is to begin or end by: mostly one and the same limit of the
+server, seconds away, for which a quarter of a second is exact enough, so that a few timers have all requests between
+them and none is ever moved. `sweep` is for connections, whose deadline moves with every request: there it is a number
+that is written down, for which neither of the two would be cheap enough, and which is looked at once in a while.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One timer for all connections: it looks at each now and then, instead of one timer for each request.
 
 A server sets and forgets a deadline with every request, and nearly none is ever reached. Here a deadline is a number
-that is written down; the sweep finds those that have passed.
+that is written down; the sweep finds those that have passed. Calls and requests have other needs: see `deadlines`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,16 @@
+"""What a server is made of before it loads anything stays for good, and is left out of garbage collections."""
+
+from __future__ import annotations
+
+import gc
+
+
+def keep_for_good() -> None:
+    """Leaves all that there is now out of Python's garbage collections.
+
+    That is the modules, their functions and classes, 50,000 objects: nine in ten of those that a full collection would
+    look at, while requests wait. For processes that do nothing but serve: where a server is part of a program, what the
+    program has made is not ours to keep. Before versions are loaded: they come and go.
+    """
+    gc.collect()
+    gc.freeze()
