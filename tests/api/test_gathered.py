@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.api.gathered import Patience
 from hotserve.batching.options import NATURAL
 from hotserve.codecs import compiled
 from hotserve.codecs.tensor_proto import encode_tensor
@@ -195,6 +196,46 @@ def test_each_of_those_that_come_together_has_the_answer_that_it_has_alone(
 
     for found in run(main()):
         assert found == expected * times
+
+
+class Rooms:
+    """A gatherer where seats may be taken or not, as a test says."""
+
+    def __init__(self) -> None:
+        self.open: set[Any] = set()
+        self.asked = 0
+
+    def may_gather(self, seat: Any) -> bool:
+        self.asked += 1
+        return seat in self.open
+
+
+def test_requests_like_one_that_may_not_gather_are_looked_at_again_as_soon_as_it_may() -> None:
+    rooms, seat = Rooms(), object()
+    patience = Patience(rooms)  # type: ignore[arg-type]
+    assert patience.is_worth_it()
+    assert not patience.found(seat)  # type: ignore[arg-type]
+    assert [patience.is_worth_it() for _ in range(5)] == [False] * 5
+    rooms.open.add(seat)
+    for _ in range(3):
+        before = rooms.asked
+        assert patience.is_worth_it()
+        assert patience.found(seat)  # type: ignore[arg-type]
+        assert rooms.asked == before + 1
+
+
+def test_now_and_then_another_kind_of_request_is_looked_for() -> None:
+    rooms, blocked, free = Rooms(), object(), object()
+    rooms.open.add(free)
+    patience = Patience(rooms)  # type: ignore[arg-type]
+    for found in (blocked, None):
+        patience.found(found)  # type: ignore[arg-type]
+        for _ in range(2):
+            looks = [patience.is_worth_it() for _ in range(20)]
+            assert 0 < sum(looks) < 15
+            patience.found(found)  # type: ignore[arg-type]
+        assert patience.found(free)  # type: ignore[arg-type]
+        assert patience.is_worth_it()
 
 
 def counted(apis: InProcess) -> dict[Any, int]:

@@ -17,9 +17,45 @@ from hotserve.observability.request_cells import Note, RequestCells
 
 logger = logging.getLogger(__name__)
 
-UNREAD: Final = 8
-"""After a request that could not gather, so many are not looked at before the next one is: looking means to read them,
-and they are read again on the usual way."""
+_UNREAD: Final = 8
+"""So many requests are not looked at after one that could not gather, before the next one is: looking means to read
+them, and they are read again on the usual way."""
+
+
+class Patience:
+    """Which requests are worth looking at, going by the last one that was."""
+
+    __slots__ = ("_gatherer", "_is_asked", "_last", "_unread")
+
+    def __init__(self, gatherer: Gatherer) -> None:
+        self._gatherer = gatherer
+        self._last: Seat | None = None
+        self._is_asked = False  # whether one like the last one may gather now, and is known to
+        self._unread = 0
+
+    def is_worth_it(self) -> bool:
+        """Whether to look at the next request; `found` has to follow where it has a seat, or can have none."""
+        last = self._last
+        self._is_asked = last is not None and self._gatherer.may_gather(last)
+        if self._is_asked or (last is None and not self._unread):
+            return True
+        self._unread = (self._unread or _UNREAD) - 1
+        return not self._unread
+
+    def found(self, seat: Seat | None) -> bool:
+        """Notes what was found; returns whether the request may gather now.
+
+        Args:
+            seat: Its seat; None for one that has none.
+        """
+        if seat is None:
+            self._last = None
+            self._unread = _UNREAD
+            return False
+        if seat is self._last:
+            return self._is_asked or self._gatherer.may_gather(seat)
+        self._last = seat
+        return self._gatherer.may_gather(seat)
 
 
 class NotHere(Exception):  # no error: somebody else answers

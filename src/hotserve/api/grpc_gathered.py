@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import UNREAD, Client, Gatherer, check_size, give_out, seat_of
+from hotserve.api.gathered import Client, Gatherer, Patience, check_size, give_out, seat_of
 from hotserve.api.predict_messages import encode_response, encode_responses
 from hotserve.batching.gathering import Answers, Guest
 from hotserve.codecs.compiled import read_predict
@@ -38,7 +38,7 @@ class Resume(Protocol):
 class GrpcRoad:
     """Takes the messages of calls of Predict."""
 
-    __slots__ = ("_as_content", "_gatherer", "_manager", "_metrics", "_named", "_request_log", "_resume", "_skip")
+    __slots__ = ("_as_content", "_gatherer", "_manager", "_metrics", "_named", "_patience", "_request_log", "_resume")
 
     def __init__(
         self,
@@ -69,31 +69,28 @@ class GrpcRoad:
         self._named = named
         self._resume = resume
         self._as_content = as_content
-        self._skip = 0
+        self._patience = Patience(gatherer)
 
     def take(self, message: bytes, client: Client) -> bool:
         """See `Road.take`."""
-        if self._skip:
-            self._skip -= 1
+        if not self._patience.is_worth_it():
             return False
         start = time.perf_counter()
         usual = read_predict(message) if len(message) < LARGE_BYTES else None
         if usual is None:
-            self._skip = UNREAD
-            return False
+            return self._patience.found(None)
         named = self._named.get(usual[0])
         if named is None:
-            return False
+            return self._patience.found(None)
         try:
             handle = self._manager.find(named[0])
         except ServingError:
             return False
         kind: CheckedKind | None = None if handle is None else handle.remembered.get((named[1], usual[1], usual[2]))
         if handle is None or kind is None:
-            return False
+            return self._patience.found(None)
         seat = kind.seat or seat_of(kind, self._gatherer, handle, partial(self._clerk, handle, kind))
-        if seat is None or not self._gatherer.may_gather(seat) or self._request_log.logs(handle.id.name):
-            self._skip = UNREAD
+        if not self._patience.found(seat) or seat is None or self._request_log.logs(handle.id.name):
             return False
         values = usual[3]
         contents = [values[index] for index in seat.order]

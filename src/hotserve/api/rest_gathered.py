@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.api.gathered import UNREAD, Client, Gatherer, check_size, give_out, seat_of
+from hotserve.api.gathered import Client, Gatherer, Patience, check_size, give_out, seat_of
 from hotserve.batching.gathering import Answers, Guest
 from hotserve.codecs import compiled
 from hotserve.codecs.json_response import encode_predictions, encode_rows
@@ -45,7 +45,7 @@ class Resume(Protocol):
 class RestRoad:
     """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
 
-    __slots__ = ("_gatherer", "_manager", "_metrics", "_request_log", "_resume", "_skip", "_spec")
+    __slots__ = ("_gatherer", "_manager", "_metrics", "_patience", "_request_log", "_resume", "_spec")
 
     def __init__(
         self,
@@ -72,19 +72,17 @@ class RestRoad:
         self._request_log = request_log
         self._spec = spec
         self._resume = resume
-        self._skip = 0
+        self._patience = Patience(gatherer)
 
     def take(self, message: bytes, client: Client) -> bool:
         """See `Road.take`."""
-        if self._skip:
-            self._skip -= 1
+        if not self._patience.is_worth_it():
             return False
         start = time.perf_counter()
         extension = compiled.EXTENSION
         values = extension.read_values(message) if extension is not None and len(message) <= _LARGEST else None
         if values is None:
-            self._skip = UNREAD
-            return False
+            return self._patience.found(None)
         try:
             handle = self._manager.find(self._spec)
         except ServingError:
@@ -92,10 +90,9 @@ class RestRoad:
         key = values.key
         kind: CheckedKind | None = None if handle is None else handle.remembered.get(key)
         if handle is None or kind is None:
-            return False
+            return self._patience.found(None)
         seat = kind.seat or seat_of(kind, self._gatherer, handle, partial(self._clerk, handle, kind, key[1]))
-        if seat is None or not self._gatherer.may_gather(seat) or self._request_log.logs(handle.id.name):
-            self._skip = UNREAD
+        if not self._patience.found(seat) or seat is None or self._request_log.logs(handle.id.name):
             return False
         contents = []
         for index in seat.order:

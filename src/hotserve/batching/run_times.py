@@ -18,13 +18,16 @@ class RunTimes:
 
     For each power of two of the size there is one entry, so that what a batch takes does not say what one request
     takes. Written by one thread at a time.
+
+    Attributes:
+        told: What `of` has said since something was last learned; another dictionary after each time.
     """
 
-    __slots__ = ("_entries", "_told")
+    __slots__ = ("_entries", "told")
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[float, int]] = {}
-        self._told: dict[int, float | None] = {}  # what `of` has said since it last learned something
+        self.told: dict[int, float | None] = {}
 
     def of(self, size: int) -> float | None:
         """The time that a run is expected to take.
@@ -38,9 +41,9 @@ class RunTimes:
             Seconds; None before the first run.
         """
         try:
-            return self._told[size]
+            return self.told[size]
         except KeyError:
-            seconds = self._told[size] = self._of(size)
+            seconds = self.told[size] = self._of(size)
             return seconds
 
     def _of(self, size: int) -> float | None:
@@ -85,4 +88,4 @@ class RunTimes:
                     seconds = min(seconds, _JOLT * expected)
                 seconds = expected + _SLOWER * (seconds - expected)
         self._entries[bucket] = (seconds, size)
-        self._told = {}
+        self.told = {}

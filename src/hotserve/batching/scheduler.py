@@ -189,7 +189,7 @@ class EngineThreads:
             not lane.queue.tasks
             and lane.rules is seat.gathering.rules
             and len(seat.gathering.parties) < _MOST_PARTIES
-            and lane.is_short(seat.size)
+            and seat.is_short()
             and asyncio.get_running_loop() is self._loop
             and not self._closed
         )

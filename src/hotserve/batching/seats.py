@@ -30,7 +30,7 @@ class Seat:
         size: The bytes of the inputs of each.
     """
 
-    __slots__ = ("clerk", "gathering", "lane", "order", "rows", "size")
+    __slots__ = ("_is_short", "_told", "clerk", "gathering", "lane", "order", "rows", "size")
 
     def __init__(
         self, lane: Lane, gathering: Gathering, clerk: Clerk, order: Sequence[int], rows: int, size: int
@@ -41,6 +41,16 @@ class Seat:
         self.order = tuple(order)
         self.rows = rows
         self.size = size
+        self._told: dict[int, float | None] | None = None  # the lane's times, as `_is_short` goes by them
+        self._is_short = False
+
+    def is_short(self) -> bool:
+        """Whether a run for one such request is known to be short."""
+        told = self.lane.times.told
+        if told is not self._told:
+            self._told = told
+            self._is_short = self.lane.is_short(self.size)
+        return self._is_short
 
 
 def seat_in(lane: Lane, clerk: Clerk, inputs: Sequence[Input]) -> Seat | None:
