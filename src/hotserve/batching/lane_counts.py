@@ -43,33 +43,38 @@ class LaneCounts:
                 lane.keep_cells(api, cells)
             metrics.count_lone_run(cells, 1e6 * seconds, rows)
             return
-        name, version, signature = lane.id.name, lane.version, lane.signature_name
-        microseconds = 1e6 * seconds
-        metrics.count_run(name, version, signature, api, lane.runtime, microseconds)
-        metrics.count_queue(name, version, signature, 0.0)
-        metrics.count_graph_run(microseconds)
-        if rules.max_rows:
-            self._batch(metrics, lane, Closed.IDLE, rows, padding)
-            if rules.is_strict:
-                metrics.batching.count_queuing(0.0)
+        self._run(metrics, lane, [api], [0.0], rows, padding, seconds)
 
     def ran_gathered(self, lane: Lane, party: Party, started: float, seconds: float) -> None:
         """Counts requests that have gathered and shared a run, which began at `started` and took so many seconds."""
-        metrics = self._metrics
-        if metrics is None:
+        if self._metrics is None:
             return
-        name, version, signature = lane.id.name, lane.version, lane.signature_name
         waits = [max(0.0, 1e6 * (started - guest.decoded)) for guest in party.guests]
-        metrics.count_queues(name, version, signature, waits)
-        apis: dict[str, int] = {}
-        for guest in party.guests:
-            api = guest.clerk.api
-            apis[api] = apis.get(api, 0) + 1
+        self._run(self._metrics, lane, [guest.clerk.api for guest in party.guests], waits, party.rows, 0, seconds)
+
+    def _run(
+        self,
+        metrics: Metrics,
+        lane: Lane,
+        apis: Sequence[str],
+        waits: Sequence[float],
+        rows: int,
+        padding: int,
+        seconds: float,
+    ) -> None:
+        """Counts a run that went well: what the client of each request has called, and how long each has waited."""
+        name, version, signature = lane.id.name, lane.version, lane.signature_name
+        rules = lane.rules
         microseconds = 1e6 * seconds
-        for api, requests in apis.items():
-            metrics.count_run(name, version, signature, api, lane.runtime, microseconds, requests=requests)
+        metrics.count_queues(name, version, signature, waits)
+        for api in dict.fromkeys(apis):
+            metrics.count_run(name, version, signature, api, lane.runtime, microseconds, requests=apis.count(api))
         metrics.count_graph_run(microseconds)
-        self._batch(metrics, lane, Closed.IDLE, party.rows, 0)
+        if rules.max_rows:
+            self._batch(metrics, lane, Closed.IDLE, rows, padding)
+        if rules.is_strict:
+            for waited in waits:
+                metrics.batching.count_queuing(waited)
 
     def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:
         """Counts a batch."""
