@@ -17,7 +17,8 @@ import sys
 import time
 
 import numpy as np
-from sanitized import is_sanitized, run_sanitized
+from damage import damaged
+from sanitized import fail, is_sanitized, run_sanitized
 
 from hotserve.codecs.compiled import CODES, EXTENSION
 from hotserve.codecs.json_compiled_body import read_compiled_body
@@ -107,29 +108,14 @@ def body(chance: random.Random) -> bytes:
     return f"{{{name}{data}}}".encode("latin-1" if chance.randrange(9) == 0 else "utf-8")
 
 
-def damaged(chance: random.Random, data: bytes) -> bytes:
-    changed = bytearray(data)
-    for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3))):
-        place, size = chance.randrange(len(changed) + 1), chance.randrange(12)
-        match chance.randrange(6):
-            case 0:
-                changed[place:place] = chance.choice(PIECES)
-            case 1:
-                del changed[place : place + size]
-            case 2:
-                changed[place : place + 1] = bytes([chance.randrange(256)])
-            case 3:
-                changed[place:place] = changed[max(0, place - size) : place]
-            case 4:
-                changed[place:place] = number(chance).encode()
-            case _:
-                del changed[place:]
-    return bytes(changed)
+def piece(chance: random.Random) -> bytes:
+    """A token of JSON, or a part of one."""
+    return chance.choice(PIECES) if chance.random() < 0.5 else number(chance).encode()
 
 
 def check_reading(chance: random.Random) -> bool:
     """Reads one body both ways; returns whether the extension took it."""
-    data = damaged(chance, body(chance))
+    data = damaged(chance, body(chance), piece)
     form = read_compiled_body(data)
     if form is None:
         return False
@@ -212,10 +198,6 @@ def check_memory() -> None:
 def peak_bytes() -> int:
     with open("/proc/self/status", encoding="ascii") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
-
-
-def fail(data: bytes, what: str) -> None:
-    sys.exit(f"{what}:\n{data!r}")
 
 
 def fuzz(seconds: float, seed: int) -> None:

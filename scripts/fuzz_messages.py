@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from damage import damaged
 from google.protobuf.message import DecodeError
-from sanitized import is_sanitized, run_sanitized
+from sanitized import fail, is_sanitized, run_sanitized
 
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
@@ -50,22 +51,9 @@ class Head:
 HEADS: dict[bytes, Any] = {b"usual": Head(True), b"streamed": Head(False), b"sized": Head(True, 8)}
 
 
-def damaged(chance: random.Random, data: bytes) -> bytes:
-    changed = bytearray(data)
-    for _ in range(chance.choice((0, 0, 1, 1, 2, 3))):
-        place, size = chance.randrange(len(changed) + 1), chance.randrange(1, 12)
-        match chance.randrange(5):
-            case 0:
-                changed[place:place] = chance.randbytes(size)
-            case 1:
-                del changed[place : place + size]
-            case 2:
-                changed[place : place + 1] = bytes([chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))])
-            case 3:
-                changed[place:place] = changed[max(0, place - size) : place]
-            case _:
-                del changed[place:]
-    return bytes(changed)
+def piece(chance: random.Random) -> bytes:
+    """Some bytes of any kind: every one of them says something in these formats."""
+    return chance.randbytes(chance.randrange(1, 12))
 
 
 def numbers(chance: random.Random, dtype: DType) -> Array:
@@ -83,7 +71,7 @@ def request(chance: random.Random) -> bytes:
         dtype = chance.choice(DTYPES)
         as_content = dtype.name.startswith(("Q", "FLOAT8")) or chance.random() < 0.5
         message.inputs[alias].CopyFrom(encode_tensor(numbers(chance, dtype), dtype, as_content))
-    return damaged(chance, message.SerializeToString())
+    return damaged(chance, message.SerializeToString(), piece)
 
 
 def check_request(data: bytes) -> bool:
@@ -137,7 +125,7 @@ def frames(chance: random.Random) -> bytes:
             message = chance.randbytes(chance.choice((0, 3, 3, 40)))
             prefixed = b"\0" + len(message).to_bytes(4, "big") + message
             parts.append(frame(DATA, 1, begun.pop(chance.randrange(len(begun))) & 0xFFFFFFFF, prefixed))
-    return damaged(chance, b"".join(parts))
+    return damaged(chance, b"".join(parts), piece)
 
 
 def check_calls(chance: random.Random) -> bool:
@@ -160,10 +148,6 @@ def check_calls(chance: random.Random) -> bool:
         if _calls.answer_frames(stream, *texts) != plain_calls.answer_frames(stream, *texts):
             fail(data, f"another answer of {texts} on {stream}")
     return bool(calls[0])
-
-
-def fail(data: bytes, what: str) -> None:
-    sys.exit(f"{what}:\n{data!r}")
 
 
 def fuzz(seconds: float, seed: int) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
@@ -22,7 +23,7 @@ def run_sanitized(script: str, description: str | None, fuzz: Callable[[float, i
     Args:
         script: The fuzzer's file, which calls this.
         description: What it does.
-        fuzz: Takes the seconds that it may run, and a seed; ends the process where it finds something.
+        fuzz: Takes the seconds that it may run, and a seed; calls `fail` where it finds something.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -33,6 +34,16 @@ def run_sanitized(script: str, description: str | None, fuzz: Callable[[float, i
         fuzz(options.seconds, options.seed)
     else:
         sys.exit(_build_and_run(script, [f"--seconds={options.seconds}", f"--seed={options.seed}"]))
+
+
+def fail(data: bytes, what: str) -> NoReturn:
+    """Ends the fuzzer with what it has found.
+
+    Args:
+        data: The input that shows it.
+        what: What is wrong.
+    """
+    sys.exit(f"{what}:\n{data!r}")
 
 
 def is_sanitized() -> bool:
