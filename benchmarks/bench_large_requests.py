@@ -344,6 +344,8 @@ async def _large(running: RunningServer, form: Form, body: Path) -> tuple[float,
 
 def _result(name: str, times: Sequence[tuple[float, float]], began: float, ended: float) -> Result:
     latencies = [1e3 * (end - start) for start, end in times if end >= began and start <= ended]
+    if not latencies:
+        raise RuntimeError(f"{name}: it was over before a small request was sent. Choose more with --mebibytes=N.")
     p50, p99 = np.percentile(latencies, [50, 99])
     return Result(name, ended - began, len(latencies), float(p50), float(p99), max(latencies))
 

@@ -50,6 +50,11 @@ class CallConnection(asyncio.Protocol):
         self._transport.write(self._client.request(Request(self._path, body, self._content_type)))
         return await self._answer
 
+    def close(self) -> None:
+        """Hangs up; a call that waits for its answer fails."""
+        assert self._transport is not None, "close() before the connection is made"
+        self._transport.close()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's do not say that they are
         self._transport.write(self._client.opening())

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from support.benchmark_process import run_benchmark
 
 
 def test_a_short_run_ends_with_what_was_measured_and_which_aims_are_reached(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     flags = ["--questions", "half_plus_two", "--seconds=0.2", "--rounds=1", f"--json={result}"]
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bench_data_plane.py"), *flags], capture_output=True, text=True, timeout=300
-    )
+    done = run_benchmark("bench_data_plane.py", *flags)
     assert done.returncode == 0, done.stderr
     document = json.loads(result.read_text())
     turns = document["half_plus_two"]["turns"]
@@ -27,9 +23,7 @@ def test_a_short_run_ends_with_what_was_measured_and_which_aims_are_reached(tmp_
 
 def test_the_server_in_process_answers_every_request_and_tells_where_its_time_goes() -> None:
     flags = ["--models=half_plus_two", "--connections", "1", "3", "--requests=300", "--rounds=1", "--profile=40"]
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bench_in_process.py"), *flags], capture_output=True, text=True, timeout=300
-    )
+    done = run_benchmark("bench_in_process.py", *flags)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
     lines = [["half_plus_two", wire, count] for wire in ("rest", "grpc") for count in ("1", "3")]

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from support.benchmark_process import run_benchmark
 
 
 @pytest.mark.skipif(
@@ -18,9 +16,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_each_generator_has_its_turns_and_is_compared_with_the_one_in_c(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     flags = ["--rounds=1", "--seconds=0.3", "--connections", "1", "2", f"--json={result}"]
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bench_generators.py"), *flags], capture_output=True, text=True, timeout=300
-    )
+    done = run_benchmark("bench_generators.py", *flags)
     assert done.returncode == 0, done.stderr
     turns = json.loads(result.read_text())["turns"]
     pauses = ["a pause of 50 µs", "a pause of 150 µs"]

@@ -1,17 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from support.benchmark_process import run_benchmark
 
 
 def test_a_short_run_ends_with_a_line_for_each_server() -> None:
     flags = ["--seconds=0.2", "--rounds=1", "--connections=2", "--body=10"]
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bench_http1_wire.py"), *flags], capture_output=True, text=True, timeout=300
-    )
+    done = run_benchmark("bench_http1_wire.py", *flags)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
     names = ["bare uvloop + httptools", "hotserve's wire", "h2corn, ASGI", "uvicorn, ASGI"]

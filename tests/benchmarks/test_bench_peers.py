@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from support.benchmark_process import run_benchmark
 from support.server_process import COMMAND
 
 ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
 PAGE = ROOT / "docs" / "performance.md"
 
 LINES = [
@@ -27,22 +25,12 @@ LINES = [
 ]
 
 
-def run(program: str, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / program), *flags],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **environment},
-    )
-
-
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="Linux alone gives servers processors of their own")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the load needs a processor beside the server's")
 def test_every_server_is_started_asked_and_loaded_and_page_and_plots_show_what_came_out(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     # Our own program under TensorFlow Serving's name takes the same flags as the original.
-    done = run(
+    done = run_benchmark(
         "bench_peers.py",
         *("--quick", "--here", "--cores=one", "--models=half_plus_two", f"--json={result}"),
         *("--peers", "hotserve", "fastapi", "tensorflow_model_server"),
@@ -61,7 +49,7 @@ def test_every_server_is_started_asked_and_loaded_and_page_and_plots_show_what_c
 
     page = tmp_path / "page.md"
     page.write_text("By hand.\n\n<!-- figures: one/half_plus_two -->\nold\n<!-- end of figures -->\n")
-    done = run("render_performance.py", str(result), f"--page={page}", f"--images={tmp_path / 'images'}")
+    done = run_benchmark("render_performance.py", str(result), f"--page={page}", f"--images={tmp_path / 'images'}")
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     assert text.startswith("By hand.\n")
@@ -75,7 +63,7 @@ def test_every_server_is_started_asked_and_loaded_and_page_and_plots_show_what_c
 
 
 def test_a_peer_that_is_not_known_is_answered_with_those_that_are() -> None:
-    done = run("bench_peers.py", "--peers", "hotserve", "nobody")
+    done = run_benchmark("bench_peers.py", "--peers", "hotserve", "nobody")
     assert done.returncode == 1
     assert "Expected peers among hotserve, fastapi, flask, mosec" in done.stderr
     assert done.stderr.rstrip().endswith("got nobody.")
@@ -84,7 +72,7 @@ def test_a_peer_that_is_not_known_is_answered_with_those_that_are() -> None:
 def test_a_page_that_asks_for_figures_that_there_are_not_is_left_as_it_is(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- figures: one/nothing -->\n<!-- end of figures -->\n")
-    done = run("render_performance.py", f"--page={page}", f"--images={tmp_path / 'images'}")
+    done = run_benchmark("render_performance.py", f"--page={page}", f"--images={tmp_path / 'images'}")
     assert done.returncode == 1
     assert "asks for the figures 'one/nothing'" in done.stderr
     assert page.read_text() == "<!-- figures: one/nothing -->\n<!-- end of figures -->\n"
@@ -93,7 +81,7 @@ def test_a_page_that_asks_for_figures_that_there_are_not_is_left_as_it_is(tmp_pa
 def test_the_tables_of_the_page_are_those_of_the_results_that_are_kept(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     shutil.copy(PAGE, page)
-    done = run("render_performance.py", f"--page={page}", f"--images={tmp_path / 'images'}")
+    done = run_benchmark("render_performance.py", f"--page={page}", f"--images={tmp_path / 'images'}")
     assert done.returncode == 0, done.stderr
     assert page.read_text() == PAGE.read_text()
     for image in (tmp_path / "images").iterdir():

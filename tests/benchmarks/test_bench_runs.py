@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,19 +11,12 @@ from typing import Any
 import pytest
 
 from hotserve.codecs.compiled import EXTENSION
+from support.benchmark_process import run_benchmark
 from support.server_process import COMMAND, ServerProcess
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def run(program: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / program), *flags], capture_output=True, text=True, timeout=300
-    )
 
 
 def load(*flags: str) -> dict[str, Any]:
-    done = run("load.py", *flags)
+    done = run_benchmark("load.py", *flags)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -41,40 +32,34 @@ def port(server: ServerProcess, wire: str) -> str:
     return f"--port={server.grpc_port if wire == 'grpc' else server.rest_port}"
 
 
-def test_a_short_run_ends_with_a_table_and_every_turn_as_json(tmp_path: Path) -> None:
+def test_a_short_run_ends_with_a_table_against_the_first_that_is_named_and_every_turn_as_json(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    done = run("bench_digits_against_fastapi.py", "--seconds=0.3", "--rounds=1", "--connections=3", f"--json={result}")
+    named = ["grpc", "fastapi-plain", "fastapi-typed", "rest"]
+    flags = ["--seconds=0.3", "--rounds=1", "--connections=3", f"--json={result}", "--contestants", *named]
+    done = run_benchmark("bench_digits_against_fastapi.py", *flags)
     assert done.returncode == 0, done.stderr
     document = json.loads(result.read_text())
-    contestants = ["FastAPI, REST, plain JSON", "FastAPI, REST, pydantic", "hotserve, REST", "hotserve, gRPC"]
+    contestants = ["hotserve, gRPC", "FastAPI, REST, plain JSON", "FastAPI, REST, pydantic", "hotserve, REST"]
     turns = [(turn["connections"], turn["contestant"]) for turn in document["turns"]]
     assert turns == [(3, name) for name in contestants]
     assert all(turn["answers"] > 0 and turn["server_cpu_us"] > 0 for turn in document["turns"])
     assert all(floor > 0 for floor in document["floor_us"])
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in done.stdout.splitlines() if line[:1] == "|"]
     assert rows[2:] == [["3", name] for name in contestants]
+    assert "Ratios against 'hotserve, gRPC'" in done.stdout
     assert "Client and server share these cores" in done.stdout
 
 
-def test_the_first_contestant_that_is_named_is_the_reference() -> None:
-    done = run(
-        "bench_digits_against_fastapi.py",
-        *("--seconds=0.2", "--rounds=1", "--connections=1", "--contestants", "grpc", "rest"),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Ratios against 'hotserve, gRPC'" in done.stdout
-    assert "FastAPI, " not in done.stdout
-
-
 def test_batching_is_measured_against_the_same_server_without_it() -> None:
-    done = run("bench_batching.py", "--seconds=0.2", "--rounds=1", "--connections=2")
+    flags = ["--seconds=0.2", "--rounds=1", "--connections=2", "--contestants", "off", "natural"]
+    done = run_benchmark("bench_batching.py", *flags)
     assert done.returncode == 0, done.stderr
     assert "Ratios against 'batching off, grpc'" in done.stdout
     assert "natural batching, grpc" in done.stdout
 
 
 def test_several_workers_are_measured_against_one() -> None:
-    done = run("bench_workers.py", "--seconds=0.2", "--rounds=1", "--connections=2", "--wires", "grpc")
+    done = run_benchmark("bench_workers.py", "--seconds=0.2", "--rounds=1", "--connections=2", "--wires", "grpc")
     assert done.returncode == 0, done.stderr
     assert "Ratios against '1 worker, gRPC'" in done.stdout
     assert "2 workers, gRPC" in done.stdout
@@ -95,7 +80,7 @@ def test_requests_beyond_the_flow_control_window_are_answered(digits: ServerProc
 
 def test_a_call_that_fails_ends_the_load_with_its_status(digits: ServerProcess) -> None:
     method = "--path=/tensorflow.serving.PredictionService/None"
-    done = run("load.py", "--wire=grpc", port(digits, "grpc"), method, "--requests=1")
+    done = run_benchmark("load.py", "--wire=grpc", port(digits, "grpc"), method, "--requests=1")
     assert done.returncode == 1
     assert "UNIMPLEMENTED: " in done.stderr
 
@@ -152,7 +137,7 @@ def imposter() -> Iterator[Imposter]:
 )
 def test_a_wrong_answer_ends_the_load(imposter: Imposter, status: int, body: bytes, words: str) -> None:
     imposter.status, imposter.body = status, body
-    done = run("load.py", f"--port={imposter.server_port}", "--requests=1")
+    done = run_benchmark("load.py", f"--port={imposter.server_port}", "--requests=1")
     assert done.returncode == 1
     assert words in done.stderr
 
@@ -164,7 +149,9 @@ def test_answers_in_chunks_are_put_together(imposter: Imposter) -> None:
 
 
 def test_a_turn_that_fails_ends_the_bench_and_says_which_it_was() -> None:
-    done = run("bench_digits_against_fastapi.py", "--rows=201", "--seconds=0.1", "--rounds=1", "--contestants", "rest")
+    done = run_benchmark(
+        "bench_digits_against_fastapi.py", "--rows=201", "--seconds=0.1", "--rounds=1", "--contestants", "rest"
+    )
     assert done.returncode == 1
     assert "hotserve, REST with 1 connections: " in done.stderr
     assert "1..200" in done.stderr
@@ -174,7 +161,7 @@ def test_a_turn_that_fails_ends_the_bench_and_says_which_it_was() -> None:
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed (Debian: nghttp2-client)")
 def test_the_wire_of_grpc_is_measured_with_every_load(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    done = run("bench_http2_wire.py", "--wires", "own", "--rounds=1", "--calls=200", f"--json={result}")
+    done = run_benchmark("bench_http2_wire.py", "--wires", "own", "--rounds=1", "--calls=200", f"--json={result}")
     assert done.returncode == 0, done.stderr
     document = json.loads(result.read_text())
     assert [(turn["connections"], turn["streams"]) for turn in document["turns"]] == [
@@ -190,7 +177,7 @@ def test_the_wire_of_grpc_is_measured_with_every_load(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(EXTENSION is None, reason="hotserve was installed without a C compiler")
 def test_the_json_codec_is_compared_with_its_twin_and_with_json_and_numpy() -> None:
-    done = run("bench_json_codec.py", "--rounds=1")
+    done = run_benchmark("bench_json_codec.py", "--rounds=1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("| what | json + numpy, µs | plain Python, µs | compiled, µs |")
     assert "| write 10 floats |" in done.stdout
