@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 from hotserve.api.predict_messages import encode_large_response, encode_response, encode_responses
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import serialize_tensor
-from hotserve.core.handle import Lease, VersionHandle
-from hotserve.core.ids import ServableId
+from hotserve.core.handle import Lease
 from hotserve.errors import Internal
 from hotserve.protos import messages
 from hotserve.tensors import Array, DType, Signature, TensorSpec
 from hotserve.testing import FakeServable
+from support.leases import lease
 
 
-def lease(name: str = "m", version: int = 3) -> Lease:
-    held = VersionHandle(ServableId(name, version), FakeServable(Path("/models/m/3")), lambda _: None).acquire()
-    assert held is not None
-    return held
+def lease_of(name: str = "m", version: int = 3) -> Lease:
+    return lease(FakeServable(Path("/models/m/3")), name, version)
 
 
 def signature(outputs: Mapping[str, DType]) -> Signature:
@@ -66,8 +64,8 @@ def test_an_answer_is_written_as_protobuf_writes_it(
     order.shuffle(wanted)  # type: ignore[attr-defined]
     expected = by_protobuf(answer, dtypes, wanted, raw)
     for _ in range(2):  # what is remembered of the first one says the same
-        assert encode_response(lease(), "s", signature(dtypes), answer, wanted, raw) == expected
-    large = encode_large_response(lease(), "s", signature(dtypes), answer, wanted, raw)
+        assert encode_response(lease_of(), "s", signature(dtypes), answer, wanted, raw) == expected
+    large = encode_large_response(lease_of(), "s", signature(dtypes), answer, wanted, raw)
     assert messages.PredictResponse.FromString(large) == messages.PredictResponse.FromString(expected)
 
 
@@ -90,9 +88,9 @@ def test_each_of_several_requests_has_the_message_that_its_rows_have_alone(
     answer = {alias: array_of(dtype, (sum(counts), *tail)) for alias, (dtype, tail) in outputs.items()}
     starts = [sum(counts[:index]) for index in range(len(counts))]
     wanted = list(outputs)
-    assert encode_responses(lease(), "s", signature(dtypes), answer, wanted, raw, starts, counts) == [
+    assert encode_responses(lease_of(), "s", signature(dtypes), answer, wanted, raw, starts, counts) == [
         encode_response(
-            lease(),
+            lease_of(),
             "s",
             signature(dtypes),
             {alias: array[start : start + count] for alias, array in answer.items()},
@@ -105,23 +103,23 @@ def test_each_of_several_requests_has_the_message_that_its_rows_have_alone(
 
 def test_an_array_in_any_order_of_memory_is_written_by_rows() -> None:
     turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    assert encode_response(lease(), "s", signature({"y": DType.FLOAT}), {"y": turned}, ["y"], True) == by_protobuf(
+    assert encode_response(lease_of(), "s", signature({"y": DType.FLOAT}), {"y": turned}, ["y"], True) == by_protobuf(
         {"y": turned}, {"y": DType.FLOAT}, ["y"], True
     )
 
 
 def test_an_array_of_another_dtype_of_the_same_kind_is_cast_and_one_of_another_kind_is_refused() -> None:
     doubles, floats = {"y": np.float64([0.1])}, {"y": DType.FLOAT}
-    assert encode_response(lease(), "s", signature(floats), doubles, ["y"], False) == by_protobuf(
+    assert encode_response(lease_of(), "s", signature(floats), doubles, ["y"], False) == by_protobuf(
         {"y": np.float32([0.1])}, floats, ["y"], False
     )
     with pytest.raises(Internal, match="An array of float64 cannot be sent as int64"):
-        encode_response(lease(), "s", signature({"y": DType.INT64}), doubles, ["y"], False)
+        encode_response(lease_of(), "s", signature({"y": DType.INT64}), doubles, ["y"], False)
 
 
 def test_an_answer_names_the_version_and_the_signature_that_gave_it() -> None:
     for name, version, called in (("m", 3, "s"), ("m", 4, "s"), ("n", 3, "s"), ("m", 3, "t")):
         answer = {"y": np.float32([1])}
-        data = encode_response(lease(name, version), called, signature({"y": DType.FLOAT}), answer, ["y"], False)
+        data = encode_response(lease_of(name, version), called, signature({"y": DType.FLOAT}), answer, ["y"], False)
         spec = messages.PredictResponse.FromString(data).model_spec
         assert (spec.name, spec.version.value, spec.signature_name) == (name, version, called)

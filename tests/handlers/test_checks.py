@@ -7,8 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from hotserve.core.handle import Lease, VersionHandle
-from hotserve.core.ids import ServableId
+from hotserve.core.handle import Lease
 from hotserve.errors import Code, FailedPrecondition, Internal, InvalidArgument, NotFound, ServingError, Unimplemented
 from hotserve.handlers.checks import (
     callable_signatures,
@@ -21,6 +20,7 @@ from hotserve.handlers.checks import (
 )
 from hotserve.tensors import Array, DType, Shape, Signature, TensorSpec
 from support.in_process import ToyServable
+from support.leases import lease
 
 X = TensorSpec(DType.FLOAT, (None,), "x:0")
 N = TensorSpec(DType.INT32, (None,), "n:0")
@@ -29,11 +29,8 @@ TWO = Signature({"x": X, "n": N}, {"y": X, "z": N})
 DEFAULTED = Signature({"x": X, "n": N}, {"y": X}, defaults={"n": np.int32([5])})
 
 
-def lease(signatures: Mapping[str, Signature]) -> Lease:
-    servable = ToyServable(signatures, lambda _, inputs: inputs)
-    held = VersionHandle(ServableId("m", 7), servable, lambda _: None).acquire()
-    assert held is not None
-    return held
+def lease_of(signatures: Mapping[str, Signature]) -> Lease:
+    return lease(ToyServable(signatures, lambda _, inputs: inputs))
 
 
 # Signatures.
@@ -42,14 +39,14 @@ def lease(signatures: Mapping[str, Signature]) -> Lease:
 @pytest.mark.parametrize("method", ["predict", "classify", "regress"])
 def test_predict_calls_what_was_exported_for_serving(method: str) -> None:
     signature = replace(ONE, method_name=f"tensorflow/serving/{method}")
-    assert find_signature(lease({"s": signature}), "s", check_method_name=True) == ("s", signature)
+    assert find_signature(lease_of({"s": signature}), "s", check_method_name=True) == ("s", signature)
 
 
 def test_another_method_name_is_refused_only_where_that_is_asked_for() -> None:
     signature = replace(ONE, method_name="mine")
-    assert find_signature(lease({"s": signature}), "s")[0] == "s"
+    assert find_signature(lease_of({"s": signature}), "s")[0] == "s"
     with pytest.raises(Internal) as raised:
-        find_signature(lease({"s": signature}), "s", check_method_name=True)
+        find_signature(lease_of({"s": signature}), "s", check_method_name=True)
     assert raised.value.message == (
         "Expected prediction signature method_name to be one of {tensorflow/serving/predict,"
         " tensorflow/serving/classify, tensorflow/serving/regress}. Was: mine. Signature s cannot be called like this:"
@@ -61,7 +58,7 @@ def test_another_method_name_is_refused_only_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize(("asked", "found"), [("", "serving_default"), ("serving_default",) * 2, ("other",) * 2])
 def test_a_signature_is_found_by_name_and_the_default_one_by_none(asked: str, found: str) -> None:
     signatures = {"serving_default": ONE, "other": TWO}
-    assert find_signature(lease(signatures), asked) == (found, signatures[found])
+    assert find_signature(lease_of(signatures), asked) == (found, signatures[found])
 
 
 @pytest.mark.parametrize(
@@ -84,9 +81,9 @@ def test_a_missing_signature_is_refused_with_those_that_can_be_called(
     signatures: Mapping[str, Signature], asked: str, text: str
 ) -> None:
     with pytest.raises(FailedPrecondition) as caught:
-        find_signature(lease(signatures), asked)
+        find_signature(lease_of(signatures), asked)
     assert caught.value.message == text
-    assert caught.value.message.endswith(other_signatures(lease(signatures)))
+    assert caught.value.message.endswith(other_signatures(lease_of(signatures)))
 
 
 def test_the_graphs_own_initialisation_is_not_callable() -> None:

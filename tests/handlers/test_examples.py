@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,6 @@ import pytest
 from hotserve.batching.scheduler import EngineThreads
 from hotserve.codecs.inference_results import Classified
 from hotserve.codecs.tf_example import examples_of
-from hotserve.core.handle import Lease, VersionHandle
-from hotserve.core.ids import ServableId
 from hotserve.core.servable import Servable
 from hotserve.errors import Code, DeadlineExceeded, InvalidArgument, ServingError
 from hotserve.handlers.classify import CLASSIFY
@@ -20,6 +17,7 @@ from hotserve.handlers.predict import Predict
 from hotserve.handlers.regress import REGRESS
 from hotserve.tensors import DEFAULT_SIGNATURE, PREDICT_METHOD, Array, DType, Signature, TensorSpec
 from support.in_process import Gate, ToyServable, adder
+from support.leases import lease
 from support.toy_examples import EXAMPLES, FLOATS, example, examples_input, likes
 
 ONE = examples_of(examples_input(example(x=1.0)))
@@ -27,19 +25,6 @@ CLASSIFY_NEEDS = (
     "Classify needs a signature with one input, inputs: string [?], which takes serialized tf.Examples, and the output"
     " classes: string [?,?] or scores: float [?,?] or both, with a row for each example."
 )
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineThreads]:
-    threads = EngineThreads(1)
-    yield threads
-    threads.close()
-
-
-def lease(servable: Servable) -> Lease:
-    held = VersionHandle(ServableId("m", 7), servable, lambda _: None).acquire()
-    assert held is not None
-    return held
 
 
 def classify(engine: EngineThreads, servable: Servable, examples: Array = ONE, **how: Any) -> Classified:

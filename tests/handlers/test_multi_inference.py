@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,14 +8,13 @@ import pytest
 from hotserve.batching.scheduler import EngineThreads
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.tf_example import examples_of
-from hotserve.core.handle import Lease, VersionHandle
-from hotserve.core.ids import ServableId
 from hotserve.core.servable import Servable
 from hotserve.errors import Code, DeadlineExceeded, InvalidArgument, ServingError
 from hotserve.handlers.examples import ExamplesRefused
 from hotserve.handlers.multi_inference import InferenceTask, MultiInference
 from hotserve.handlers.predict import Predict
 from hotserve.tensors import CLASSIFY_METHOD, PREDICT_METHOD, REGRESS_METHOD, Array
+from support.leases import lease
 from support.toy_examples import example, examples_input, likes
 
 TWO = examples_of(examples_input(example(x=0.25), example(x=1.0)))
@@ -28,19 +26,6 @@ def regress(signature: str, model: str = "m") -> InferenceTask:
 
 def classify(signature: str, model: str = "m") -> InferenceTask:
     return InferenceTask(model, signature, CLASSIFY_METHOD)
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineThreads]:
-    threads = EngineThreads(1)
-    yield threads
-    threads.close()
-
-
-def lease(servable: Servable) -> Lease:
-    held = VersionHandle(ServableId("m", 7), servable, lambda _: None).acquire()
-    assert held is not None
-    return held
 
 
 def infer(

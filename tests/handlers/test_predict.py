@@ -1,35 +1,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hotserve.batching.scheduler import EngineThreads
-from hotserve.core.handle import Lease, VersionHandle
-from hotserve.core.ids import ServableId
 from hotserve.core.servable import Servable
 from hotserve.errors import Code, DeadlineExceeded, FailedPrecondition, InvalidArgument, ServingError
 from hotserve.handlers.predict import Predict
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 from support.in_process import Gate, ToyServable, adder, failing
+from support.leases import lease
 
 X = TensorSpec(DType.FLOAT, (None,), "x:0")
-
-
-@pytest.fixture
-def engine() -> Iterator[EngineThreads]:
-    threads = EngineThreads(1)
-    yield threads
-    threads.close()
-
-
-def lease(servable: Servable) -> Lease:
-    held = VersionHandle(ServableId("m", 7), servable, lambda _: None).acquire()
-    assert held is not None
-    return held
 
 
 def predict(engine: EngineThreads, servable: Servable, inputs: Mapping[str, Array], **how: Any) -> dict[str, Array]:
