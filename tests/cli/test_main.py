@@ -5,13 +5,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pytest
 
 import hotserve
+from hotserve.cli import serve
+from hotserve.cli.main import main
 from hotserve.config.flags import FLAGS
 from support.embedded import write_table
 from support.server_process import COMMAND, TFS_COMMAND, ServerProcess, free_port
@@ -19,11 +21,26 @@ from support.server_process import COMMAND, TFS_COMMAND, ServerProcess, free_por
 FAILURE = "Failed to start server. Error: "
 
 
-def run(*words: str, command: Sequence[str] = (COMMAND,), cwd: Path | None = None) -> tuple[int, str]:
+RunHere = Callable[..., tuple[int, str]]
+
+
+def run(*words: str, command: Sequence[str]) -> tuple[int, str]:
     """The exit code of a command that ends by itself, and its standard output."""
-    ended = subprocess.run([*command, *words], capture_output=True, text=True, timeout=120, cwd=cwd, check=False)
+    ended = subprocess.run([*command, *words], capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in ended.stdout + ended.stderr
     return ended.returncode, ended.stdout
+
+
+@pytest.fixture
+def run_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunHere:
+    """Runs `hotserve` as `run` does, but in this process: what is asked here does not get as far as to serve."""
+    monkeypatch.setattr(serve, "configure_logging", lambda: None)  # it is for the whole process
+
+    def call(*words: str) -> tuple[int, str]:
+        code = main(words)
+        return code, capsys.readouterr().out
+
+    return call
 
 
 def test_a_config_file_that_cannot_be_read_is_told_on_both_outputs_as_scripts_expect(tmp_path: Path) -> None:
@@ -39,8 +56,8 @@ def test_a_config_file_that_cannot_be_read_is_told_on_both_outputs_as_scripts_ex
 
 
 @pytest.mark.parametrize("words", [["--version"], ["serve", "--version"], ["--port=1", "--version"], ["--version=1"]])
-def test_the_version_is_one_line(words: list[str]) -> None:
-    assert run(*words) == (0, f"hotserve {hotserve.__version__}\n")
+def test_the_version_is_one_line(run_here: RunHere, words: list[str]) -> None:
+    assert run_here(*words) == (0, f"hotserve {hotserve.__version__}\n")
 
 
 def test_the_original_command_tells_both_versions_that_scripts_look_for() -> None:
@@ -53,8 +70,8 @@ def test_the_original_command_tells_both_versions_that_scripts_look_for() -> Non
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["serve", "--help"], ["--port=1", "--help"]])
-def test_help_lists_commands_and_flags(words: list[str]) -> None:
-    code, output = run(*words)
+def test_help_lists_commands_and_flags(run_here: RunHere, words: list[str]) -> None:
+    code, output = run_here(*words)
     assert code == 0
     assert output.startswith("usage: hotserve COMMAND [--flag=value ...]\n")
     assert "\n  serve " in output
@@ -71,7 +88,7 @@ def test_help_of_the_original_command_has_its_exit_code_and_its_default_of_no_re
 
 
 def test_no_command_at_all_shows_the_help_and_fails() -> None:
-    code, output = run()
+    code, output = run(command=[COMMAND])
     assert code == 255
     assert output.startswith("usage: hotserve COMMAND")
 
@@ -118,16 +135,18 @@ def test_the_package_runs_as_a_module() -> None:
         (["--host=no.such.host.invalid", "--model_base_path=m"], "INVALID_ARGUMENT: --host=no.such.host.invalid: no"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_the_exit_code_of_the_original(words: list[str], text: str) -> None:
-    code, output = run(*words)
+def test_a_wrong_command_line_is_one_line_and_the_exit_code_of_the_original(
+    run_here: RunHere, words: list[str], text: str
+) -> None:
+    code, output = run_here(*words)
     assert code == 255
     assert output.startswith(FAILURE + text)
     assert output.count("\n") == 1
 
 
-def test_both_ports_alike_are_refused() -> None:
+def test_both_ports_alike_are_refused(run_here: RunHere) -> None:
     port = free_port()
-    code, output = run("serve", f"--port={port}", f"--rest_api_port={port}", "--model_base_path=/models/m")
+    code, output = run_here("serve", f"--port={port}", f"--rest_api_port={port}", "--model_base_path=/models/m")
     assert (code, output) == (
         255,
         f"{FAILURE}INVALID_ARGUMENT: --port and --rest_api_port are both {port}. Give each a port of its own.\n",
@@ -135,11 +154,13 @@ def test_both_ports_alike_are_refused() -> None:
 
 
 @pytest.mark.parametrize("flag", ["port", "rest_api_port"])
-def test_a_port_in_use_is_named_with_its_flag(flag: str) -> None:
+def test_a_port_in_use_is_named_with_its_flag(run_here: RunHere, flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         other = "rest_api_port" if flag == "port" else "port"
-        code, output = run("--host=127.0.0.1", f"--{flag}={port}", f"--{other}={free_port()}", "--model_base_path=m")
+        code, output = run_here(
+            "--host=127.0.0.1", f"--{flag}={port}", f"--{other}={free_port()}", "--model_base_path=m"
+        )
     assert (code, output) == (
         255,
         f"{FAILURE}INVALID_ARGUMENT: Port {port} is in use. Choose another with --{flag}, or stop the program that"
@@ -147,8 +168,8 @@ def test_a_port_in_use_is_named_with_its_flag(flag: str) -> None:
     )
 
 
-def test_a_config_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    code, output = run(f"--model_config_file={tmp_path / 'models.config'}")
+def test_a_config_file_that_is_not_there_is_named(run_here: RunHere, tmp_path: Path) -> None:
+    code, output = run_here(f"--model_config_file={tmp_path / 'models.config'}")
     assert code == 255
     assert output.startswith(f"{FAILURE}NOT_FOUND: {tmp_path / 'models.config'}; No such file or directory")
 
@@ -178,10 +199,12 @@ def test_a_config_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_config_file_is_told_by_file_line_and_column(tmp_path: Path, text: str, error: str) -> None:
+def test_a_wrong_config_file_is_told_by_file_line_and_column(
+    run_here: RunHere, tmp_path: Path, text: str, error: str
+) -> None:
     file = tmp_path / "models.config"
     file.write_text(text)
-    code, output = run("--model_config_file", str(file))
+    code, output = run_here("--model_config_file", str(file))
     assert code == 255
     assert output.startswith(FAILURE + error.format(file=file))
 
