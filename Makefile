@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+# So many run the tests; 0 for this one alone. What stays together is said in tests/conftest.py.
+TEST_PROCESSES ?= 2
 # What is compiled where there is a C compiler.
 EXTENSIONS = setup.py src/hotserve/codecs/_fast.pyx src/hotserve/codecs/_fast_proto.pyx src/hotserve/loadgen/_repeater.pyx \
 	src/hotserve/wires/_calls.pyx
@@ -29,7 +31,7 @@ types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 tests: $(VENV)/.test
-	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest --numprocesses=$(TEST_PROCESSES) $(PYTEST_FLAGS)
 
 $(VENV)/bin/python:
 	scripts/make_venv.sh "$(PYTHON)" "$(VENV)"

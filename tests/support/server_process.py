@@ -29,10 +29,20 @@ START_SECONDS = 120.0
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that the system gives to nobody for a minute.
+
+    A connection that has been closed keeps its port from whoever asks for any (TIME_WAIT of RFC 9293); a server that
+    names the port, and sets SO_REUSEADDR, may have it. So tests that run at the same time get different ports.
+    """
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        with socket.create_connection(listening.getsockname()) as client:
+            accepted, _ = listening.accept()
+            accepted.close()  # first: TIME_WAIT is the state of the end that does
+            client.recv(1)
+        return int(listening.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60.0, what: str = "") -> Any:
