@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.batching.gathering import Answers, Guest, Party, by_clerk, can_be_divided
+from hotserve.batching.gathering import Answers, Guest, NotHere, Party, by_clerk, can_be_divided
 from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS
 from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
 from hotserve.batching.plans import BatchPlans, VersionPlan
@@ -230,8 +230,9 @@ def test_where_a_shared_run_fails_all_of_it_go_the_usual_way(halls: Callable[...
     assert hall.desk.sent_on == {2: [2.0], 3: [3.0], 4: [4.0]}
 
 
-def test_whom_a_clerk_cannot_answer_goes_the_usual_way(halls: Callable[..., Hall]) -> None:
-    hall, other = halls(error=ValueError("there is no such type")), Desk()
+@pytest.mark.parametrize("error", [NotHere(), InvalidArgument("no such type"), ValueError("a fault of ours")])
+def test_whom_a_clerk_cannot_answer_goes_the_usual_way(halls: Callable[..., Hall], error: Exception) -> None:
+    hall, other = halls(error=error), Desk()
 
     async def main() -> None:
         seat = await hall.open()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import size_of
-from hotserve.batching.gathering import Answers, Clerk, Guest
+from hotserve.batching.gathering import Answers, Clerk, Guest, NotHere
 from hotserve.batching.seats import Input, Seat
 from hotserve.core.handle import VersionHandle
 from hotserve.handlers.checked_kinds import CheckedKind
@@ -56,10 +56,6 @@ class Patience:
             return self._is_asked or self._gatherer.may_gather(seat)
         self._last = seat
         return self._gatherer.may_gather(seat)
-
-
-class NotHere(Exception):  # no error: somebody else answers
-    """What a clerk raises who leaves requests to the usual way."""
 
 
 class Gatherer(Protocol):

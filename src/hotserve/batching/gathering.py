@@ -24,6 +24,10 @@ Answers = Mapping[str, Array]
 """Output alias -> array, with the rows of all requests."""
 
 
+class NotHere(Exception):  # no error: somebody else answers
+    """What a clerk raises who leaves requests to the usual way."""
+
+
 class Clerk(Protocol):
     """Knows the requests of one API for one signature: writes their answers, or sends them the usual way."""
 
@@ -41,7 +45,8 @@ class Clerk(Protocol):
                 shape.
 
         Raises:
-            Exception: It cannot; nobody has been answered, and all of them have to be sent on.
+            NotHere: It cannot; nobody has been answered, and all of them have to be sent on.
+            ServingError: The same; the usual way tells each of them why.
         """
         ...
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.deadlines import Deadlines
-from hotserve.batching.gathering import Clerk, Gathering, Guest, Party, by_clerk, can_be_divided
+from hotserve.batching.gathering import Clerk, Gathering, Guest, NotHere, Party, by_clerk, can_be_divided
 from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.padding import Inputs, rows_of
@@ -35,7 +35,7 @@ from hotserve.batching.seats import Input, Seat, seat_in
 from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.servable import NeedsThread, Servable, for_loop, runtime_of
-from hotserve.errors import Internal, Unavailable
+from hotserve.errors import Internal, ServingError, Unavailable
 from hotserve.observability.metrics import Metrics
 from hotserve.processors import usable_cpus
 from hotserve.tensors import Array
@@ -490,7 +490,10 @@ class EngineThreads:
             for clerk, (served, starts) in by_clerk(guests).items():
                 try:
                     clerk.answer(lease, served, answers, None if is_alone else starts)
-                except Exception:  # noqa: BLE001  # as before
+                except (NotHere, ServingError):
+                    self._send_on(gathering, party.handle, served)
+                except Exception:
+                    logger.exception("Answers of %s could not be written together", lane.id)
                     self._send_on(gathering, party.handle, served)
         return True
 
