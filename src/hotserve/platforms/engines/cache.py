@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -39,6 +40,12 @@ _LEFT_BEHIND_SECONDS: Final = 60.0
 
 MAX_BYTES: Final = 1 << 32
 """What all entries of a cache may have together, unless it is said otherwise."""
+
+_KEY: Final = re.compile(r"[0-9a-f]{32}")
+"""The name of an entry."""
+
+_OWN: Final = re.compile(rf"\.?{_KEY.pattern}(\..*)?")
+"""The names of all that is put into a folder, but for `seen`: nothing else is ever removed, whatever folder it is."""
 
 _POLL_SECONDS: Final = 0.2
 
@@ -198,7 +205,7 @@ class EngineCache:
         remembered = self.memory.iterdir() if self.memory.is_dir() else ()
         for place in (*self._folder.iterdir(), *remembered):
             try:
-                if place != self.memory and place.stat().st_mtime < oldest:
+                if _OWN.fullmatch(place.name) and place.stat().st_mtime < oldest:
                     shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
             except OSError as error:
                 logger.debug("%s is left where it is: %s", place, error)
@@ -207,8 +214,7 @@ class EngineCache:
         """Drops the entries that have not been used for longest, until the others have no more bytes than they may."""
         entries = []
         for place in self._folder.iterdir():
-            # What begins with a dot is being made.
-            if place not in (self.memory, newest) and place.is_dir() and not place.name.startswith("."):
+            if place != newest and _KEY.fullmatch(place.name) and place.is_dir():
                 try:
                     entries.append((place.stat().st_mtime, place, _bytes_of(place)))
                 except OSError as error:
@@ -243,7 +249,7 @@ def _remove_left_behind(root: Path) -> None:
     latest = time.time() - _LEFT_BEHIND_SECONDS
     for made in root.glob(".*"):
         try:
-            if made.stat().st_mtime > latest:
+            if not _OWN.fullmatch(made.name) or made.stat().st_mtime > latest:
                 continue
             descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
