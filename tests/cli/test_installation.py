@@ -20,6 +20,8 @@ def test_python_packages_and_processors_are_told() -> None:
     assert found[f"CPython {platform.python_version()}"].grade is Grade.OK
     for package in ("onnxruntime", "numpy", "protobuf", "uvloop", "tensorflow"):
         assert [subject for subject in found if subject.startswith(f"{package} ")]
+    for package in ("openvino", "tf2onnx"):  # also where they are not installed
+        assert [subject for subject in found if subject.split()[0] == package]
     assert any(finding.section == "Processors" for finding in found.values())
 
 

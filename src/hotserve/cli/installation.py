@@ -14,6 +14,8 @@ from hotserve.cli.findings import Finding, Grade
 from hotserve.codecs import compiled
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ConfigError
+from hotserve.platforms.engines.engine import ONNXRUNTIME, OPENVINO
+from hotserve.platforms.engines.installed import CONVERTER, install_command
 from hotserve.platforms.registry import PLATFORMS
 from hotserve.processors import usable_cpus
 from hotserve.server.listen import bind
@@ -64,6 +66,8 @@ def _platforms() -> Iterator[Finding]:
     for entry in PLATFORMS:
         if entry.package and entry.extra:
             yield _package("Extras", entry.package, f"for {entry.files.description}: {entry.install_command}")
+    yield _package("Extras", OPENVINO, f"an engine for SavedModels: {install_command(OPENVINO)}")
+    yield _package("Extras", CONVERTER, f"converts SavedModels for ONNX Runtime: {install_command(ONNXRUNTIME)}")
 
 
 def _package(section: str, name: str, what: str, grade: Grade = Grade.NOTE) -> Finding:

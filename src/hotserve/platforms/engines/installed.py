@@ -16,6 +16,9 @@ from hotserve.platforms.engines.engine import ONNXRUNTIME, OPENVINO, Engine
 
 logger = logging.getLogger(__name__)
 
+CONVERTER: Final = "tf2onnx"
+"""The package that converts SavedModels for ONNX Runtime."""
+
 _ENGINES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ONNXRUNTIME: "hotserve.platforms.engines.onnxruntime_engine:OnnxRuntimeEngine",
@@ -68,7 +71,7 @@ def installed_versions() -> Mapping[str, str]:
 
 def convertible(engines: Collection[str]) -> list[str]:
     """Of these engines, those that a SavedModel can be converted for here."""
-    has_converter = importlib.util.find_spec("tf2onnx") is not None
+    has_converter = importlib.util.find_spec(CONVERTER) is not None
     return [name for name in engines if name != ONNXRUNTIME or has_converter]
 
 
