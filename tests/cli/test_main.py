@@ -103,7 +103,7 @@ def test_the_package_runs_as_a_module() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["sevre"], "unknown command: sevre. Commands: serve, demo"),
+        (["sevre"], "unknown command: sevre. Did you mean serve? Commands: serve, demo"),
         (["-port=1"], "unknown command: -port=1. Commands: serve, demo"),
         (
             ["serve", "--model_base_pth=/models/m"],

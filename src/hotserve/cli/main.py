@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
@@ -80,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = words.pop(0) if not words[0].startswith("--") else "serve"
     command = COMMANDS.get(name)
     if command is None:
-        return fail(f"unknown command: {name}. Commands: {', '.join(COMMANDS)}.")
+        close = get_close_matches(name, COMMANDS, n=1)
+        meant = f" Did you mean {close[0]}?" if close else ""
+        return fail(f"unknown command: {name}.{meant} Commands: {', '.join(COMMANDS)}.")
     return run(command, words)
 
 
