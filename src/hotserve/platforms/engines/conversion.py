@@ -1,13 +1,13 @@
 """Takes the signatures of a SavedModel out of it, as graphs that other engines read; a program of its own.
 
-    python -m hotserve.platforms.engines.conversion SAVED_MODEL TARGET TAGS SIGNATURES
+    python -m hotserve.platforms.engines.conversion SAVED_MODEL TARGET TAGS SIGNATURES [--declared]
 
-The last two are lists in JSON. Each of the signatures becomes TARGET/<number>.pb, a frozen GraphDef, and
-TARGET/<number>.onnx where tf2onnx is installed and can convert it; two signatures that compute the same have the same
-files. Where TensorFlow takes inputs of other shapes than declared, there are such files for those, too.
-TARGET/conversion.json says which signature has which number, and why there is no file where there is none. The inputs
-are named `in_0`, `in_1`, ... and the outputs `out_0`, ..., in the order of the sorted aliases, so that nothing depends
-on what an engine makes of TensorFlow's names.
+TAGS and SIGNATURES are lists in JSON; with --declared, no other shapes than declared are tried. Each of the signatures
+becomes TARGET/<number>.pb, a frozen GraphDef, and TARGET/<number>.onnx where tf2onnx is installed and can convert it;
+two signatures that compute the same have the same files. Where TensorFlow takes inputs of other shapes than declared,
+there are such files for those, too. TARGET/conversion.json says which signature has which number, and why there is no
+file where there is none. The inputs are named `in_0`, `in_1`, ... and the outputs `out_0`, ..., in the order of the
+sorted aliases, so that nothing depends on what an engine makes of TensorFlow's names.
 
 It is a process of its own because it needs TensorFlow's Python package, which takes seconds and half a gigabyte, and
 because a converter that ends the process must not end a server with it.
@@ -41,6 +41,7 @@ except ImportError:
 
 from hotserve.platforms.engines.apart import stand_back
 from hotserve.platforms.engines.converted import (
+    DECLARED_ONLY,
     ConvertedAlternative,
     ConvertedSignature,
     input_name,
@@ -64,10 +65,16 @@ _REMARKS = ("_output_shapes",)
 
 _MAX_PROTOBUF_BYTES = 2**31 - 1
 
+MAX_ALTERNATIVE_BYTES = 8 << 20
+"""A larger signature is served for the shapes that it declares only: for each other, an engine has all of its constants
+once more."""
+
 NO_CONVERTER = "tf2onnx is not installed; pip install 'hotserve[engines]'"
 
 
-def convert_saved_model(source: Path, target: Path, tags: Sequence[str], names: Sequence[str]) -> None:
+def convert_saved_model(
+    source: Path, target: Path, tags: Sequence[str], names: Sequence[str], declared_only: bool = False
+) -> None:
     """Writes what can be made of each signature, and what cannot.
 
     Args:
@@ -75,6 +82,7 @@ def convert_saved_model(source: Path, target: Path, tags: Sequence[str], names: 
         target: A folder that exists.
         tags: Those of the meta graph.
         names: The signatures. They are run, too, so that none of them may have effects.
+        declared_only: Whether no other shapes than declared are tried, so that nothing is run.
 
     Raises:
         Exception: Whatever TensorFlow raises where the SavedModel cannot be loaded.
@@ -83,7 +91,7 @@ def convert_saved_model(source: Path, target: Path, tags: Sequence[str], names: 
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         meta_graph = v1.saved_model.load(session, list(tags), str(source))
-        conversion = _Conversion(session, target)
+        conversion = _Conversion(session, target, declared_only)
         converted = [conversion.convert(name, meta_graph.signature_def[name]) for name in sorted(names)]
     write_conversion(target, converted)
 
@@ -91,7 +99,8 @@ def convert_saved_model(source: Path, target: Path, tags: Sequence[str], names: 
 class _Conversion:
     """Converts the signatures of a session, one after the other."""
 
-    def __init__(self, session: Any, target: Path) -> None:
+    def __init__(self, session: Any, target: Path, declared_only: bool) -> None:
+        self._declared_only = declared_only
         self._session = session
         self._target = target
         self._numbers: Iterator[int] = count()
@@ -124,6 +133,8 @@ class _Conversion:
 
     def _alternatives(self, frozen: Any, signature: Any) -> Iterator[ConvertedAlternative]:
         """What can be made of a signature for other shapes than it declares; changes the frozen one."""
+        if self._declared_only or frozen.ByteSize() > MAX_ALTERNATIVE_BYTES:
+            return
         declared = {
             alias: None
             if info.tensor_shape.unknown_rank
@@ -321,8 +332,8 @@ def _short(error: BaseException) -> str:
 def main(arguments: Sequence[str]) -> None:
     """The program."""
     stand_back()
-    source, target, tags, names = arguments
-    convert_saved_model(Path(source), Path(target), json.loads(tags), json.loads(names))
+    source, target, tags, names, *rest = arguments
+    convert_saved_model(Path(source), Path(target), json.loads(tags), json.loads(names), DECLARED_ONLY in rest)
 
 
 if __name__ == "__main__":

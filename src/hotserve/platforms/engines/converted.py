@@ -12,6 +12,9 @@ from hotserve.tensors import Shape
 
 LIST_FILE: Final = "conversion.json"
 
+DECLARED_ONLY: Final = "--declared"
+"""What the conversion is told that is to try no other shapes than declared."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConvertedAlternative:

@@ -29,7 +29,12 @@ from hotserve.core.servable import Servable
 from hotserve.errors import ServingError
 from hotserve.platforms.engines.apart import stand_back
 from hotserve.platforms.engines.comparison import Difference, compare, largest_of
-from hotserve.platforms.engines.converted import ConvertedAlternative, ConvertedSignature, read_conversion
+from hotserve.platforms.engines.converted import (
+    DECLARED_ONLY,
+    ConvertedAlternative,
+    ConvertedSignature,
+    read_conversion,
+)
 from hotserve.platforms.engines.engine import TENSORFLOW, Engine, Runner
 from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings, examination_from_json
 from hotserve.platforms.engines.graph_operations import operations_of, read_graph, read_signature_defs
@@ -263,7 +268,20 @@ def end_process(process: subprocess.Popen[str]) -> None:
 
 def _convert(job: Job, names: Sequence[str]) -> Mapping[str, ConvertedSignature]:
     words = [str(job.path), str(job.target), json.dumps(list(job.tags)), json.dumps(names)]
-    ended = subprocess.run(
+    ended = _run_conversion(words)
+    if ended.returncode < 0:
+        # Some operation of TensorFlow's ends the process on inputs of another rank, as several are known to do.
+        logger.debug("The conversion ended with %d, and is done without other shapes", ended.returncode)
+        ended = _run_conversion([*words, DECLARED_ONLY])
+    try:
+        return read_conversion(job.target)
+    except (OSError, ValueError) as error:
+        last = ended.stderr.strip()[-_SHOWN_CHARACTERS:] or str(error)
+        raise ServingError(f"The conversion ended with {ended.returncode}: {last}") from error
+
+
+def _run_conversion(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         module_command("hotserve.platforms.engines.conversion", *words),
         env=module_environment(),
         capture_output=True,
@@ -271,11 +289,6 @@ def _convert(job: Job, names: Sequence[str]) -> Mapping[str, ConvertedSignature]
         errors="replace",
         check=False,
     )
-    try:
-        return read_conversion(job.target)
-    except (OSError, ValueError) as error:
-        last = ended.stderr.strip()[-_SHOWN_CHARACTERS:] or str(error)
-        raise ServingError(f"The conversion ended with {ended.returncode}: {last}") from error
 
 
 def _same(converted: Mapping[str, ConvertedSignature]) -> Sequence[Sequence[str]]:
