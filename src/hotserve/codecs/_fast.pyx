@@ -22,9 +22,16 @@ from libc.string cimport memcmp, memcpy
 
 cdef extern from *:
     """
+    /* All processors of this kind have it; what is done without it gives the same. */
+    #if defined(__x86_64__) && defined(__SSE2__) && !defined(HOTSERVE_NO_SSE2)
+    #include <emmintrin.h>
+    #define HOTSERVE_SSE2
+    #endif
+
     typedef unsigned __int128 hotserve_u128;
 
     static inline int hotserve_leading_zeros(uint64_t x) { return __builtin_clzll(x); }
+    static inline int hotserve_trailing_zeros(uint64_t x) { return __builtin_ctzll(x); }
 
     /* Whether any of eight bytes is a quotation mark, a backslash or a control character. */
     static inline int hotserve_ends_plain_text(const unsigned char *p) {
@@ -37,33 +44,138 @@ cdef extern from *:
             ? 1 : 0;
     }
 
-    /* How many of the next eight bytes are digits, up to the first that is none, and the number that they make. */
-    static inline int hotserve_next_digits(const unsigned char *p, uint64_t *number) {
-        const uint64_t each = 0x0101010101010101ULL;
-        uint64_t x, others;
-        int count = 8;
+    /* Eight bytes as a number whose lowest byte is the first of them. */
+    static inline uint64_t hotserve_eight_bytes(const unsigned char *p) {
+        uint64_t x;
         memcpy(&x, p, 8);
     #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
         x = __builtin_bswap64(x);
     #endif
-        x ^= each * '0';
-        others = (((x & each * 0x7F) + each * (0x80 - 10)) | x) & each * 0x80;
+        return x;
+    }
+
+    /* The number that eight digits make, the first one in the lowest byte; neighbours are joined, three times over. */
+    static inline uint64_t hotserve_joined(uint64_t x) {
+        x = x * 10 + (x >> 8);
+        x = (x & 0x00FF00FF00FF00FFULL) * 100 + ((x >> 16) & 0x00FF00FF00FF00FFULL);
+        x = (x & 0x0000FFFF0000FFFFULL) * 10000 + ((x >> 32) & 0x0000FFFF0000FFFFULL);
+        return x & 0xFFFFFFFFULL;
+    }
+
+    /* The highest bit of each byte that is no digit, of eight bytes less '0' each. */
+    static inline uint64_t hotserve_no_digits(uint64_t x) {
+        const uint64_t each = 0x0101010101010101ULL;
+        return (((x & each * 0x7F) + each * (0x80 - 10)) | x) & each * 0x80;
+    }
+
+    /* How many of the next eight bytes are digits, up to the first that is none, and the number that they make. */
+    static inline int hotserve_next_digits(const unsigned char *p, uint64_t *number) {
+        uint64_t x = hotserve_eight_bytes(p) ^ 0x0101010101010101ULL * '0';
+        uint64_t others = hotserve_no_digits(x);
+        int count = 8;
         if (others) {
             count = __builtin_ctzll(others) >> 3;
             /* Zeros in front of the digits; the first one is the lowest byte. Twice, as 64 would be too far. */
             x = x << (4 * (8 - count)) << (4 * (8 - count));
         }
-        /* Neighbours are joined, three times over: pairs, fours, all eight. */
-        x = x * 10 + (x >> 8);
-        x = (x & 0x00FF00FF00FF00FFULL) * 100 + ((x >> 16) & 0x00FF00FF00FF00FFULL);
-        x = (x & 0x0000FFFF0000FFFFULL) * 10000 + ((x >> 32) & 0x0000FFFF0000FFFFULL);
-        *number = x & 0xFFFFFFFFULL;
+        *number = hotserve_joined(x);
         return count;
+    }
+
+    /* Which of 32 bytes are no digits: bit i for byte i. */
+    static inline uint32_t hotserve_others(const unsigned char *p) {
+    #ifdef HOTSERVE_SSE2
+        /* As signed bytes, digits are the lowest ten. */
+        const __m128i lift = _mm_set1_epi8(128 - '0'), ten = _mm_set1_epi8(-128 + 10);
+        __m128i low = _mm_add_epi8(_mm_loadu_si128((const __m128i *)p), lift);
+        __m128i high = _mm_add_epi8(_mm_loadu_si128((const __m128i *)(p + 16)), lift);
+        uint32_t first = (uint32_t)_mm_movemask_epi8(_mm_cmplt_epi8(low, ten));
+        uint32_t second = (uint32_t)_mm_movemask_epi8(_mm_cmplt_epi8(high, ten));
+        return ~(first | second << 16);
+    #else
+        uint64_t others;
+        uint32_t found = 0;
+        int i;
+        for (i = 0; i < 4; i++) {
+            others = hotserve_no_digits(hotserve_eight_bytes(p + 8 * i) ^ 0x0101010101010101ULL * '0');
+            /* The product gathers the lowest bits of all bytes in the highest byte. */
+            found |= (uint32_t)((others >> 7) * 0x0102040810204080ULL >> 56) << (8 * i);
+        }
+        return found;
+    #endif
+    }
+
+    /* Marks which of `count` bytes are no digits, from the lowest bit of the first mark on, and 64 more behind them. */
+    static inline void hotserve_mark_others(const unsigned char *p, size_t count, unsigned char *marks) {
+        unsigned char rest[32] = {0};
+        uint32_t others;
+        size_t done = 0;
+        for (;; done += 32) {
+            if (count - done < 32) {
+                memcpy(rest, p + done, count - done);
+                others = hotserve_others(rest);
+            } else {
+                others = hotserve_others(p + done);
+            }
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+            others = __builtin_bswap32(others);
+    #endif
+            memcpy(marks + done / 8, &others, 4);
+            if (count - done < 32) {
+                memset(marks + done / 8 + 4, 255, 8);
+                return;
+            }
+        }
+    }
+
+    /* The number that the last `count` bytes before `end` make, which are digits; 0 to 16. Reads 16 bytes. */
+    static inline uint64_t hotserve_digits_before(const unsigned char *end, int count) {
+    #ifdef HOTSERVE_SSE2
+        /* What is taken from the bytes: all there can be, or what makes digits of them. */
+        static const unsigned char less[32] = {
+            255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+            '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0', '0'};
+        uint64_t both;
+        __m128i x = _mm_subs_epu8(
+            _mm_loadu_si128((const __m128i *)(end - 16)), _mm_loadu_si128((const __m128i *)(less + count)));
+        /* a + 256 b, times 1 + 256 * 10: the higher byte is 10 a + b. */
+        x = _mm_srli_epi16(_mm_mullo_epi16(x, _mm_set1_epi16(1 + 256 * 10)), 8);
+        x = _mm_madd_epi16(x, _mm_set1_epi32(100 + (1 << 16)));
+        x = _mm_madd_epi16(_mm_packs_epi32(x, x), _mm_set1_epi32(10000 + (1 << 16)));
+        both = (uint64_t)_mm_cvtsi128_si64(x);
+        return (both & 0xFFFFFFFFULL) * 100000000ULL + (both >> 32);
+    #else
+        uint64_t low = hotserve_eight_bytes(end - 8) ^ 0x0101010101010101ULL * '0';
+        uint64_t high = hotserve_eight_bytes(end - 16) ^ 0x0101010101010101ULL * '0';
+        int of_low = count < 8 ? count : 8, of_high = count - of_low;
+        /* Zeros in place of what stands before the digits. Twice, as 64 would be too far. */
+        low = low >> (4 * (8 - of_low)) >> (4 * (8 - of_low)) << (4 * (8 - of_low)) << (4 * (8 - of_low));
+        high = high >> (4 * (8 - of_high)) >> (4 * (8 - of_high)) << (4 * (8 - of_high)) << (4 * (8 - of_high));
+        return hotserve_joined(high) * 100000000ULL + hotserve_joined(low);
+    #endif
+    }
+
+    /* The same for up to four bytes, of four. */
+    static inline uint32_t hotserve_last_digits(const unsigned char *end, int count) {
+        uint32_t x;
+        memcpy(&x, end - 4, 4);
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        x = __builtin_bswap32(x);
+    #endif
+        x = (uint32_t)((uint64_t)(x ^ 0x30303030U) >> (32 - 8 * count) << (32 - 8 * count));
+        x = x * 10 + (x >> 8);
+        return (x & 0xFFU) * 100 + ((x >> 16) & 0xFFU);
     }
     """
     ctypedef uint64_t u128 "hotserve_u128"
     int leading_zeros "hotserve_leading_zeros"(uint64_t x) nogil
+    int trailing_zeros "hotserve_trailing_zeros"(uint64_t x) nogil
     int next_digits "hotserve_next_digits"(const unsigned char *p, uint64_t *number) nogil
+    bint unlikely(bint condition) nogil
+    uint64_t eight_bytes "hotserve_eight_bytes"(const unsigned char *p) nogil
+    void mark_others "hotserve_mark_others"(const unsigned char *p, size_t count, unsigned char *marks) nogil
+    uint64_t digits_before "hotserve_digits_before"(const unsigned char *end, int count) nogil
+    uint64_t last_digits "hotserve_last_digits"(const unsigned char *end, int count) nogil
     bint ends_plain_text "hotserve_ends_plain_text"(const unsigned char *p) nogil
 
 cdef extern from "Python.h":
@@ -86,6 +198,8 @@ cdef enum:
     EXACT_FIVES = 27  # 5 ** 27 and smaller ones have less than 64 bits
     MOST_DOUBTS = 100  # numbers that CPython has to convert, in one body: it takes the GIL for each
     LARGE = 1 << 16  # bytes, or numbers: from here on other threads may run meanwhile
+    MARKED = 1 << 11  # bytes of text that are looked at before the numbers in them are read
+    MARKS = (1 << 8) + 12  # a bit for each of them, and for up to 96 more
 
 
 # Powers of five, and of ten --------------------------------------------------------------------------------------------
@@ -95,7 +209,10 @@ cdef u128 FIVES[LARGEST_POWER - SMALLEST_POWER + 1]  # the first 128 bits of 5 *
 cdef double SMALLEST_FLOAT = 2.0**-126  # of the normal ones
 cdef double SMALLEST_DOUBLE = 2.0**-1022
 cdef double TENS[23]  # those that a double holds exactly
-cdef uint64_t POWERS[18]
+cdef double SIGNED_TENS[32]  # the first 16 of them, and their negatives
+cdef uint64_t POWERS[20]
+cdef uint64_t FRACTIONS[20]  # the first 64 bits of 5 ** -q, the highest one set, cut off
+cdef uint64_t FRACTION_EXPONENTS[20]  # what a double has in place of the exponent of the 64 bits above times 2 ** -q
 
 
 cdef void fill_powers():
@@ -106,8 +223,16 @@ cdef void fill_powers():
         FIVES[power - SMALLEST_POWER] = (<u128><uint64_t>(number >> 64) << 64) | <uint64_t>(number & 0xFFFFFFFFFFFFFFFF)
     for power in range(23):
         TENS[power] = float(10**power)
-    for power in range(18):
+    for power in range(16):
+        SIGNED_TENS[power] = float(10**power)
+        SIGNED_TENS[power + 16] = -float(10**power)
+    for power in range(20):
         POWERS[power] = 10**power
+        FRACTIONS[power] = <uint64_t>(FIVES[-power - SMALLEST_POWER] >> 64)
+        # 63 of those bits are behind the point; the product has lost 64, and 10 more to be one of 53.
+        FRACTION_EXPONENTS[power] = <uint64_t>(
+            floor_log2_of_five(-power) - power - 63 + 64 + 10 - SMALLEST_EXPONENT
+        ) << 52
 
 
 fill_powers()
@@ -183,6 +308,22 @@ cdef bint nearest_double(uint64_t digits, int power, double *value) noexcept nog
     return True
 
 
+cdef inline bint nearest_fraction(uint64_t digits, int count, uint64_t *bits) noexcept nogil:
+    """The double next to digits / 10 ** count, for 0 < digits and 0 < count < 20; False where that is not certain.
+
+    As `nearest_double` does it, with half as many bits, and in doubt that much more often.
+    """
+    cdef int zeros = leading_zeros(digits), carried
+    cdef uint64_t high = <uint64_t>((<u128>(digits << zeros) * FRACTIONS[count]) >> 64)
+    # The true product is this one or up to one more. 53 bits of it are wanted, one to round by, and 9 or 10 are left:
+    # neither none nor all of these may be set.
+    if ((high + 1) & 511) <= 1:
+        return False
+    carried = <int>(high >> 63)
+    bits[0] = (((high >> (9 + carried)) + 1) >> 1) + FRACTION_EXPONENTS[count] + (<uint64_t>(carried - zeros) << 52)
+    return True
+
+
 cdef bint exact_double(Text start, Text end, double *value) noexcept with gil:
     """What CPython makes of a number token; False if it makes nothing of it."""
     cdef char *behind = NULL
@@ -204,6 +345,7 @@ cdef enum Kind:
 
 cdef union Cell:
     int64_t integer
+    uint64_t bits
     double number
 
 cdef struct Column:
@@ -219,17 +361,26 @@ cdef struct Column:
     int doubts
 
 
+cdef bint make_room(Column *column, Py_ssize_t capacity) noexcept nogil:
+    """Room for `capacity` cells, and for twice as many as there was; False where there is no memory."""
+    cdef Cell *cells
+    if capacity < column.capacity * 2:
+        capacity = column.capacity * 2
+    if capacity < 64:
+        capacity = 64
+    cells = <Cell *>PyMem_RawRealloc(column.cells, capacity * sizeof(Cell))
+    if cells == NULL:
+        return False
+    column.cells = cells
+    column.capacity = capacity
+    return True
+
+
 cdef inline Cell *next_cells(Column *column, Py_ssize_t wanted) noexcept nogil:
     """Room for `wanted` cells more; NULL where there is no memory."""
-    cdef Py_ssize_t capacity
     cdef Cell *cells
-    if column.count + wanted > column.capacity:
-        capacity = 64 if column.capacity == 0 else column.capacity * 2
-        cells = <Cell *>PyMem_RawRealloc(column.cells, capacity * sizeof(Cell))
-        if cells == NULL:
-            return NULL
-        column.cells = cells
-        column.capacity = capacity
+    if column.count + wanted > column.capacity and not make_room(column, column.count + wanted):
+        return NULL
     cells = column.cells + column.count
     column.count += wanted
     return cells
@@ -341,37 +492,6 @@ cdef inline Text read_digits(Text p, Text end, uint64_t *digits) noexcept nogil:
         digits[0] = digits[0] * 10 + (p[0] - c"0")
         p += 1
     return p
-
-
-cdef inline Text read_fraction(Text p, Text end, Column *column) noexcept nogil:
-    """A number with one digit before its point and up to 16 behind it, as most are; NULL for any other.
-
-    `read_number` reads those as well, and the same, in more steps.
-    """
-    cdef bint negative = p[0] == c"-"
-    cdef uint64_t digits, number
-    cdef int count, more
-    cdef double value
-    p += negative
-    if end - p < 32 or p[1] != c"." or not is_digit(p[0]):
-        return NULL
-    if p[0] == c"0" and p[2] == c"0" and p[3] <= c"]" and not is_digit(p[3]) and p[3] != c"E":
-        # 0.0 is what pictures have most of.
-        return p + 3 if add_double(column, -0.0 if negative else 0.0) else NULL
-    count = next_digits(p + 2, &number)
-    digits = (p[0] - c"0") * POWERS[count] + number
-    if count == 8:
-        more = next_digits(p + 10, &number)
-        digits = digits * POWERS[more] + number
-        count += more
-    p += 2 + count
-    if count == 0 or is_digit(p[0]) or p[0] == c"e" or p[0] == c"E":
-        return NULL
-    if digits <= TWO_TO_52 * 2:
-        value = <double>digits / TENS[count]
-    elif not nearest_double(digits, -count, &value):
-        return NULL
-    return p if add_double(column, -value if negative else value) else NULL
 
 
 cdef Text read_number(Text start, Text end, Column *column) noexcept nogil:
@@ -498,9 +618,7 @@ cdef Text after_base64_name(Text p) noexcept nogil:
 
 
 cdef Text read_leaf(Text p, Text origin, Text end, Column *column) noexcept nogil:
-    cdef Text start = read_fraction(p, end, column)
-    if start != NULL:
-        return start
+    cdef Text start
     if p[0] == c'"':
         start = p + 1
         p = read_text(p, end)
@@ -518,10 +636,187 @@ cdef Text read_leaf(Text p, Text origin, Text end, Column *column) noexcept nogi
     return p + 1 if p[0] == c"}" else NULL
 
 
+cdef struct Marks:
+    # Which bytes of a piece of the text are no digits, from the lowest bit of the first mark on.
+    #
+    # What is behind a number is known so before the number has been read: finding it there and then, from where the
+    # one before ends, would take longer than all else that is done with a number.
+    Text start
+    Text last  # where a number may begin; of what is marked, 57 bytes are seen at once
+    uint8_t bits[MARKS]
+
+
+cdef inline uint64_t marks_from(Text p, const Marks *marks) noexcept nogil:
+    """57 or more of the marks, that of `p` the lowest bit. Numbers of so many bytes are not usual."""
+    cdef Py_ssize_t offset = p - marks.start
+    return eight_bytes(marks.bits + (offset >> 3)) >> (offset & 7)
+
+
+cdef inline Text read_usual_integer(Text p, const Marks *marks, Cell *cell) noexcept nogil:
+    """Reads an integer of up to 16 digits; NULL for any other number.
+
+    Here and in the next two functions, `p` is 32 or more bytes behind where the text begins, what comes right behind
+    the number is not looked at, and `read_number` reads the same, in more steps.
+    """
+    cdef bint negative = p[0] == c"-"
+    cdef uint64_t others = marks_from(p, marks) >> negative
+    cdef uint64_t digits
+    cdef int count
+    if unlikely(others == 0):
+        return NULL
+    count = trailing_zeros(others)
+    p += negative
+    if unlikely(count == 0 or count > 16 or (p[0] == c"0" and count > 1)):
+        return NULL
+    p += count
+    digits = digits_before(p, count)
+    cell.integer = -<int64_t>digits if negative else <int64_t>digits
+    return p
+
+
+cdef inline Text read_usual_double(Text p, const Marks *marks, Cell *cell) noexcept nogil:
+    """Reads a number with one digit before its point and 1 to 19 behind it; others by `read_less_usual_double`."""
+    cdef bint negative = p[0] == c"-"
+    cdef uint64_t others = marks_from(p, marks) >> negative
+    cdef uint64_t digits
+    cdef Text end
+    cdef int count
+    end = p + negative + 2
+    if unlikely((others & 7) != 2 or (end - 1)[0] != c"." or others >> 3 == 0):
+        return read_less_usual_double(p, marks, cell)
+    count = trailing_zeros(others >> 2)
+    digits = (end - 2)[0] - c"0"
+    end += count
+    if count < 15:
+        # Both are exact doubles, so that one operation rounds once (Clinger, 1990).
+        digits = digits * POWERS[count] + digits_before(end, count)
+        cell.number = <double>digits / SIGNED_TENS[count + 16 * negative]
+        return end
+    if unlikely(count > 18 and (count > 19 or digits)):
+        return NULL
+    # The first 15 digits behind the point, and up to four more.
+    digits = digits * POWERS[count] + digits_before(end - count + 15, 15) * POWERS[count - 15]
+    digits += last_digits(end, count - 15)
+    if unlikely(digits == 0 or not nearest_fraction(digits, count, &cell.bits)):
+        return NULL
+    cell.bits |= <uint64_t>negative << 63
+    return end
+
+
+cdef Text read_less_usual_double(Text p, const Marks *marks, Cell *cell) noexcept nogil:
+    """Reads an integer as a double, or a number of up to 15 digits with a point; NULL for any other number."""
+    cdef bint negative = p[0] == c"-"
+    cdef uint64_t others = marks_from(p, marks) >> negative
+    cdef uint64_t digits
+    cdef int whole, count
+    p += negative
+    if others == 0:
+        return NULL
+    whole = trailing_zeros(others)
+    if whole == 0 or whole > 15 or (p[0] == c"0" and whole > 1):
+        return NULL
+    p += whole
+    digits = digits_before(p, whole)
+    if p[0] != c".":
+        cell.number = <double>(-<int64_t>digits if negative else <int64_t>digits)
+        return p
+    others &= others - 1
+    if others == 0:
+        return NULL
+    count = trailing_zeros(others) - whole - 1
+    if count == 0 or whole + count > 15:
+        return NULL
+    p += 1 + count
+    digits = digits * POWERS[count] + digits_before(p, count)
+    cell.number = <double>digits / SIGNED_TENS[count + 16 * negative]
+    return p
+
+
+cdef inline Text read_usual_list(
+    Text p, Text origin, Text end, Marks *marks, Column *column, int depth, Py_ssize_t *sizes, bint *behind,
+    bint integers
+) noexcept nogil:
+    """See `read_usual_numbers`."""
+    cdef Cell *cell = column.cells + column.count
+    cdef Cell *limit = column.cells + column.capacity
+    cdef Text next
+    cdef Py_ssize_t size = sizes[depth - 1], full = 0
+    if depth > 1:
+        full = column.shape[depth - 1]
+    while True:
+        if unlikely(p > marks.last):
+            marks.start = p
+            if end - p > MARKED:
+                marks.last = p + MARKED - 57
+                mark_others(p, MARKED, marks.bits)
+            else:
+                marks.last = end
+                mark_others(p, end - p, marks.bits)
+        if unlikely(cell == limit):
+            column.count = cell - column.cells
+            # As many as there will be if the others take as much text as those so far.
+            if not make_room(column, <Py_ssize_t>(<double>column.count * 1.02 * (end - origin) / (p - origin)) + 1):
+                break
+            cell = column.cells + column.count
+            limit = column.cells + column.capacity
+        next = read_usual_integer(p, marks, cell) if integers else read_usual_double(p, marks, cell)
+        if unlikely(next == NULL):
+            break
+        if next[0] == c",":
+            p = behind_space(next + 1)
+            size += 1
+        elif next[0] != c"]":
+            break
+        elif size + 1 == full and next[1] == c"," and next[2] == c" " and next[3] == c"[":
+            p = next + 4
+            size = 0
+            sizes[depth - 2] += 1
+        elif size + 1 == full and next[1] == c"," and next[2] == c"[":
+            p = next + 3
+            size = 0
+            sizes[depth - 2] += 1
+        else:
+            behind[0] = True
+            p = next
+            cell += 1
+            break
+        cell += 1
+    sizes[depth - 1] = size
+    column.count = cell - column.cells
+    return p
+
+
+cdef Text read_usual_numbers(
+    Text p, Text origin, Text end, Marks *marks, Column *column, int depth, Py_ssize_t *sizes, bint *behind
+) noexcept nogil:
+    """Reads the numbers of innermost lists as long as they, and what stands between them, are usual.
+
+    Args:
+        p: Where a number may begin, 32 or more bytes behind `origin`.
+        origin: Where the text begins.
+        end: Where it ends.
+        marks: Of a part of the text that begins where `p` is or before.
+        column: It has integers or doubles already.
+        depth: How many lists are open; at least one.
+        sizes: How many values have been read of each.
+        behind: Set to whether it stops behind a number, which is not in `sizes` yet.
+
+    Returns:
+        There; or where the first value stands that has not been read, or something else in its place.
+    """
+    behind[0] = False
+    if column.kind == INTEGERS:
+        return read_usual_list(p, origin, end, marks, column, depth, sizes, behind, True)
+    return read_usual_list(p, origin, end, marks, column, depth, sizes, behind, False)
+
+
 cdef Text read_value(Text p, Text origin, Text end, Column *column) noexcept nogil:
     """One value, its lists nested as those of the column's first value."""
     cdef Py_ssize_t sizes[MAX_RANK]
+    cdef Marks marks
     cdef int depth = 0
+    cdef bint behind
+    marks.start = marks.last = NULL
     while True:
         p = behind_space(p)
         if p[0] == c"[":
@@ -535,9 +830,13 @@ cdef Text read_value(Text p, Text origin, Text end, Column *column) noexcept nog
             if column.rank >= 0:
                 return NULL
             column.rank = depth
-        p = read_leaf(p, origin, end, column)
-        if p == NULL:
-            return NULL
+        behind = False
+        if depth and (column.kind == DOUBLES or column.kind == INTEGERS) and p - origin >= 32:
+            p = read_usual_numbers(p, origin, end, &marks, column, depth, sizes, &behind)
+        if not behind:
+            p = read_leaf(behind_space(p), origin, end, column)
+            if p == NULL:
+                return NULL
         while True:
             if depth == 0:
                 return p
