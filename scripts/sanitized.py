@@ -29,11 +29,13 @@ def run_sanitized(script: str, description: str | None, fuzz: Callable[[float, i
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--no-build", action="store_true", help="run on the extensions that are installed")
+    parser.add_argument("--no-sse2", action="store_true", help="build them as for processors that do not have it")
     options = parser.parse_args()
     if options.no_build:
         fuzz(options.seconds, options.seed)
     else:
-        sys.exit(_build_and_run(script, [f"--seconds={options.seconds}", f"--seed={options.seed}"]))
+        compiled_with = f"{SANITIZERS} -DHOTSERVE_NO_SSE2" if options.no_sse2 else SANITIZERS
+        sys.exit(_build_and_run(script, compiled_with, [f"--seconds={options.seconds}", f"--seed={options.seed}"]))
 
 
 def fail(data: bytes, what: str) -> NoReturn:
@@ -51,13 +53,13 @@ def is_sanitized() -> bool:
     return "asan" in Path("/proc/self/maps").read_text()
 
 
-def _build_and_run(script: str, arguments: list[str]) -> int:
+def _build_and_run(script: str, compiled_with: str, arguments: list[str]) -> int:
     """Copies the sources, builds the extensions there with sanitizers, and runs the fuzzer on them."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "src", Path(folder, "src"), ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, folder)
-        flags = {"CFLAGS": SANITIZERS, "LDFLAGS": SANITIZERS}
+        flags = {"CFLAGS": compiled_with, "LDFLAGS": SANITIZERS}
         subprocess.run(
             [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
             cwd=folder,

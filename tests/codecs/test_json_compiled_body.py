@@ -508,3 +508,91 @@ def test_a_number_with_one_digit_before_its_point_is_the_same_near_the_end_and_f
     far = compiled_inputs(f'{{"instances": [{number}{space}]{" " * 64}}}', dtype)
     mixed = compiled_inputs(f'{{"instances": [1, {number}{space}, 2]{" " * 64}}}', dtype)
     assert image(near.inputs["x"]) == image(far.inputs["x"]) == image(mixed.inputs["x"][1:2])
+
+
+# Long lists: most of their numbers are read in fewer steps than the first ones.
+
+STYLES = {
+    "integers": lambda chance: str(chance.randrange(-300, 300)),
+    "long integers": lambda chance: str(chance.randrange(-(10 ** chance.randrange(1, 19)), 10**18)),
+    "pictures": lambda chance: f"{chance.randrange(256) / 255:.{chance.randrange(1, 9)}f}",
+    "floats": lambda chance: repr(float(np.float32(chance.random()))),
+    "doubles": lambda chance: repr(chance.gauss(0, 1)),
+    "several digits": lambda chance: f"{chance.gauss(0, 10 ** chance.randrange(6)):.{chance.randrange(1, 16)}f}",
+    "digits without end": lambda chance: f"{chance.gauss(0, 9):.{chance.randrange(12, 25)}f}",
+    "zeros": lambda chance: chance.choice(["0", "-0", "0.0", "-0.0", "0.00000000000000000", "0.0000000000000000000"]),
+    "exponents": lambda chance: repr(chance.gauss(0, 1e-5)),
+    "ties": lambda chance: f"{chance.randrange(2**52) + 0.5:.1f}",
+}
+
+
+@compiled_only
+@pytest.mark.parametrize("style", [*STYLES, "all"])
+@pytest.mark.parametrize(
+    ("shape", "comma"),
+    [((350,), ", "), ((350,), ","), ((7, 50), ", "), ((5, 7, 10), ","), ((350, 1), ", "), ((350,), ",\n  ")],
+)
+def test_long_lists_read_as_the_long_way(style: str, shape: Sequence[int], comma: str) -> None:
+    chance = random.Random(5)
+    styles = [STYLES[style]] if style != "all" else list(STYLES.values())
+    texts = [chance.choice(styles)(chance) for _ in range(350)]
+    body = f'{{"instances": {nested(texts, shape, comma)}}}'
+    for dtype in (DType.DOUBLE, DType.FLOAT):
+        compiled_inputs(body, {"x": dtype})
+    if style == "integers":
+        compiled_inputs(body, {"x": DType.INT32})
+
+
+@compiled_only
+def test_it_does_not_matter_where_in_the_text_a_number_stands() -> None:
+    numbers = ["0.12345678901234567", "0.5", "-0.25", "7", "123.456", "0.1234567890123456789"]
+    body = f"[{', '.join(numbers * 60)}]"
+    expected = compiled_inputs(f'{{"inputs": {body}}}', {"x": DType.DOUBLE}).inputs["x"]
+    for space in range(70):
+        read = read_compiled_body(f'{{"inputs":{" " * space}{body}}}'.encode())
+        assert read is not None
+        result = read.decode(signature({"x": DType.DOUBLE}))
+        assert result is not None
+        assert image(result.inputs["x"]) == image(expected)
+
+
+@compiled_only
+@pytest.mark.parametrize("usual", ["0.5", "12"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("01", "-01", "00.5", "1.", ".5", "-", "--1", "+1", "1e", "1e+", "0.5.5", "0.5e", "0..5", "-.5", "0.-5"),
+        *("1 2", "0.5 0.5", "0.5x", "0x1", "1,", ",1", "[1]", "1]", "1], [1", "[1", "", "null", "true", '"a"', "1\0"),
+    ],
+)
+@pytest.mark.parametrize("comma", [", ", ","])
+def test_what_is_wrong_in_the_middle_or_at_the_end_of_a_long_list_is_left_to_the_long_way(
+    usual: str, wrong: str, comma: str
+) -> None:
+    for behind in ([usual] * 30, []):
+        flat = comma.join([*[usual] * 30, wrong, *behind])
+        assert read_compiled_body(f'{{"inputs": [{flat}]}}'.encode()) is None
+        of_two = comma.join([*[f"[{usual}{comma}{usual}]"] * 30, f"[{usual}{comma}{wrong}]", *behind])
+        assert read_compiled_body(f'{{"inputs": [{of_two}]}}'.encode()) is None
+
+
+@compiled_only
+@given(
+    style=st.sampled_from([*STYLES]),
+    seed=st.integers(0, 2**32),
+    place=st.integers(0, 3000),
+    piece=st.sampled_from(
+        [b"", b"[", b"]", b",", b" ", b"-", b".", b"e", b"E", b"0", b"9", b"], [", b"\0", b"x", b'"']
+    ),
+    removed=st.integers(0, 3),
+)
+def test_a_long_list_with_something_changed_means_the_same_the_long_way_or_is_left_to_it(
+    style: str, seed: int, place: int, piece: bytes, removed: int
+) -> None:
+    chance = random.Random(seed)
+    rows = nested([STYLES[style](chance) for _ in range(120)], (40, 3))
+    body = bytearray(f'{{"instances": {rows}}}'.encode())
+    place %= len(body)
+    body[place : place + removed] = piece
+    data = bytes(body)
+    assert_agrees(data, {"x": DType.DOUBLE}, read_compiled_body(data))

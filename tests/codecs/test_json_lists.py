@@ -104,6 +104,25 @@ def test_every_binary_exponent_and_every_seam_is_written_as_by_the_twin(dtype: D
 
 
 @compiled_only
+@pytest.mark.parametrize("dtype", sorted(WRITTEN - {DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16, DType.BOOL}))
+def test_integers_of_every_length_are_written_as_by_the_twin(dtype: DType) -> None:
+    info = np.iinfo(dtype.numpy)
+    near = {int(info.min), int(info.max)} | {
+        sign * 10**power + step for power in range(21) for step in (-1, 0, 1) for sign in (-1, 1)
+    }
+    values = np.array([number for number in sorted(near) if info.min <= number <= info.max], dtype.numpy)
+    assert compiled_lists(values, dtype, False) == plain_lists(values, dtype, False)
+
+
+@compiled_only
+@pytest.mark.parametrize("dtype", sorted(WRITTEN))
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 128, 200])
+def test_lists_of_any_length_are_written_as_by_the_twin(dtype: DType, size: int) -> None:
+    values = (np.arange(3 * size).reshape(3, size) % 100).astype(dtype.numpy)
+    assert compiled_lists(values, dtype, False) == plain_lists(values, dtype, False)
+
+
+@compiled_only
 def test_what_is_written_of_a_large_array_reads_back() -> None:
     values = np.random.default_rng(1).standard_normal((40, 3000)).astype(np.float32)
     (text,) = compiled_lists(values, DType.FLOAT, False)

@@ -15,10 +15,10 @@ conversions decide, which are exact and know no locale.
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from libc.math cimport INFINITY, NAN, isfinite, isnan
+from libc.math cimport INFINITY, NAN, isfinite, isnan, signbit
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MAX, UINT32_MAX, int8_t, int16_t, int32_t, int64_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from *:
     """
@@ -166,6 +166,25 @@ cdef extern from *:
         x = x * 10 + (x >> 8);
         return (x & 0xFFU) * 100 + ((x >> 16) & 0xFFU);
     }
+
+    /* The eight digits of a number below 10 ** 8, each in a byte, the first one in the lowest. */
+    static inline uint64_t hotserve_eight_digits(uint64_t number) {
+        uint64_t x = number / 10000 | (number % 10000) << 32, first;
+        /* Each part is parted in two; the factors are 1 / 100 and 1 / 10, near enough for parts that small. */
+        first = (x * 5243 >> 19) & 0x0000007F0000007FULL;
+        x = first | (x - 100 * first) << 16;
+        first = (x * 103 >> 10) & 0x000F000F000F000FULL;
+        return first | (x - 10 * first) << 8;
+    }
+
+    /* Writes such digits as text. */
+    static inline void hotserve_put_digits(char *to, uint64_t digits) {
+        digits |= 0x0101010101010101ULL * '0';
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        digits = __builtin_bswap64(digits);
+    #endif
+        memcpy(to, &digits, 8);
+    }
     """
     ctypedef uint64_t u128 "hotserve_u128"
     int leading_zeros "hotserve_leading_zeros"(uint64_t x) nogil
@@ -176,6 +195,8 @@ cdef extern from *:
     void mark_others "hotserve_mark_others"(const unsigned char *p, size_t count, unsigned char *marks) nogil
     uint64_t digits_before "hotserve_digits_before"(const unsigned char *end, int count) nogil
     uint64_t last_digits "hotserve_last_digits"(const unsigned char *end, int count) nogil
+    uint64_t eight_digits "hotserve_eight_digits"(uint64_t number) nogil
+    void put_digits "hotserve_put_digits"(char *to, uint64_t digits) nogil
     bint ends_plain_text "hotserve_ends_plain_text"(const unsigned char *p) nogil
 
 cdef extern from "Python.h":
@@ -208,6 +229,7 @@ cdef uint64_t TWO_TO_52 = 4503599627370496
 cdef u128 FIVES[LARGEST_POWER - SMALLEST_POWER + 1]  # the first 128 bits of 5 ** q, the highest one set, cut off
 cdef double SMALLEST_FLOAT = 2.0**-126  # of the normal ones
 cdef double SMALLEST_DOUBLE = 2.0**-1022
+cdef double DECADES[LARGEST_POWER - SMALLEST_POWER + 1]  # the doubles next to the powers of ten
 cdef double TENS[23]  # those that a double holds exactly
 cdef double SIGNED_TENS[32]  # the first 16 of them, and their negatives
 cdef uint64_t POWERS[20]
@@ -220,6 +242,7 @@ cdef void fill_powers():
         # Enough bits for 128 to be left of the smallest.
         number = 5**power << 128 if power >= 0 else (1 << 1024) // 5**-power
         number >>= number.bit_length() - 128
+        DECADES[power - SMALLEST_POWER] = float(f"1e{power}")
         FIVES[power - SMALLEST_POWER] = (<u128><uint64_t>(number >> 64) << 64) | <uint64_t>(number & 0xFFFFFFFFFFFFFFFF)
     for power in range(23):
         TENS[power] = float(10**power)
@@ -1271,10 +1294,40 @@ def read_values(bytes data not None):
 # Doubles to text -------------------------------------------------------------------------------------------------------
 
 cdef enum:
-    LONGEST = 32  # bytes of one element: "-2.2250738585072014e-308" has 24
+    LONGEST = 40  # bytes of one element while it is written: "-2.2250738585072014e-308" has 24
+    TEN_TO_8 = 100000000
+    TOGETHER = 64  # elements, for which room is made at once
 
 
-cdef bint decimal_digits(double value, int count, uint64_t *digits, int *exponent) noexcept nogil:
+cdef inline bint quick_digits(double value, int count, uint64_t *digits, int *exponent) noexcept nogil:
+    """What `decimal_digits` says of a positive number, by a product half as long: in doubt more often; 9 or 17 digits."""
+    cdef uint64_t bits, high, half, rest
+    cdef int binary, zeros, power, surplus
+    memcpy(&bits, &value, 8)
+    binary = <int>(bits >> 52) - 1075
+    if binary == -1075:
+        return False
+    bits = (bits << 11) | (1ULL << 63)
+    binary -= 11
+    # value = bits * 2 ** binary. The quotient is log10(2), a little low; so the power of ten may be the next one.
+    exponent[0] = ((binary + 63) * 78913) >> 18
+    exponent[0] += value >= DECADES[exponent[0] + 1 - SMALLEST_POWER]
+    power = count - 1 - exponent[0]
+    if power < SMALLEST_POWER or power > LARGEST_POWER:
+        return False
+    # The true product is this one or less than two more.
+    high = <uint64_t>((<u128>bits * <uint64_t>(FIVES[power - SMALLEST_POWER] >> 64)) >> 64)
+    surplus = -(binary + 64 - 63 + floor_log2_of_five(power) + power)
+    half = 1ULL << (surplus - 1)
+    rest = high & (2 * half - 1)
+    if rest - (half - 1) <= 1:
+        return False
+    digits[0] = (high >> surplus) + (rest >= half)
+    # A power of ten that is no double may have been taken for another one, and rounding may have made a digit more.
+    return POWERS[count - 1] <= digits[0] < POWERS[count]
+
+
+cdef inline bint decimal_digits(double value, int count, uint64_t *digits, int *exponent) noexcept nogil:
     """The first `count` digits of a positive number, rounded, and the power of ten of the first; False if uncertain."""
     cdef uint64_t bits
     cdef int binary, zeros, power, attempt, surplus
@@ -1326,54 +1379,70 @@ cdef double reread(double value) noexcept with gil:
     return float("%.6g" % value)
 
 
-cdef int write_decimal(char *to, uint64_t digits, int count, int exponent) noexcept nogil:
-    """A number as `%g` lays it out, and `.0` behind what would be an integer; the length."""
-    cdef char text[20]
-    cdef int length = 0, i
-    cdef int precision = count
-    for i in range(count - 1, -1, -1):
-        text[i] = <char>(c"0" + digits % 10)
-        digits //= 10
-    while count > 1 and text[count - 1] == c"0":
-        count -= 1
-    if exponent < -4 or exponent >= precision:
-        to[0] = text[0]
-        length = 1
-        if count > 1:
-            to[1] = c"."
-            memcpy(to + 2, text + 1, count - 1)
-            length = count + 1
-        to[length] = c"e"
-        to[length + 1] = c"-" if exponent < 0 else c"+"
-        length += 2
-        if exponent < 0:
-            exponent = -exponent
-        if exponent >= 100:
-            to[length] = <char>(c"0" + exponent // 100)
-            length += 1
-            exponent %= 100
-        to[length] = <char>(c"0" + exponent // 10)
-        to[length + 1] = <char>(c"0" + exponent % 10)
-        return length + 2
+cdef inline int write_decimal(char *to, uint64_t digits, int count, int exponent) noexcept nogil:
+    """A number as `%g` lays it out, and `.0` behind what would be an integer; the length.
+
+    Args:
+        to: Where to; up to `LONGEST` - 1 bytes are written.
+        digits: As many as `count` says.
+        count: 6, 9 or 17.
+        exponent: The power of ten of the first digit.
+    """
+    cdef char text[40]
+    cdef int length, kept, precision = count
+    cdef char first
+    cdef uint64_t second, third = 0
+    if count == 17:
+        third = eight_digits(digits % TEN_TO_8)
+        digits //= TEN_TO_8
+        count = 9
+    elif count == 6:
+        digits *= 1000
+    first = <char>(c"0" + digits // TEN_TO_8)
+    second = eight_digits(digits % TEN_TO_8)
+    # Zeros at the end go.
+    if third:
+        kept = 17 - (leading_zeros(third) >> 3)
+    elif second:
+        kept = 9 - (leading_zeros(second) >> 3)
+    else:
+        kept = 1
+    if -4 <= exponent <= 0:
+        memcpy(to, b"0.000000", 8)
+        to -= exponent
+        # One digit is before the point, or all of them are behind it.
+        to[0 if exponent == 0 else 1] = first
+        put_digits(to + 2, second)
+        put_digits(to + 10, third)
+        if exponent == 0 and kept == 1:
+            kept = 2
+        return 1 - exponent + kept
+    if 0 < exponent < precision:
+        memset(text, c"0", sizeof(text))
+        text[0] = first
+        put_digits(text + 1, second)
+        put_digits(text + 9, third)
+        memcpy(to, text, 17)
+        to[exponent + 1] = c"."
+        memcpy(to + exponent + 2, text + exponent + 1, 17)
+        return 1 + (kept if kept > exponent + 2 else exponent + 2)
+    to[0] = first
+    to[1] = c"."
+    put_digits(to + 2, second)
+    put_digits(to + 10, third)
+    length = kept + 1 if kept > 1 else 1
+    to[length] = c"e"
+    to[length + 1] = c"-" if exponent < 0 else c"+"
+    length += 2
     if exponent < 0:
-        to[0] = c"0"
-        to[1] = c"."
-        length = 2
-        for i in range(-1 - exponent):
-            to[length] = c"0"
-            length += 1
-        memcpy(to + length, text, count)
-        return length + count
-    for i in range(exponent + 1):
-        to[length] = text[i] if i < count else c"0"
+        exponent = -exponent
+    if exponent >= 100:
+        to[length] = <char>(c"0" + exponent // 100)
         length += 1
-    to[length] = c"."
-    length += 1
-    if count <= exponent + 1:
-        to[length] = c"0"
-        return length + 1
-    memcpy(to + length, text + exponent + 1, count - exponent - 1)
-    return length + count - exponent - 1
+        exponent %= 100
+    to[length] = <char>(c"0" + exponent // 10)
+    to[length + 1] = <char>(c"0" + exponent % 10)
+    return length + 2
 
 
 cdef int write_exactly(char *to, double value, int count) noexcept with gil:
@@ -1397,29 +1466,37 @@ cdef int write_exactly(char *to, double value, int count) noexcept with gil:
     return length
 
 
-cdef int write_double(char *to, double value, int count) noexcept nogil:
+cdef int write_special(char *to, double value) noexcept nogil:
+    """Zero, infinity, or no number at all; the length."""
+    cdef int sign
+    if isnan(value):
+        memcpy(to, b"NaN", 3)
+        return 3
+    sign = signbit(value) != 0
+    to[0] = c"-"
+    if value == 0:
+        memcpy(to + sign, b"0.0", 3)
+        return sign + 3
+    memcpy(to + sign, b"Infinity", 8)
+    return sign + 8
+
+
+cdef inline int write_number(char *to, double value, int count) noexcept nogil:
     """One number, as `json_numbers` says, with up to `count` digits (9 means a float); the length, -1 for no memory."""
     cdef uint64_t digits, unit, rest, six, distance
     cdef int exponent, sign = 0
     cdef bint as_float = count == 9
     cdef double back
-    if isnan(value):
-        memcpy(to, b"NaN", 3)
-        return 3
-    if value < 0 or (value == 0 and 1.0 / value < 0):
-        to[0] = c"-"
+    if not isfinite(value) or value == 0:
+        return write_special(to, value)
+    to[0] = c"-"
+    if value < 0:
         to += 1
         sign = 1
         value = -value
-    if not isfinite(value):
-        memcpy(to, b"Infinity", 8)
-        return sign + 8
-    if value == 0:
-        memcpy(to, b"0.0", 3)
-        return sign + 3
-    if count != 6 and decimal_digits(value, count, &digits, &exponent):
+    if count != 6 and (quick_digits(value, count, &digits, &exponent) or decimal_digits(value, count, &digits, &exponent)):
         # As many digits as are ever needed tell without another conversion, most of the time, whether six are enough.
-        unit = POWERS[count - 6]
+        unit = 1000 if count == 9 else 100000000000
         rest = digits % unit
         if 2 * rest != unit:
             six = digits // unit + (2 * rest > unit)
@@ -1452,30 +1529,58 @@ cdef inline int add_sign(int sign, int length) noexcept nogil:
     return length if length < 0 else sign + length
 
 
-cdef int write_unsigned(char *to, uint64_t value) noexcept nogil:
-    cdef char text[20]
-    cdef int length = 0, i
-    while True:
-        text[length] = <char>(c"0" + value % 10)
-        length += 1
-        value //= 10
-        if value == 0:
-            break
-    for i in range(length):
-        to[i] = text[length - 1 - i]
-    return length
+cdef int write_float(char *to, float value) noexcept nogil:
+    """As `write_number`, whose number of digits is known here when this is compiled."""
+    return write_number(to, value, 9)
 
 
-cdef int write_signed(char *to, int64_t value) noexcept nogil:
-    if value >= 0:
-        return write_unsigned(to, <uint64_t>value)
+cdef int write_double(char *to, double value, int count) noexcept nogil:
+    """The same for doubles."""
+    return write_number(to, value, 17) if count == 17 else write_number(to, value, 6)
+
+
+cdef inline int write_up_to_eight(char *to, uint64_t value) noexcept nogil:
+    """A number below 10 ** 8; the length. Eight bytes are written."""
+    cdef uint64_t digits = eight_digits(value)
+    # The last digit counts, be it 0 or not.
+    cdef int zeros = trailing_zeros(digits | (<uint64_t>1 << 56)) >> 3
+    put_digits(to, digits >> (8 * zeros))
+    return 8 - zeros
+
+
+cdef inline int write_unsigned(char *to, uint64_t value) noexcept nogil:
+    cdef uint64_t high
+    cdef int length
+    if value < TEN_TO_8:
+        return write_up_to_eight(to, value)
+    high = value // TEN_TO_8
+    if high < TEN_TO_8:
+        length = write_up_to_eight(to, high)
+    else:
+        length = write_up_to_eight(to, high // TEN_TO_8)
+        put_digits(to + length, eight_digits(high % TEN_TO_8))
+        length += 8
+    put_digits(to + length, eight_digits(value % TEN_TO_8))
+    return length + 8
+
+
+cdef inline int write_signed(char *to, int64_t value) noexcept nogil:
+    cdef bint negative = value < 0
     to[0] = c"-"
-    return 1 + write_unsigned(to + 1, 0 - <uint64_t>value)
+    return negative + write_unsigned(to + negative, 0 - <uint64_t>value if negative else <uint64_t>value)
 
 
-cdef inline int write_element(char *to, const char *data, Py_ssize_t i, char code, int count) noexcept nogil:
+cdef inline char *between(char *to, int written) noexcept nogil:
+    """Behind an element and a comma, which it writes."""
+    to += written
+    to[0] = c","
+    to[1] = c" "
+    return to + 2
+
+
+cdef int write_element(char *to, const char *data, Py_ssize_t i, char code, int count) noexcept nogil:
     if code == c"f":
-        return write_double(to, (<const float *>data)[i], 9)
+        return write_float(to, (<const float *>data)[i])
     if code == c"d":
         return write_double(to, (<const double *>data)[i], count)
     if code == c"q":
@@ -1511,13 +1616,14 @@ cdef struct Output:
     int digits
 
 
-cdef inline bint has_room(Output *output) noexcept nogil:
-    """Makes room for an element, its separator and a bracket."""
+cdef bint make_output_room(Output *output, Py_ssize_t wanted) noexcept nogil:
+    """Makes room for `wanted` bytes; False where there is no memory."""
     cdef char *text
-    cdef Py_ssize_t capacity
-    if output.capacity - output.length > LONGEST + 4:
-        return True
-    capacity = 256 if output.capacity == 0 else output.capacity * 2
+    cdef Py_ssize_t capacity = output.capacity * 2
+    if capacity < output.length + wanted:
+        capacity = output.length + wanted
+    if capacity < 256:
+        capacity = 256
     text = <char *>PyMem_RawRealloc(output.text, capacity)
     if text == NULL:
         return False
@@ -1526,10 +1632,63 @@ cdef inline bint has_room(Output *output) noexcept nogil:
     return True
 
 
+cdef inline bint has_room(Output *output) noexcept nogil:
+    """Makes room for an element, its separator and a bracket."""
+    return output.capacity - output.length > LONGEST + 4 or make_output_room(output, LONGEST + 5)
+
+
+cdef bint write_list(Output *output, Py_ssize_t size) noexcept nogil:
+    """The next elements as a list; False where there is no memory."""
+    cdef Py_ssize_t wanted, first, behind, i
+    cdef int written
+    cdef char *to
+    if not has_room(output):
+        return False
+    output.text[output.length] = c"["
+    output.length += 1
+    while size:
+        wanted = TOGETHER if size > TOGETHER else size
+        size -= wanted
+        if output.capacity - output.length < wanted * (LONGEST + 2) and not make_output_room(
+            output, wanted * (LONGEST + 2)
+        ):
+            return False
+        to = output.text + output.length
+        first, behind = output.position, output.position + wanted
+        if output.code == c"f":
+            for i in range(first, behind):
+                written = write_float(to, (<const float *>output.data)[i])
+                if written < 0:
+                    return False
+                to = between(to, written)
+        elif output.code == c"q":
+            for i in range(first, behind):
+                to = between(to, write_signed(to, (<const int64_t *>output.data)[i]))
+        elif output.code == c"i":
+            for i in range(first, behind):
+                to = between(to, write_signed(to, (<const int32_t *>output.data)[i]))
+        else:
+            for i in range(first, behind):
+                written = write_element(to, output.data, i, output.code, output.digits)
+                if written < 0:
+                    return False
+                to = between(to, written)
+        output.position += wanted
+        output.length = to - output.text
+    # There is a comma behind the last one.
+    if output.text[output.length - 1] == c" ":
+        output.length -= 2
+    output.text[output.length] = c"]"
+    output.length += 1
+    return True
+
+
 cdef bint write_nested(Output *output, const Py_ssize_t *shape, int rank) noexcept nogil:
     """The next elements, as nested lists of this shape; False where there is no memory."""
     cdef Py_ssize_t i
     cdef int written
+    if rank == 1:
+        return write_list(output, shape[0])
     if not has_room(output):
         return False
     if rank == 0:
@@ -1542,25 +1701,12 @@ cdef bint write_nested(Output *output, const Py_ssize_t *shape, int rank) noexce
     output.text[output.length] = c"["
     output.length += 1
     for i in range(shape[0]):
-        if not has_room(output):
-            return False
         if i:
             output.text[output.length] = c","
             output.text[output.length + 1] = c" "
             output.length += 2
-        if rank > 1:
-            if not write_nested(output, shape + 1, rank - 1):
-                return False
-        else:
-            written = write_element(
-                output.text + output.length, output.data, output.position, output.code, output.digits
-            )
-            if written < 0:
-                return False
-            output.length += written
-            output.position += 1
-    if not has_room(output):
-        return False
+        if not write_nested(output, shape + 1, rank - 1) or not has_room(output):
+            return False
     output.text[output.length] = c"]"
     output.length += 1
     return True
