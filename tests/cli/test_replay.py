@@ -134,3 +134,11 @@ def test_a_log_that_cannot_be_read_is_an_error_in_a_line(
 
     assert replay(doubler, tmp_path / name) == FAILED
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--limit=0", "--examples=-1", "--version=-5", "--rtol=-1", "--atol=nan"])
+def test_numbers_that_mean_nothing_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", str(tmp_path / "log"), "--to=127.0.0.1:9", flag])
+    assert ended.value.code == 2
+    assert f"argument {flag.partition('=')[0]}" in capsys.readouterr().err

@@ -92,7 +92,9 @@ def test_a_serialized_message_asks_the_model_of_the_load(tmp_path: Path) -> None
     ("name", "content", "words"),
     [
         ("a.json", b"{", "This is no JSON"),
+        ("a.json", b"[" * 100_000, "This is no JSON: maximum recursion depth"),
         ("a.jsonl", b'{}\n{"a"', "line 2: this is no JSON"),
+        ("a.jsonl", b"[" * 100_000, "line 1: this is no JSON: maximum recursion depth"),
         ("a.jsonl", b'{"predict_log": 1}', "line 1: "),
         ("a.jsonl", b"\n", "has no requests"),
         ("a.npy", b"hello", "no .npy file"),

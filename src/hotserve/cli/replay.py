@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from pathlib import Path
 
 from hotserve.cli.comparison import Difference, Tolerance, differences
+from hotserve.cli.number_flags import positive, whole
 from hotserve.cli.rest_client import RestClient
 from hotserve.codecs.json_replay import answer_like, recorded_answer, rest_call
 from hotserve.codecs.prediction_log import log_size, read_log
@@ -172,9 +174,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="a .tfrecord or .jsonl file of records")
     parser.add_argument("--to", required=True, metavar="URL", help="where REST answers: http://localhost:8501")
     parser.add_argument("--model_name", default="", help="the model to ask; the recorded one by default")
-    parser.add_argument("--version", type=int, help="the version to ask; the one that serves by default")
-    parser.add_argument("--rtol", type=float, default=0.0, help="allowed relative difference of floats (default: 0)")
-    parser.add_argument("--atol", type=float, default=0.0, help="allowed absolute difference of floats (default: 0)")
-    parser.add_argument("--limit", type=int, help="send at most so many records")
-    parser.add_argument("--examples", type=int, default=5, help="how many differences to show (default: 5)")
+    parser.add_argument("--version", type=whole(0, 2**63 - 1), help="its version; the one that serves by default")
+    tolerance = positive(inf, or_zero=True)
+    parser.add_argument("--rtol", type=tolerance, default=0.0, help="relative tolerance of floats (default: 0)")
+    parser.add_argument("--atol", type=tolerance, default=0.0, help="absolute tolerance of floats (default: 0)")
+    parser.add_argument("--limit", type=whole(1, 10**12), help="send at most so many records")
+    parser.add_argument("--examples", type=whole(0, 10**6), default=5, help="how many differences to show (default: 5)")
     return parser

@@ -26,11 +26,15 @@ class RestClient:
         Raises:
             InvalidArgument: The URL is of no kind that can be reached.
         """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidArgument(f"{url} is no URL of a REST API. Expected one such as http://localhost:8501.")
-        connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = connection(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+        expected = "Expected one such as http://localhost:8501."
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise InvalidArgument(f"{url} is no URL of a REST API. {expected}")
+            connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            self._connection = connection(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+        except (ValueError, http.client.InvalidURL) as error:  # a port that is no number, a space in the name
+            raise InvalidArgument(f"{url} cannot be read: {error}. {expected}") from error
         self._url = url
         self._path = f"{parts.path.rstrip('/')}/v1/models/{quote(model_name, safe='')}"
         if version is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
+from hotserve.cli.number_flags import whole
 from hotserve.cli.rest_client import RestClient
 from hotserve.codecs.json_recording import VERBS, record_of
 from hotserve.codecs.prediction_log import JSON_LINES_SUFFIX, read_log
@@ -148,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--version_path", type=Path, metavar="FOLDER", help="version folder: its signatures tell dtypes")
     write.add_argument("--from_server", default="", metavar="URL", help="running server whose signatures tell dtypes")
     write.add_argument("--model_name", default="", help="the model on that server")
-    write.add_argument("--version", type=int, help="its version; the one that serves by default")
+    write.add_argument("--version", type=whole(0, 2**63 - 1), help="its version; the one that serves by default")
     write.add_argument("--method", choices=VERBS, default="predict", help="what the bodies are (default: predict)")
-    write.add_argument("--limit", type=int, help="write at most so many requests")
+    write.add_argument("--limit", type=whole(1, 10**12), help="write at most so many requests")
     return parser

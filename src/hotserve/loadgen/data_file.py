@@ -108,7 +108,7 @@ def _of_json(body: bytes, maker: RequestMaker, signatures: Signatures, verb: str
     if maker.target.wire is Wire.REST and maker.form is Format.JSON:
         try:
             json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"This is no JSON: {error}.") from error
         return maker.of_json(body, verb)
     return maker.of_log(record_of(verb, body, maker.model.name, signatures()))
@@ -125,7 +125,7 @@ def _of_lines(file: Path, maker: RequestMaker, signatures: Signatures, verb: str
                 yield maker.of_log(parse_json_line(line))
             else:
                 yield _of_json(line, maker, signatures, verb)
-        except (ServingError, ValueError) as error:
+        except (ServingError, ValueError, RecursionError) as error:
             text = error.message if isinstance(error, ServingError) else f"this is no JSON: {error}."
             raise InvalidArgument(f"{file}, line {number}: {text}") from error
 
