@@ -30,6 +30,11 @@ def test_a_program_whose_parent_ended_before_it_could_ask_ends_by_itself() -> No
     environment = dict(module_environment())
     as_ever = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert as_ever.stdout == "goes on\n"
-    environment["HOTSERVE_PARENT"] = str(os.getppid())  # it has another parent by now
+    environment["HOTSERVE_PARENT"] = str(os.getppid())  # which started the one that has started it
+    indirect = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert indirect.stdout == "goes on\n"
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    environment["HOTSERVE_PARENT"] = str(ended.pid)
     late = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (late.returncode, late.stdout) == (1, "")

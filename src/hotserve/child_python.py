@@ -42,6 +42,10 @@ def end_with_parent() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = str(os.getppid())
-    if os.environ.get(_PARENT, parent) != parent:
-        os._exit(1)  # It had ended by then.
+    parent = os.environ.get(_PARENT, "")
+    # Between the two there may be a program that has started Python for us.
+    if parent.isdecimal() and int(parent) != os.getppid():
+        try:
+            os.kill(int(parent), 0)
+        except ProcessLookupError:
+            os._exit(1)  # It had ended by then.
