@@ -596,3 +596,13 @@ def test_a_long_list_with_something_changed_means_the_same_the_long_way_or_is_le
     body[place : place + removed] = piece
     data = bytes(body)
     assert_agrees(data, {"x": DType.DOUBLE}, read_compiled_body(data))
+
+
+@compiled_only
+def test_more_strings_than_are_made_in_one_go_keep_their_order() -> None:
+    texts = [f"text {number}" for number in range(40_000)]
+    body = read_compiled_body(json.dumps({"inputs": texts}).encode())
+    assert body is not None
+    decoded = body.decode(Signature({"s": TensorSpec(DType.STRING, (None,))}, {}))
+    assert decoded is not None
+    assert decoded.inputs["s"].tolist() == [text.encode() for text in texts]

@@ -205,7 +205,7 @@ cdef extern from "Python.h":
     void PyMem_Free(void *memory)
     ctypedef struct PyObject
 
-REVISION = 3  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 4  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 

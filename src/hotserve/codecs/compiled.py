@@ -141,7 +141,7 @@ class Extension(Protocol):
 SWITCH: Final = "HOTSERVE_NO_EXTENSION"
 """The environment variable that turns the extension off, if it is set to anything."""
 
-_REVISION: Final = 3
+_REVISION: Final = 4
 """What `_fast.REVISION` is in the sources that belong to this file: an editable install may be older than they are."""
 
 EXTENSION: Final[Extension | None] = _fast if getattr(_fast, "REVISION", None) == _REVISION else None
