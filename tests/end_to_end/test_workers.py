@@ -281,6 +281,19 @@ def test_a_worker_whose_event_loop_hangs_is_killed_and_started_again_while_the_o
         assert everywhere(server, server.answer) == {1.0}
 
 
+def test_signals_to_a_worker_that_is_just_being_started_are_the_supervisors_matter_too(tmp_path: Path) -> None:
+    server = Controlled(tmp_path)
+    server._wait_ready = False
+    with server:
+        wait_until(lambda: len(workers_of(server)) == WORKERS, what="the workers are there")
+        for pid in workers_of(server):
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
+        server.wait_ready()
+        assert metric(server, r"hotserve_worker_restarts_total\{\}") == 0
+        assert "KeyboardInterrupt" not in server.log()
+
+
 def test_a_stop_while_workers_are_started_is_no_error(tmp_path: Path) -> None:
     server = Controlled(tmp_path)
     server._wait_ready = False

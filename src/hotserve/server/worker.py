@@ -59,6 +59,7 @@ from hotserve.server.long_lived import keep_for_good
 from hotserve.server.loop import runner
 from hotserve.workers.channel import Channel
 from hotserve.workers.following_manager import FollowingManager, LoadedVersion
+from hotserve.workers.launch import LEFT_TO_SUPERVISOR
 from hotserve.workers.messages import (
     Configured,
     Confirm,
@@ -297,8 +298,9 @@ async def _run(connection: socket.socket, shared: Mapping[str, socket.socket]) -
 
 def main(arguments: Sequence[str]) -> None:
     """The program."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in LEFT_TO_SUPERVISOR:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_SUPERVISOR)
     end_with_parent()  # also if the event loop is held up just then
     channel, *shared = arguments
     sockets = {}

@@ -17,6 +17,11 @@ WORKER_MODULE = "hotserve.server.worker"
 """The program that a worker runs: `python -m WORKER_MODULE CHANNEL [FLAG=SOCKET ...]`, numbers of open files."""
 
 
+LEFT_TO_SUPERVISOR = (signal.SIGINT, signal.SIGTERM)
+"""Signals that a worker ignores: they come to all processes of a terminal or a service at once. It begins with them
+blocked, so that none comes before it has said so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launcher:
     """How workers are started.
@@ -41,6 +46,7 @@ class Launcher:
         with theirs:
             shared = [f"{flag}={bound.fileno()}" for flag, bound in self.sockets.items()]
             files = [theirs.fileno(), *(bound.fileno() for bound in self.sockets.values())]
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_SUPERVISOR)
             try:
                 # In the thread of the event loop, which lives as long as the server: the worker asks the system to end
                 # it with the thread that has started it.
@@ -53,6 +59,8 @@ class Launcher:
             except OSError:
                 ours.close()
                 raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         ours.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: channel, sock=ours)
         return process
