@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import tensorflow as tf
 import hotserve.demo
 from hotserve.cli.main import main
 from hotserve.cli.tune import FAILED
+from hotserve.cli.tune_progress import TuneProgress
 from hotserve.platforms.engines.cache import BESIDE_MODEL
 from hotserve.platforms.engines.installed import convertible, installed_versions
 
@@ -52,6 +54,7 @@ def test_what_is_found_out_is_kept_beside_the_version_and_shown_and_not_done_twi
     assert all(difference == 0 for difference in found["largest_difference"].values())
     assert all(seconds > 0 for runs in found["seconds"].values() for seconds in runs.values())
     assert "comparing " in captured.err
+    assert f"{base / '1'}: converting\n" in captured.err
     (entry,) = (base / "1" / BESIDE_MODEL).iterdir()
     assert f"kept in {entry}" in captured.err
     made = entry.stat().st_ino
@@ -88,3 +91,36 @@ def test_what_is_no_saved_model_has_nothing_to_choose(tmp_path: Path, capsys: py
     assert "holds no complete SavedModel" in capsys.readouterr().err
     assert main(["tune", str(tmp_path / "none")]) == FAILED
     assert "is no folder" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown_on(output: io.StringIO) -> str:
+    seconds = iter(range(100))
+    progress = TuneProgress(output, lambda: float(next(seconds)))
+    progress.begin(Path("m/1"))
+    progress.show("converting", 0.2)
+    progress.show("converting", 0.2)
+    progress.show("comparing signature serving_default", 0.6)
+    progress.say("m/1: took 4 s")
+    progress.clear()
+    return output.getvalue()
+
+
+def test_on_a_terminal_a_bar_shows_how_far_an_examination_is() -> None:
+    shown = shown_on(Terminal())
+    assert "\rm/1 [######........................] 1.0 s, converting\x1b[K" in shown
+    assert "\rm/1 [######........................] 2.0 s, converting\x1b[K" in shown
+    assert "\rm/1 [##################............] 3.0 s, comparing signature serving_default\x1b[K" in shown
+    assert shown.endswith("\r\x1b[Km/1: took 4 s\n")
+
+
+def test_elsewhere_each_step_is_a_line() -> None:
+    assert shown_on(io.StringIO()).splitlines() == [
+        "m/1: converting",
+        "m/1: comparing signature serving_default",
+        "m/1: took 4 s",
+    ]

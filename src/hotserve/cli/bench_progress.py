@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
+from hotserve.cli.progress_line import ProgressLine
 from hotserve.loadgen.job import Job
 
 _EVERY = 100_000_000
-_WIDTH = 30
 
 
 class Progress:
@@ -20,8 +20,7 @@ class Progress:
         Args:
             output: Where to; it is asked whether it is a terminal.
         """
-        self._output = output
-        self._is_shown = output.isatty()
+        self._line = ProgressLine(output)
         self._what = ""
         self._begin = self._warm = self._end = self._last = 0
 
@@ -40,23 +39,16 @@ class Progress:
             now: The time, on the clock of `time.perf_counter_ns`.
             requests: How many requests have counted so far.
         """
-        if not self._is_shown or now - self._last < _EVERY:
+        if now - self._last < _EVERY:
             return
         self._last = now
-        done = min(1.0, (now - self._begin) / (self._end - self._begin))
-        filled = round(done * _WIDTH)
-        bar = "#" * filled + "." * (_WIDTH - filled)
+        done = (now - self._begin) / (self._end - self._begin)
         said = f"{requests} requests" if now >= self._warm else "warm-up"
-        # Erases to the end of the line: ECMA-48, EL.
-        self._output.write(f"\r{self._what} [{bar}] {(now - self._begin) / 1e9:.1f} s, {said}\x1b[K")
-        self._output.flush()
+        self._line.show(self._what, done, (now - self._begin) / 1e9, said)
 
     def clear(self) -> None:
         """Takes the line away."""
-        if self._is_shown and self._last:
-            self._output.write("\r\x1b[K")
-            self._output.flush()
-            self._last = 0
+        self._line.clear()
 
 
 def load_text(job: Job) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from hotserve.cli.inspected import InspectedVersion, document, lines
 from hotserve.cli.inspected_folder import inspect_folder
 from hotserve.cli.number_flags import positive
+from hotserve.cli.tune_progress import TuneProgress
 from hotserve.errors import FailedPrecondition, NotFound, ServingError
 from hotserve.platforms.engines.cache import BESIDE_MODEL, EngineCache, Entry
 from hotserve.platforms.engines.engine import TENSORFLOW
@@ -32,8 +33,9 @@ def tune(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     words = _parser().parse_args(arguments)
     cache = EngineCache(words.engine_cache_dir)
+    progress = TuneProgress(sys.stderr)
     try:
-        code = _tune(words, cache)
+        code = _tune(words, cache, progress)
         inspected = inspect_folder(words.path, cache)
     except ServingError as error:
         print(f"hotserve tune: {error.message}", file=sys.stderr)
@@ -48,7 +50,7 @@ def tune(arguments: Sequence[str]) -> int:
     return code
 
 
-def _tune(words: argparse.Namespace, cache: EngineCache) -> int:
+def _tune(words: argparse.Namespace, cache: EngineCache, progress: TuneProgress) -> int:
     versions = installed_versions()
     if importlib.util.find_spec(TENSORFLOW) is None:
         raise FailedPrecondition(
@@ -67,7 +69,7 @@ def _tune(words: argparse.Namespace, cache: EngineCache) -> int:
         )
     code = 0
     for version in found:
-        entry = _examined(Path(version.path), versions, words, cache)
+        entry = _examined(Path(version.path), versions, words, cache, progress)
         if entry.examination.failure:
             print(f"{version.path}: {entry.examination.failure}", file=sys.stderr)
             code = FAILED
@@ -78,19 +80,24 @@ def _is_saved_model(version: InspectedVersion) -> bool:
     return version.platform.startswith(f"{TENSORFLOW}:") and bool(version.signatures)
 
 
-def _examined(path: Path, versions: Mapping[str, str], words: argparse.Namespace, cache: EngineCache) -> Entry:
+def _examined(
+    path: Path, versions: Mapping[str, str], words: argparse.Namespace, cache: EngineCache, progress: TuneProgress
+) -> Entry:
     """What is found out about one version, and kept beside it."""
     key = key_of(path, DEFAULT_TAGS, _USUAL_THREADS, cache.memory)
     known = cache.find(key, versions, path)
     if known is not None and not words.again and known.folder.is_relative_to(path) and not known.examination.failure:
-        _say(f"{path}: examined already; --again does it once more")
+        progress.say(f"{path}: examined already; --again does it once more")
         return known
     engines = convertible(versions)
-    _say(f"{path}: comparing {', '.join(engines)} with TensorFlow, which takes a minute or more")
+    progress.say(f"{path}: comparing {', '.join(engines)} with TensorFlow, which takes a minute or more")
     processes: list[subprocess.Popen[str]] = []
 
     def make(folder: Path) -> Examination:
-        return examine_apart(Job(path, folder, DEFAULT_TAGS, engines), words.timeout, processes.append)
+        job = Job(path, folder, DEFAULT_TAGS, engines)
+        return examine_apart(job, words.timeout, processes.append, progress.show)
+
+    progress.begin(path)
 
     try:
         entry = cache.put(key, make, path)
@@ -99,12 +106,10 @@ def _examined(path: Path, versions: Mapping[str, str], words: argparse.Namespace
         for process in processes:
             end_process(process)
         raise
-    _say(f"{path}: took {entry.examination.took:.0f} s; kept in {entry.folder}")
+    finally:
+        progress.clear()
+    progress.say(f"{path}: took {entry.examination.took:.0f} s; kept in {entry.folder}")
     return entry
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

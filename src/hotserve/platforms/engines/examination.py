@@ -3,9 +3,10 @@
 `examine` does it in the calling process and needs TensorFlow; `examine_apart` does it in one of its own, which may
 crash, hang or take all memory without harm to a server.
 
-    python -m hotserve.platforms.engines.examination < JOB
+    python -m hotserve.platforms.engines.examination [FILE] < JOB
 
-is that process; JOB is a JSON object with the arguments of `examine`.
+is that process; JOB is a JSON object with the arguments of `examine`, FILE the descriptor of a pipe that it tells its
+steps; see `steps.telling`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from hotserve.child_python import module_command, module_environment
@@ -43,6 +45,7 @@ from hotserve.platforms.engines.made_up_inputs import SCALES, Inputs, Trial, Tri
 from hotserve.platforms.engines.other_shapes import SIZES
 from hotserve.platforms.engines.recorded_inputs import read_samples
 from hotserve.platforms.engines.stateful_operations import why_bound, writes
+from hotserve.platforms.engines.steps import Progress, Step, follow, silent, step_of, telling
 from hotserve.platforms.engines.timing import time_again, time_runs
 from hotserve.platforms.engines.unsafe_operations import why_unsafe
 from hotserve.platforms.tensorflow import TensorFlowLoader
@@ -51,9 +54,6 @@ from hotserve.tensors import Array, Signature
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str], None]
-"""Told what is done next, in words for the user."""
-
 RESULT_FILE: Final = "examination.json"
 """What has been found out, in the folder of the files that belong to it."""
 
@@ -61,6 +61,9 @@ _INIT_OP: Final = "__saved_model_init_op"
 """The signature by which TensorFlow's loader finds the operation that it runs first, and nobody else does."""
 
 _SHOWN_CHARACTERS: Final = 500
+
+_BEFORE_SIGNATURES: Final = 3
+"""Steps before the first signature is compared: the graph, the conversion, TensorFlow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Job:
         )
 
 
-def examine(job: Job, progress: Progress = logger.debug) -> Examination:
+def examine(job: Job, progress: Progress = silent) -> Examination:
     """Examines a version, in this process.
 
     In `job.target` are then, for each engine that agrees on some signature, the files that it is restored from.
@@ -117,26 +120,31 @@ def examine(job: Job, progress: Progress = logger.debug) -> Examination:
         ServingError: TensorFlow refuses the version.
     """
     start = time.perf_counter()
-    progress("looking at the graph")
+    progress("looking at the graph", 0.0)
     bounds = bound_signatures(job.path, job.tags)
     versions = {name: version for name, version in installed_versions().items() if name in job.engines}
     if all(bounds.values()):
         signatures = {name: SignatureFindings(bound=reason) for name, reason in bounds.items()}
         return Examination(signatures, versions, time.time(), time.perf_counter() - start)
-    progress("converting")
-    converted = _convert(job, [name for name, reason in bounds.items() if not reason])
-    progress("loading TensorFlow")
+    names = [name for name, reason in bounds.items() if not reason]
+    # Before it is known which of them compute the same, each may have to be compared and timed by itself.
+    steps = _BEFORE_SIGNATURES + 2 * len(names)
+    progress("converting", 1 / steps)
+    converted = _convert(job, names)
+    progress("loading TensorFlow", 2 / steps)
     servable = TensorFlowLoader(job.tags, ConfigProto.FromString(job.session_config)).load(job.path)
     try:
         samples = read_samples(job.path, servable.signatures)
         engines = Engines()
         findings = {name: SignatureFindings(bound=reason) for name, reason in bounds.items() if reason}
-        for same in _same(converted):
-            name = same[0]
-            progress(f"examining signature {', '.join(same)}")
+        groups = _same(converted)
+        steps = _BEFORE_SIGNATURES + 2 * len(groups)
+        for place, same in enumerate(groups):
+            name, step = same[0], _BEFORE_SIGNATURES + 2 * place
+            progress(f"comparing signature {', '.join(same)}", step / steps)
             examiner = _Examiner(servable, name, engines, job)
             recorded = [sample.inputs for other in same for sample in samples.get(other, ())]
-            found = examiner.examine(converted[name], recorded, progress)
+            found = examiner.examine(converted[name], recorded, step_of(progress, (step + 1) / steps))
             findings |= dict.fromkeys(same, found)
     finally:
         servable.unload()
@@ -144,11 +152,12 @@ def examine(job: Job, progress: Progress = logger.debug) -> Examination:
     return Examination(findings, versions, time.time(), time.perf_counter() - start)
 
 
-def measure_again(job: Job) -> Examination:
+def measure_again(job: Job, progress: Progress = silent) -> Examination:
     """Measures the times of a version once more that has been examined, in this process.
 
     Args:
         job: What was examined; `target` has what was found out, and the files.
+        progress: Told of each step.
 
     Returns:
         The same, with the shortest times of all measurements.
@@ -165,11 +174,13 @@ def measure_again(job: Job) -> Examination:
     def restore(engine: str, number: int, signature: Signature) -> Runner:
         return engines.get(engine).restore(job.target / str(number), signature, job.threads)
 
+    progress("loading TensorFlow", 0.0)
     servable = TensorFlowLoader(job.tags, ConfigProto.FromString(job.session_config)).load(job.path)
     measured: dict[int, SignatureFindings] = {}
     signatures = dict(known.signatures)
     try:
-        for name, found in known.signatures.items():
+        for place, (name, found) in enumerate(known.signatures.items(), 1):
+            progress(f"timing signature {name}", place / (1 + len(known.signatures)))
             if not found.bound and found.engines:
                 # Signatures that compute the same have the same number.
                 if found.number not in measured:
@@ -211,34 +222,60 @@ def bound_signatures(path: Path, tags: Sequence[str]) -> Mapping[str, str]:
     return reasons
 
 
-def examine_apart(job: Job, timeout_seconds: float, starting: Callable[[subprocess.Popen[str]], None]) -> Examination:
+def examine_apart(
+    job: Job,
+    timeout_seconds: float,
+    starting: Callable[[subprocess.Popen[str]], None],
+    progress: Progress = silent,
+) -> Examination:
     """Examines a version in a process of its own, at low priority.
 
     Args:
         job: What is examined.
         timeout_seconds: How long it may take.
         starting: Told the process, so that it can be ended before its time.
+        progress: Told several times a second how far it is.
 
     Returns:
         What has been found out; with `failure` set where the process has not come to its end.
     """
+    with TemporaryFile("w+", encoding="utf-8") as said:
+        said.write(job.to_json())
+        said.seek(0)
+        # Not its standard output: what it imports prints there.
+        told, written = os.pipe()
+        try:
+            os.set_blocking(told, False)
+            try:
+                process = subprocess.Popen(
+                    module_command("hotserve.platforms.engines.examination", str(written)),
+                    env=module_environment(),
+                    stdin=said,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    # A group, to be ended as a whole, and no session: where Linux groups the processes of each session
+                    # (sched(7), autogroup), a low priority counts for nothing beside those of another one.
+                    process_group=0,
+                    pass_fds=(written,),
+                )
+            finally:
+                os.close(written)
+            starting(process)
+            return _ended(job, process, timeout_seconds, told, progress)
+        finally:
+            os.close(told)
+
+
+def _ended(
+    job: Job, process: subprocess.Popen[str], timeout_seconds: float, told: int, progress: Progress
+) -> Examination:
+    """Waits for the process of an examination, and reads what it has left."""
     start = time.perf_counter()
-    process = subprocess.Popen(
-        module_command("hotserve.platforms.engines.examination"),
-        env=module_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        # A group, to be ended as a whole, and no session: where Linux groups the processes of each session (sched(7),
-        # autogroup), a low priority counts for nothing beside those of another one.
-        process_group=0,
-    )
-    starting(process)
     failure = ""
     try:
-        _, errors = process.communicate(job.to_json(), timeout=timeout_seconds)
+        errors = follow(process, timeout_seconds, told, progress)
     except subprocess.TimeoutExpired:
         end_process(process)
         process.communicate()
@@ -325,23 +362,21 @@ class _Examiner:
         self._engines = engines
         self._job = job
 
-    def examine(
-        self, converted: ConvertedSignature, samples: Sequence[Inputs], progress: Progress
-    ) -> SignatureFindings:
+    def examine(self, converted: ConvertedSignature, samples: Sequence[Inputs], step: Step) -> SignatureFindings:
         """Everything about the signature."""
         candidates, findings = self._candidates(converted, self._signature)
         if not candidates:
             return SignatureFindings(converted.number, "", {}, findings)
         trials = make_trials(self._signature, self._reference, samples)
-        found = self._compare_and_time(converted.number, self._signature, trials, candidates, findings, progress)
+        found = self._compare_and_time(converted.number, self._signature, trials, candidates, findings, step)
         if isinstance(trials, str) or not any(finding.agrees for finding in found.engines.values()):
             return found
         alternatives = [
-            self._alternative(other, progress) for other in converted.alternatives if other.shapes != trials.shapes
+            self._alternative(other, step) for other in converted.alternatives if other.shapes != trials.shapes
         ]
         return replace(found, alternatives=tuple(other for other in alternatives if other.engines))
 
-    def _alternative(self, converted: ConvertedAlternative, progress: Progress) -> SignatureFindings:
+    def _alternative(self, converted: ConvertedAlternative, step: Step) -> SignatureFindings:
         """Everything about the signature with inputs of other shapes; without engines where TensorFlow refuses some."""
         inputs = {alias: replace(spec, shape=converted.shapes[alias]) for alias, spec in self._signature.inputs.items()}
         signature = replace(self._signature, inputs=inputs)
@@ -352,7 +387,7 @@ class _Examiner:
         if any(isinstance(self._answer(self._reference, trial), str) for trial in trials.trials):
             return SignatureFindings(converted.number)
         candidates, findings = self._candidates(converted, signature, are_shapes_steady=False)
-        return self._compare_and_time(converted.number, signature, trials, candidates, findings, progress)
+        return self._compare_and_time(converted.number, signature, trials, candidates, findings, step)
 
     def _candidates(
         self, converted: ConvertedSignature | ConvertedAlternative, signature: Signature, are_shapes_steady: bool = True
@@ -382,14 +417,14 @@ class _Examiner:
         trials: Trials | str,
         candidates: dict[str, _Candidate],
         findings: dict[str, EngineFinding],
-        progress: Progress,
+        step: Step,
     ) -> SignatureFindings:
         if isinstance(trials, str):
             return SignatureFindings(number, f"it cannot be tried: {trials}", {}, findings)
         bound = self._compare_all(trials, candidates, findings)
         if bound:
             return SignatureFindings(number, bound, {}, findings)
-        progress(f"timing signature {self._name}")
+        step(f"timing signature {self._name}")
         runs: dict[str, Callable[[Inputs], object]] = {TENSORFLOW: self._reference}
         for name, candidate in candidates.items():
             runner = candidate.runner
@@ -503,7 +538,8 @@ def main() -> None:
         words["is_known"],
     )
     try:
-        examination = measure_again(job) if job.is_known else examine(job)
+        progress = telling(int(sys.argv[1])) if len(sys.argv) > 1 else silent
+        examination = measure_again(job, progress) if job.is_known else examine(job, progress)
     except ServingError as error:
         examination = Examination(
             {}, {name: installed_versions().get(name, "") for name in job.engines}, time.time(), 0.0, error.message
