@@ -11,18 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import grpc
+from generators import run_calls
 from measure import RunningServer, ServerCommand, circumstances
 from peers.echo_grpc import PATH, WIRES
 
@@ -56,25 +54,15 @@ def command(wire: str) -> ServerCommand:
     return ServerCommand(wire, words)
 
 
-def load(port: int, connections: int, streams: int, calls: int) -> float:
+def load(server: RunningServer, connections: int, streams: int, calls: int) -> float:
     """Makes so many calls; returns how many seconds they took."""
-    with tempfile.NamedTemporaryFile() as body:
-        body.write(b"\x00" + len(_MESSAGE).to_bytes(4, "big") + _MESSAGE)
-        body.flush()
-        words = ["h2load", f"-n{calls}", f"-c{connections}", f"-m{streams}", f"-d{body.name}"]
-        words += ["-Hcontent-type: application/grpc", "-Hte: trailers", "-Huser-agent: benchmark"]
-        start = time.perf_counter()
-        done = subprocess.run([*words, f"http://127.0.0.1:{port}{PATH}"], capture_output=True, text=True, check=True)
-        seconds = time.perf_counter() - start
-    match = re.search(r"status codes: (\d+) 2xx", done.stdout)
-    if match is None or int(match[1]) != calls:
-        raise SystemExit(f"not every call was answered:\n{done.stdout}")
-    return seconds
+    url = f"http://127.0.0.1:{server.grpc_port}{PATH}"
+    return run_calls(_MESSAGE, url, connections=connections, streams=streams, calls=calls)
 
 
 def turn(server: RunningServer, wire: str, connections: int, streams: int, calls: int) -> Turn:
     before = server.cpu_seconds()
-    seconds = load(server.grpc_port, connections, streams, calls)
+    seconds = load(server, connections, streams, calls)
     used = server.cpu_seconds() - before
     return Turn(wire, connections, streams, used / calls * 1e6, calls / seconds)
 
@@ -103,7 +91,7 @@ def main(arguments: argparse.Namespace) -> None:
     for _ in range(arguments.rounds):
         for wire in arguments.wires:
             with RunningServer(command(wire)) as server:
-                load(server.grpc_port, 1, 1, 200)
+                load(server, 1, 1, 200)
                 for connections, streams in _SHAPES:
                     turns.append(turn(server, wire, connections, streams, arguments.calls))
                 large[wire].append(large_message(server))

@@ -13,6 +13,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,6 +82,30 @@ def run_tool(tool: str, work: Workload, *, path: str, port: int, connections: in
     return run(work, f"http://127.0.0.1:{port}{path or work.path}", connections, seconds)
 
 
+def run_calls(message: bytes, url: str, *, connections: int, streams: int, calls: int) -> float:
+    """Makes calls of gRPC with h2load, several of a connection at once; returns how many seconds they took.
+
+    Args:
+        message: What is sent.
+        url: Where to, with the method as its path.
+        connections: How many clients there are.
+        streams: How many calls of each are under way.
+        calls: How many there are in all.
+
+    Raises:
+        RuntimeError: Not every call was answered.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*_h2load_words(message, Path(folder), connections), f"-m{streams}", f"-n{calls}", url]
+        start = time.perf_counter()
+        output, _ = _run(words)
+        seconds = time.perf_counter() - start
+    match = re.search(r"status codes: (\d+) 2xx", output)
+    if match is None or int(match[1]) != calls:
+        raise RuntimeError(f"not every call was answered:\n{output}")
+    return seconds
+
+
 def run_own(
     workload: str, *, wire: str, path: str, port: int, connections: int, rows: int, seconds: float, requests: int = 0
 ) -> LoadResult:
@@ -126,11 +151,9 @@ def _wrk(work: Workload, url: str, connections: int, seconds: float) -> LoadResu
 def _h2load(work: Workload, url: str, connections: int, seconds: float) -> LoadResult:
     message = work.examples[0].request
     with tempfile.TemporaryDirectory() as folder:
-        body, log = Path(folder, "body"), Path(folder, "log")
-        body.write_bytes(b"\x00" + len(message).to_bytes(4, "big") + message)
-        words = ["h2load", "-t1", "-m1", f"-c{connections}", f"-D{round(seconds * 1000)}ms", f"-d{body}"]
-        words += [f"--log-file={log}", f"-Hcontent-type: {work.content_type}", "-Hte: trailers"]
-        output, cpu = _run([*words, "-Huser-agent: hotserve-benchmark", url])
+        log = Path(folder, "log")
+        words = [*_h2load_words(message, Path(folder), connections), "-t1", "-m1", f"-D{round(seconds * 1000)}ms"]
+        output, cpu = _run([*words, f"--log-file={log}", url])
         rows = [line.split("\t") for line in log.read_text().splitlines()]
     data = re.search(r"\((\d+)\) data", output)
     answers = len(rows)
@@ -138,6 +161,14 @@ def _h2load(work: Workload, url: str, connections: int, seconds: float) -> LoadR
     if errors or not answers or data is None or int(data[1]) <= _GRPC_PREFIX_BYTES * answers:
         raise RuntimeError(f"h2load has had errors:\n{output}")
     return LoadResult(answers, seconds, percentiles_ms(np.array([int(row[2]) for row in rows]) / 1e6), cpu)
+
+
+def _h2load_words(message: bytes, folder: Path, connections: int) -> list[str]:
+    """What makes calls of h2load, but for how many, and where to. Writes what is sent into a folder."""
+    body = folder / "body"
+    body.write_bytes(b"\x00" + len(message).to_bytes(4, "big") + message)
+    headers = ("content-type: application/grpc", "te: trailers", "user-agent: hotserve-benchmark")
+    return ["h2load", f"-c{connections}", f"-d{body}", *(f"-H{header}" for header in headers)]
 
 
 def _run(words: Sequence[str]) -> tuple[str, float]:
