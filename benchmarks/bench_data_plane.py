@@ -37,7 +37,7 @@ from comparison import Comparison, Contestant, Settings, Turn, compare
 from generators import OWN, best
 from load import positive_float, positive_int
 from measure import ServerCommand, circumstances
-from report import circumstances_notes, table
+from report import circumstances_notes, described, table
 
 PACKAGES = ("hotserve", "onnxruntime", "numpy", "uvloop", "httptools", "fastapi", "pydantic", "uvicorn", "tensorflow")
 
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     aims: list[Aim] = []
     turns: list[Turn] = []
     parts: list[str] = []
-    document: dict[str, object] = {"circumstances": asdict(where) | {"versions": dict(where.versions)}}
+    document: dict[str, object] = {"circumstances": described(where)}
     for name in options.questions:
         if name == "saved_model" and find_spec("tensorflow") is None:
             _say("saved_model: left out, because TensorFlow is not installed")

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -37,7 +37,7 @@ from generators import TOOLS, run_tool
 from load import positive_float, positive_int
 from made_models import made_model
 from measure import RunningServer, ServerCommand, busy_seconds, circumstances
-from report import line
+from report import finish, line
 from workloads import workload
 
 from hotserve.loadgen.connection import Connection
@@ -189,7 +189,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    others = [turn.others_cores for turn in turns]
     print(line((*_COLUMNS, *_RATIOS)))
     print(line(["---"] * 3 + ["---:"] * (len(_COLUMNS) - 3 + len(_RATIOS))))
     aims: list[Aim] = []
@@ -201,16 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 Aim(f"{wire}, {connections} connections: {name} beside {TOOLS[wire]}, apart", abs(ratio - 1), WITHIN)
                 for name, ratio in zip(_RATIOS[:2], found[:2], strict=True)
             ]
-    print(f"\n{aims_table(aims)}\n")
-    print(
-        f"- {options.rounds} rounds of {options.seconds:g} s for each line. Everything else on the machine, with what"
-        f" `hotserve bench` does before and after the load, kept {median(others):.2f} cores busy in the median turn,"
-        f" {max(others):.2f} in the worst.\n- {where.date}, commit {where.commit}, {where.machine};"
-        f" {dict(where.versions)}."
-    )
-    if options.json:
-        document = {"circumstances": asdict(where) | {"versions": dict(where.versions)}}
-        options.json.write_text(json.dumps(document | {"turns": [asdict(turn) for turn in turns]}, indent=1) + "\n")
+    notes = [
+        f"- {options.model}, {options.rounds} rounds of {options.seconds:g} s for each line. What `hotserve bench` does"
+        " before and after the load counts as something else on the machine."
+    ]
+    finish(aims_table(aims), notes, turns, where, options.json)
     return 0
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -31,7 +31,7 @@ from generators import run_own
 from load import positive_float, positive_int
 from measure import RunningServer, ServerCommand, busy_seconds, circumstances
 from open_load import OpenResult, open_load_words
-from report import line
+from report import finish, line
 
 PACKAGES = ("hotserve", "onnxruntime", "numpy", "uvloop")
 _LOOK_SECONDS = 0.05
@@ -107,19 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         aims.append(Aim(f"{wire}: share of the peak that is answered in time", _middle(of_it).share, 0.9, True))
         rest = median(turn.result.others / max(1, turn.result.requests - turn.result.in_time) for turn in of_it)
         aims.append(Aim(f"{wire}: part of the rest that is not refused with 503 or UNAVAILABLE", rest, 0.01))
-    others = [turn.others_cores for turn in turns]
     notes = [
         f"- {options.rounds} rounds of {options.seconds:g} s, at {options.times:g} times the peak; clients wait for"
         f" {options.timeout:g} s. What comes in the first one does not count. Shown is the round with the median"
         " share.",
-        f"- Everything else on the machine, the load with it, kept {median(others):.2f} cores busy in the median turn,"
-        f" {max(others):.2f} in the worst.",
-        f"- {where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}.",
     ]
-    print("\n".join(["", aims_table(aims), "", *notes]))
-    if options.json:
-        document = {"circumstances": asdict(where) | {"versions": dict(where.versions)}}
-        options.json.write_text(json.dumps(document | {"turns": [asdict(turn) for turn in turns]}, indent=1) + "\n")
+    finish(aims_table(aims), notes, turns, where, options.json)
     return 0
 
 

@@ -31,7 +31,7 @@ from made_models import made_model
 from measure import circumstances
 from peer_environments import environment, installed
 from peer_report import PeerResults, ServerFacts, as_json, report
-from peer_runs import OpenLoops, Records, Stage, floor, run_peer
+from peer_runs import OpenLoops, Records, Stage, Visit, floor, run_peer
 from peer_servers import HOTSERVE, Peer, Serving, peers
 from workloads import requests_of
 
@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Expected peers among {', '.join(known)}; got {', '.join(unknown)}.", file=sys.stderr)
         return 1
     chosen = [known[name] for name in options.peers or known]
-    all_cores = sorted(os.sched_getaffinity(0))
-    if "one" in options.cores and len(all_cores) < 2:
+    if "one" in options.cores and len(os.sched_getaffinity(0)) < 2:
         print("One processor for the server and one for the load: expected two, got one.", file=sys.stderr)
         return 1
     settings = Settings(options.connections, options.rounds, options.seconds, min(0.5, options.seconds), 1)
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"round {number + 1}, {stage.cores} core{'s' * (stage.cores == 'all')}, {stage.model}")
             rates = loops if stage == Stage("one", options.rates_model) else OpenLoops((), 0)
             for peer in chosen:
-                _one(peer, pythons[peer.name], stage, all_cores, number, _for(settings, stage.model), rates, records)
+                _one(peer, pythons[peer.name], stage, number, _for(settings, stage.model), rates, records)
             if options.json:
                 # After each stage: what was measured is there even if somebody ends the program.
                 options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +96,6 @@ def _one(
     peer: Peer,
     python: Path,
     stage: Stage,
-    all_cores: Sequence[int],
     number: int,
     settings: Settings,
     loops: OpenLoops,
@@ -107,6 +105,7 @@ def _one(
     if peer.saved_model and stage.model not in SAVED_MODELS:
         return
     _say(f" {peer.title}")
+    all_cores = sorted(os.sched_getaffinity(0))
     server_cores, load_cores = (all_cores[:1], all_cores[1:]) if stage.cores == "one" else (all_cores, all_cores)
     with tempfile.TemporaryDirectory(prefix="hotserve-bench-", ignore_cleanup_errors=True) as folder, _on(load_cores):
         base_path = _base_path(stage.model, peer.saved_model)
@@ -115,7 +114,7 @@ def _one(
             records.floors.append(floor(stage.model, serving.model_file, requests_of(stage.model)))
         if not peer.takes_silent_connections:
             loops = OpenLoops((), 0)
-        run_peer(peer, serving, stage, number, settings, loops, records, _say)
+        run_peer(Visit(peer, serving, stage, number, settings, loops), records, _say)
 
 
 def _base_path(model: str, saved_model: bool) -> Path:

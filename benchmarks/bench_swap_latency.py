@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -36,7 +36,7 @@ from call_connection import CallConnection, StatusError, connect
 from generators import run_own
 from load import Checker, WrongAnswerError, positive_float, positive_int
 from measure import RunningServer, ServerCommand, busy_seconds, circumstances
-from report import line
+from report import finish, line
 from workloads import workload
 
 PACKAGES = ("hotserve", "onnxruntime", "tensorflow", "numpy", "uvloop")
@@ -129,17 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     aims = [
         Aim(f"{turn.kind}, workers: {turn.workers}: p99 during swaps, ratio", turn.ratio("p99"), 1.5) for turn in turns
     ]
-    others = [turn.others_cores for turn in turns]
-    notes = [
-        f"- {options.mebibytes} MiB, {options.swaps} swaps each.",
-        f"- Everything else on the machine, the load with it, kept {median(others):.2f} cores busy in the median turn,"
-        f" {max(others):.2f} in the worst.",
-        f"- {where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}.",
-    ]
-    print("\n".join(["", aims_table(aims), "", *notes]))
-    if options.json:
-        document = {"circumstances": asdict(where) | {"versions": dict(where.versions)}}
-        options.json.write_text(json.dumps(document | {"turns": [asdict(turn) for turn in turns]}, indent=1) + "\n")
+    finish(aims_table(aims), [f"- {options.mebibytes} MiB, {options.swaps} swaps each."], turns, where, options.json)
     return 0
 
 

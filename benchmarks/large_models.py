@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from models import PICTURE_SHAPE, save
+from large_inputs import PICTURE_SHAPE, TOKENS, VOCABULARY
+from models import save
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 CLASSES = 1000
-TOKENS, HIDDEN, HEADS, LAYERS, VOCABULARY = 128, 256, 4, 4, 30522
+HIDDEN, HEADS, LAYERS = 256, 4, 4
 
 _STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 """Blocks and width of each of ResNet-50's four stages; a block's output has four times its width."""

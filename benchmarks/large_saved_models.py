@@ -3,7 +3,8 @@
     python large_saved_models.py convnet BASE_PATH
     python large_saved_models.py transformer BASE_PATH
 
-writes version 1. The weights are random, from a fixed seed: what the models answer means nothing, what they cost does.
+writes version 1, and beside it, in `answers.npy`, what the model says to each request of `large_inputs`. The weights
+are random, from a fixed seed: what the models answer means nothing, what they cost does.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers, ops
+from large_inputs import PICTURE_SHAPE, TOKENS, VOCABULARY, pictures, texts
 
-TOKENS, HIDDEN, HEADS, LAYERS, VOCABULARY = 128, 256, 4, 4, 30522
+HIDDEN, HEADS, LAYERS = 256, 4, 4
 
 _SEED = 50
 
 
 def convnet() -> keras.Model:
     """ResNet-50: `image`: float [?, 224, 224, 3] to float [?, 1000]; 25.6 million parameters."""
-    image = keras.Input((224, 224, 3), name="image")
+    image = keras.Input(PICTURE_SHAPE, name="image")
     return keras.applications.ResNet50(weights=None, input_tensor=image)
 
 
@@ -47,9 +50,13 @@ def transformer() -> keras.Model:
 
 def main() -> None:
     """The program."""
-    kind, base_path = sys.argv[1:]
+    kind, base_path = sys.argv[1], Path(sys.argv[2])
     keras.utils.set_random_seed(_SEED)
-    {"convnet": convnet, "transformer": transformer}[kind]().export(Path(base_path) / "1", verbose=False)
+    make, requests = {"convnet": (convnet, pictures), "transformer": (transformer, texts)}[kind]
+    model = make()
+    model.export(base_path / "1", verbose=False)
+    answers = [model([request[tensor.name] for tensor in model.inputs], training=False) for request in requests()]
+    np.save(base_path / "answers.npy", np.concatenate([np.asarray(answer) for answer in answers]))
 
 
 if __name__ == "__main__":

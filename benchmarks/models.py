@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from large_inputs import PICTURE_SHAPE
 from onnx import TensorProto, helper, numpy_helper
-
-PICTURE_SHAPE = (224, 224, 3)
 
 SLOW_WIDTH = 256
 

@@ -1,4 +1,6 @@
-"""The messages of the Open Inference Protocol over gRPC, as far as a client of `ModelInfer` needs them.
+"""The messages of the Open Inference Protocol over gRPC, as far as clients and servers of `ModelInfer` need them.
+
+Needs nothing but numpy and protobuf, so that it can be imported wherever a peer is installed.
 
 Source: the protocol's `open_inference_grpc.proto`; numbers and names of fields as there.
 """
@@ -53,6 +55,28 @@ def encode_infer_request(model: str, inputs: Mapping[str, NDArray[Any]]) -> byte
         request.inputs.add(name=name, datatype=V2_DATATYPES[values.dtype.name], shape=values.shape)
         request.raw_input_contents.append(values.tobytes())
     return bytes(request.SerializeToString())
+
+
+def read_infer_request(message: bytes) -> Mapping[str, NDArray[Any]]:
+    """Reads a ModelInferRequest whose tensors are raw bytes: name -> array.
+
+    Raises:
+        ValueError: It is none.
+        KeyError: A type is neither FP32 nor INT64.
+    """
+    request = _REQUEST.FromString(message)
+    return {
+        part.name: np.frombuffer(raw, _DTYPES[part.datatype]).reshape(tuple(part.shape))
+        for part, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
+
+
+def infer_response(output: NDArray[np.float32]) -> Any:
+    """A ModelInferResponse with one output, as raw bytes; a message of protobuf."""
+    response = _RESPONSE()
+    response.outputs.add(name="output", datatype=V2_DATATYPES[output.dtype.name], shape=output.shape)
+    response.raw_output_contents.append(output.tobytes())
+    return response
 
 
 def read_infer_response(message: bytes) -> Mapping[str, NDArray[Any]]:

@@ -152,48 +152,48 @@ class OpenLoops:
     seconds: float
 
 
-def run_peer(
-    peer: Peer,
-    serving: Serving,
-    stage: Stage,
-    number: int,
-    settings: Settings,
-    loops: OpenLoops,
-    records: Records,
-    say: Callable[[str], None],
-) -> None:
-    """Starts a server, gives all of its lines their turns, and stops it.
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one server has to do in one round.
 
-    Args:
+    Attributes:
         peer: The server.
         serving: What it serves and where.
         stage: The same for the records.
         number: Which round, from 0.
         settings: How much load, for how long.
         loops: Which open loops, after the closed ones; may be none.
+    """
+
+    peer: Peer
+    serving: Serving
+    stage: Stage
+    number: int
+    settings: Settings
+    loops: OpenLoops
+
+
+def run_peer(visit: Visit, records: Records, say: Callable[[str], None]) -> None:
+    """Starts a server, gives all of its lines their turns, and stops it.
+
+    Args:
+        visit: What it has to do.
         records: Get all that was measured, and a failure that ended it.
         say: Told what is going on, a line at a time.
     """
     try:
-        _run(peer, serving, stage, number, settings, loops, records, say)
+        _run(visit, records, say)
     except RuntimeError as error:
         say(f"  failed: {error}")
         # Without what the server has printed: results are kept, and it is full of the folders of this machine.
-        records.failures.append(Failure(stage, peer.title, number, str(error).partition("\n")[0]))
+        reason = str(error).partition("\n")[0]
+        records.failures.append(Failure(visit.stage, visit.peer.title, visit.number, reason))
 
 
-def _run(
-    peer: Peer,
-    serving: Serving,
-    stage: Stage,
-    number: int,
-    settings: Settings,
-    loops: OpenLoops,
-    records: Records,
-    say: Callable[[str], None],
-) -> None:
-    command = peer.server(serving)
-    contestants = peer.contestants(serving, command)
+def _run(visit: Visit, records: Records, say: Callable[[str], None]) -> None:
+    stage, number, settings = visit.stage, visit.number, visit.settings
+    command = visit.peer.server(visit.serving)
+    contestants = visit.peer.contestants(visit.serving, command)
     works = {contestant.name: workload(contestant.workload, contestant.wire) for contestant in contestants}
     with RunningServer(command) as server:
         rest = next(contestant for contestant in contestants if contestant.wire == "rest")
@@ -218,7 +218,7 @@ def _run(
         )
         say(f"  ready in {ready_seconds:.2f} s, {memory_after / 1e6:.0f} MB")
         for contestant in contestants:
-            records.rates += _rates(server, contestant, stage, number, loops, say)
+            records.rates += _rates(server, contestant, visit, say)
 
 
 def floor(model: str, model_file: Path, inputs: Sequence[Arrays]) -> Floor:
@@ -265,32 +265,25 @@ def _post(port: int, path: str, work: Workload) -> bytes:
         connection.close()
 
 
-def _rates(
-    server: RunningServer,
-    contestant: Contestant,
-    stage: Stage,
-    number: int,
-    loops: OpenLoops,
-    say: Callable[[str], None],
-) -> Sequence[Rate]:
+def _rates(server: RunningServer, contestant: Contestant, visit: Visit, say: Callable[[str], None]) -> Sequence[Rate]:
     port = server.grpc_port if contestant.wire == "grpc" else server.rest_port
     rates = []
-    for rate in loops.rates:
+    for rate in visit.loops.rates:
         words = open_load_words(
             workload=contestant.workload,
             wire=contestant.wire,
             path=contestant.path,
             port=port,
             rate=rate,
-            seconds=loops.seconds,
+            seconds=visit.loops.seconds,
             timeout=RATE_TIMEOUT_SECONDS,
             connections=RATE_CONNECTIONS,
         )
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{contestant.name}, {rate:g} requests/s: {done.stderr}\n{server.output()}")
-        rates.append(Rate(stage, contestant.name, number, rate, OpenResult(**json.loads(done.stdout))))
-        result = rates[-1].result
+        result = OpenResult(**json.loads(done.stdout))
+        rates.append(Rate(visit.stage, contestant.name, visit.number, rate, result))
         p99 = f"{result.in_time_ms['p99']:.2f} ms" if result.in_time_ms else "none"
         say(f"  {contestant.name}, {rate:g} requests/s: {result.in_time} of {result.requests} in time, p99 {p99}")
         if not rates[-1].kept_up:

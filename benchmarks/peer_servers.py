@@ -93,6 +93,7 @@ class Peer:
         lives_with: The peer whose environment it shares; empty for none.
         takes_silent_connections: Whether it answers while other connections are open on which nothing has been sent
             yet, of which an open loop has many.
+        path: A folder of modules that its program needs beside those in `PEERS`; empty for none.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Peer:
     saved_model: bool = False
     lives_with: str = ""
     takes_silent_connections: bool = True
+    path: str = ""
 
     @property
     def requirements(self) -> Path:
@@ -119,7 +121,7 @@ class Peer:
             "MODEL_FILE": str(serving.model_file),
             "INTRA_OP_THREADS": str(INTRA_OP_THREADS),
             "WORKERS": str(serving.workers),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(PEERS), os.environ.get("PYTHONPATH")))),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(PEERS), self.path, os.environ.get("PYTHONPATH")))),
         }
         ready_path = self.ready_path.format(model=serving.model)
         return ServerCommand(self.title, pinned, ready_path, common | dict(environment), serving.scratch, _STOP_SECONDS)
@@ -238,7 +240,7 @@ def _ray_serve(serving: Serving) -> tuple[Sequence[str], Mapping[str, str]]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "OMP_NUM_THREADS": str(INTRA_OP_THREADS),
     }
-    return (str(serving.python), str(PEERS / "ray_serve_app.py"), "{rest_port}"), environment
+    return (str(serving.python), str(PEERS / "ray_serve_app.py"), "{rest_port}", "{grpc_port}"), environment
 
 
 _RUNTIME = ("onnxruntime", "numpy")
@@ -316,10 +318,11 @@ _PEERS = (
     Peer(
         "ray",
         "Ray Serve",
-        ("ray", "fastapi", "uvicorn", *_RUNTIME),
-        (Line("Ray Serve", path="/predict"),),
+        ("ray", "fastapi", "uvicorn", "grpcio", *_RUNTIME),
+        (Line("Ray Serve, REST", path="/predict"), Line("Ray Serve, gRPC", "grpc", form=V2)),
         _ray_serve,
         "one replica, `RAY_SERVE_THROUGHPUT_OPTIMIZED`; on all cores a replica for each",
         ready_path="/-/healthz",
+        path=str(PEERS.parent),
     ),
 )

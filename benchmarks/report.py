@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 from comparison import Comparison, Settings, Turn
 from measure import Circumstances
@@ -69,10 +71,38 @@ def circumstances_notes(turns: Sequence[Turn], where: Circumstances) -> Sequence
     ]
 
 
+def finish(aims: str, notes: Sequence[str], turns: Sequence[Any], where: Circumstances, file: Path | None) -> None:
+    """The end of a report: which aims are reached, what to know beside the figures, and every turn in a file.
+
+    Args:
+        aims: The table of these.
+        notes: Lines of a list; what shared the machine, and where it was made, follow them.
+        turns: What was measured: dataclasses with `others_cores`.
+        where: Where it was made.
+        file: Gets all of it as JSON; None for nowhere.
+    """
+    others = [turn.others_cores for turn in turns]
+    lines = [
+        *notes,
+        f"- Everything else on the machine, the load with it, kept {median(others):.2f} cores busy in the median turn,"
+        f" {max(others):.2f} in the worst.",
+        f"- {where.date}, commit {where.commit}, {where.machine}; {dict(where.versions)}.",
+    ]
+    print("\n".join(["", aims, "", *lines]))
+    if file is not None:
+        document = {"circumstances": described(where), "turns": [asdict(turn) for turn in turns]}
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def described(where: Circumstances) -> dict[str, Any]:
+    """Circumstances, for JSON."""
+    return asdict(where) | {"versions": dict(where.versions)}
+
+
 def as_json(comparison: Comparison, settings: Settings, where: Circumstances, reference: str) -> str:
     """All of it, for programs."""
     document = {
-        "circumstances": asdict(where) | {"versions": dict(where.versions)},
+        "circumstances": described(where),
         "settings": asdict(settings),
         "reference": reference,
         **asdict(comparison),

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 from digits import MODEL_FILE, Floats, pixels, session
-from large_models import TOKENS, VOCABULARY
-from made_models import made_model
-from models import PICTURE_SHAPE
+from large_inputs import PICTURE_SHAPE, pictures, texts
+from made_models import ANSWERS, made_model
 from numpy.typing import NDArray
 from open_inference import INFER_METHOD, V2_DATATYPES, encode_infer_request, read_infer_response
 
@@ -39,8 +38,8 @@ TRANSFORMER = "transformer"
 V2 = "-v2"
 """What the name of a workload ends with if its requests are those of the Open Inference Protocol."""
 
-EXAMPLES = 4
-"""How many requests there are of the larger models; their answers have to be known before anything is sent."""
+SAVED_MODEL = "_saved_model"
+"""What the name of a workload ends with if a SavedModel answers it, whose numbers are not those of the ONNX model."""
 
 _SEED = 224
 
@@ -137,20 +136,27 @@ def _slow(rows: int) -> Made:
 
 
 def _convnet(rows: int) -> Made:
-    random = np.random.default_rng(_SEED)
-    # A pixel is one of 256 values, as in a photograph that somebody has scaled to what the model takes.
-    pictures = [random.integers(0, 256, (rows, *PICTURE_SHAPE)).astype(np.float32) / 255 for _ in range(EXAMPLES)]
-    return CONVNET, _answered(_model_file(CONVNET), [{"image": picture} for picture in pictures])
+    return CONVNET, _answered(_model_file(CONVNET), pictures(rows))
 
 
 def _transformer(rows: int) -> Made:
-    random = np.random.default_rng(_SEED)
-    requests = []
-    for _ in range(EXAMPLES):
-        lengths = random.integers(TOKENS // 4, TOKENS + 1, (rows, 1))
-        mask = (np.arange(TOKENS) < lengths).astype(np.int64)
-        requests.append({"input_ids": random.integers(0, VOCABULARY, (rows, TOKENS)) * mask, "attention_mask": mask})
-    return TRANSFORMER, _answered(_model_file(TRANSFORMER), requests)
+    return TRANSFORMER, _answered(_model_file(TRANSFORMER), texts(rows))
+
+
+def _saved_convnet(rows: int) -> Made:
+    return CONVNET, _kept(CONVNET + SAVED_MODEL, pictures(rows), rows)
+
+
+def _saved_transformer(rows: int) -> Made:
+    return TRANSFORMER, _kept(TRANSFORMER + SAVED_MODEL, texts(rows), rows)
+
+
+def _kept(name: str, requests: Sequence[Arrays], rows: int) -> Sequence[tuple[Arrays, Floats]]:
+    """With the answers that were computed when the model was made, of one row each."""
+    if rows != 1:
+        raise ValueError(f"{name} has answers to one row only")
+    answers = np.load(made_model(name) / ANSWERS)
+    return [(inputs, answer[None]) for inputs, answer in zip(requests, answers, strict=True)]
 
 
 def _model_file(name: str) -> Path:
@@ -257,6 +263,8 @@ WORKLOADS: Mapping[str, tuple[Callable[[int], Made], _Form]] = MappingProxyType(
         "slow": (_slow, _JSON),
         "convnet": (_convnet, _JSON),
         "transformer": (_transformer, _JSON),
+        "convnet_saved_model": (_saved_convnet, _JSON),
+        "transformer_saved_model": (_saved_transformer, _JSON),
         "digits-v2": (_digits, _V2_JSON),
         "half_plus_two-v2": (_half_plus_two, _V2_JSON),
         "convnet-v2": (_convnet, _V2_JSON),

@@ -1,6 +1,8 @@
-"""Ray Serve in front of ONNX Runtime: a proxy process for HTTP, and replicas that run the model, on a local cluster.
+"""Ray Serve in front of ONNX Runtime: a proxy process for HTTP and gRPC, and replicas that run the model.
 
-MODEL_FILE=model.onnx WORKERS=1 python ray_serve_app.py 8000
+MODEL_FILE=model.onnx WORKERS=1 python ray_serve_app.py 8000 9000
+
+serves JSON on the first port and the Open Inference Protocol on the second, from a local cluster.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import threading
 from typing import Any
 
 import ray
+from open_inference import infer_response, read_infer_request
 from ray import serve
 from served_model import ServedModel
 from starlette.requests import Request
@@ -40,6 +43,10 @@ class Model:
         except (ValueError, TypeError, KeyError) as error:
             return JSONResponse({"error": f'expected {{"instances": [rows]}}: {error}'}, status_code=400)
 
+    async def ModelInfer(self, request: bytes) -> Any:  # noqa: N802 - as the protocol calls it
+        """A ModelInferRequest to a ModelInferResponse; what is wrong with it is an error of the call."""
+        return infer_response(self._model.run(read_infer_request(request)))
+
 
 def main() -> None:
     """Serves until SIGTERM."""
@@ -48,6 +55,10 @@ def main() -> None:
         ray.init(include_dashboard=False, log_to_driver=False, _temp_dir=folder, logging_level="warning")
         serve.start(
             http_options={"host": "127.0.0.1", "port": int(sys.argv[1])},
+            grpc_options={
+                "port": int(sys.argv[2]),
+                "grpc_servicer_functions": ["open_inference_service.add_to_server"],
+            },
             logging_config={"enable_access_log": False, "log_level": "WARNING"},
         )
         serve.run(Model.bind(), route_prefix="/predict")
