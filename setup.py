@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from setuptools import Extension, setup
 
 MODULES = {
     "hotserve.codecs._fast": "src/hotserve/codecs/_fast.pyx",
     "hotserve.codecs._fast_proto": "src/hotserve/codecs/_fast_proto.pyx",
-    "hotserve.loadgen._repeater": "src/hotserve/loadgen/_repeater.pyx",  # Linux only, for epoll
     "hotserve.wires._calls": "src/hotserve/wires/_calls.pyx",
 }
+if sys.platform == "linux":
+    MODULES["hotserve.loadgen._repeater"] = "src/hotserve/loadgen/_repeater.pyx"  # it waits with epoll
 
 setup(ext_modules=[Extension(name, [source], optional=True) for name, source in MODULES.items()])
