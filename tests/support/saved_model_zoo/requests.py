@@ -15,6 +15,9 @@ BATCH_SIZES = (1, 2, 3, 8, 32)
 FILE = "requests.pickle"
 """Beside the versions of an exported model."""
 
+ANOTHER_RANK = "in another number of dimensions"
+"""What the names of those requests end with that change the rank of all inputs."""
+
 _WORDS = (b"red", b"green", b"blue", b"", b"Red and GREEN", "grün".encode(), b"12.5", b"-3", b"a,b,,c")
 
 
@@ -105,7 +108,7 @@ def requests_for(inputs: Mapping[str, Input], signature: str = "serving_default"
         varied = {alias: _ordinary(_resized(given, size), rows, rng) for alias, given in inputs.items()}
         made.append(Request(f"{size} along unknown dimensions", signature, varied))
     for what, shaped in _ranks(ordinary, inputs):
-        made.append(Request(what, signature, shaped))
+        made.append(Request(f"{what}, {ANOTHER_RANK}", signature, shaped))
     if len(sizes) > 2:
         empty = {alias: _ordinary(given, 0, rng) for alias, given in inputs.items()}
         made.append(Request("no rows", signature, empty))
