@@ -42,7 +42,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path, cache: Path, request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
     """A server that has chosen engines for both; the second one by what the first has found out."""
     config = f"--model_config_file={folder / 'models.config'}"
-    with ServerProcess(config, "--engine=auto", f"--engine_cache_dir={cache}", *request.param) as server:
+    # One worker: each says for itself in the log what it has chosen, and clients ask any of them.
+    flags = ("--workers=1", "--engine=auto", f"--engine_cache_dir={cache}", *request.param)
+    with ServerProcess(config, *flags) as server:
         wait_until(lambda: server.log().count("Engines of ") >= len(MODELS), 300, "both models have their engine")
         yield server
 
