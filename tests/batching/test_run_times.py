@@ -103,3 +103,24 @@ def test_what_takes_longer_bounds_what_is_told_from_what_is_faster() -> None:
     assert times.size_within(0.002) == pytest.approx(8)
     times.learn(16, 0.001)
     assert times.size_within(0.002) == pytest.approx(32)
+
+
+def test_a_new_era_begins_where_somebody_may_decide_otherwise() -> None:
+    times = RunTimes()
+    times.learn(4, 0.00001)
+    era = times.era
+    times.learn(4, 0.00003)
+    times.learn(5, 0.00002)
+    assert times.era is era
+    times.learn(100, 0.00002)  # of another size, of which nothing was known
+    assert times.era is not era
+    era = times.era
+    for _ in range(30):
+        times.learn(4, 0.001)
+    assert times.era is not era
+    times.learn(4, 0.001)
+    era = times.era
+    times.learn(4, 0.00099)
+    assert times.era is era
+    times.learn(4, 0.0005)
+    assert times.era is not era

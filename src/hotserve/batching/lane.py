@@ -203,10 +203,12 @@ class Lane:
 
     __slots__ = (
         "_cells",
+        "_era",
         "_fits",
         "_is_plain",
         "_last_finish",
         "_pace",
+        "_room",
         "_signature",
         "gathered",
         "gatherings",
@@ -241,6 +243,8 @@ class Lane:
         self.times = RunTimes()
         self.timer: asyncio.TimerHandle | None = None
         self.strikes = 0
+        self._era: object = None  # of `times`, which `_room` goes by
+        self._room = 0.0
         self.gatherings: dict[Hashable, Gathering] = {}
         self.gathered: dict[Gathering, None] = {}
         self._pace: float | None = None  # seconds from one answer to the next while others wait
@@ -307,7 +311,11 @@ class Lane:
 
     def room_on_loop(self) -> float:
         """How many bytes inputs may have that share a run on the loop."""
-        return min(self.times.size_within(SHARED_INLINE_SECONDS), self.rules.max_bytes)
+        era = self.times.era
+        if era is not self._era:
+            self._era = era
+            self._room = min(self.times.size_within(SHARED_INLINE_SECONDS), self.rules.max_bytes)
+        return self._room
 
     def is_short_together(self, size: int, requests: int) -> bool:
         """Whether a run that some requests with inputs of so many bytes share is known to be short for so many."""

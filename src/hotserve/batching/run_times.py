@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _SLOWER = 0.2
 """How much of what a run took longer than expected is believed: threads wait for each other now and then."""
 
@@ -12,6 +14,12 @@ _JOLT_SECONDS = 0.03
 """How long a thread is kept from its processor now and then: by a load, by other programs. Such a run says nothing of
 the next one. One that takes longer is believed as it is."""
 
+_SHORT_SECONDS = 1e-4
+"""Whatever a run is compared with, one that takes less than this is short."""
+
+_ORDERS = 8
+"""Into so many steps a doubling of the time of a longer run is divided: within one, nobody decides otherwise."""
+
 
 class RunTimes:
     """The times of the runs of one signature, by the size of the inputs.
@@ -20,14 +28,15 @@ class RunTimes:
     takes. Written by one thread at a time.
 
     Attributes:
-        told: What `of` has said since something was last learned; another dictionary after each time.
+        era: Another object each time that something was learned by which somebody may decide otherwise.
     """
 
-    __slots__ = ("_entries", "told")
+    __slots__ = ("_entries", "_orders", "era")
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[float, int]] = {}
-        self.told: dict[int, float | None] = {}
+        self._orders: dict[int, int] = {}  # of magnitude, of the entries
+        self.era = object()
 
     def of(self, size: int) -> float | None:
         """The time that a run is expected to take.
@@ -40,13 +49,6 @@ class RunTimes:
         Returns:
             Seconds; None before the first run.
         """
-        try:
-            return self.told[size]
-        except KeyError:
-            seconds = self.told[size] = self._of(size)
-            return seconds
-
-    def _of(self, size: int) -> float | None:
         bucket = size.bit_length()
         entry = self._entries.get(bucket)
         if entry is None:
@@ -88,4 +90,7 @@ class RunTimes:
                     seconds = min(seconds, _JOLT * expected)
                 seconds = expected + _SLOWER * (seconds - expected)
         self._entries[bucket] = (seconds, size)
-        self.told = {}
+        order = 0 if seconds < _SHORT_SECONDS else 1 + int(_ORDERS * math.log2(seconds / _SHORT_SECONDS))
+        if self._orders.get(bucket) != order:
+            self._orders[bucket] = order
+            self.era = object()

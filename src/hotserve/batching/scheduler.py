@@ -403,7 +403,8 @@ class EngineThreads:
         parties = gathering.parties
         while parties:
             party = parties[0]
-            is_short = lane.rules is gathering.rules and lane.is_short_together(party.size, len(party.guests))
+            fits = party.size <= lane.room_on_loop() if len(party.guests) > 1 else lane.is_short(party.size)
+            is_short = fits and lane.rules is gathering.rules
             if is_short and has_run:
                 lane.gathered[gathering] = None
                 self._wake(lane)

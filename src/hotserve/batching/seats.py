@@ -30,7 +30,7 @@ class Seat:
         size: The bytes of the inputs of each.
     """
 
-    __slots__ = ("_is_short", "_told", "clerk", "gathering", "lane", "order", "rows", "size")
+    __slots__ = ("_era", "_is_short", "clerk", "gathering", "lane", "order", "rows", "size")
 
     def __init__(
         self, lane: Lane, gathering: Gathering, clerk: Clerk, order: Sequence[int], rows: int, size: int
@@ -41,14 +41,14 @@ class Seat:
         self.order = tuple(order)
         self.rows = rows
         self.size = size
-        self._told: dict[int, float | None] | None = None  # the lane's times, as `_is_short` goes by them
+        self._era: object = None  # of the lane's times, which `_is_short` goes by
         self._is_short = False
 
     def is_short(self) -> bool:
         """Whether a run for one such request is known to be short."""
-        told = self.lane.times.told
-        if told is not self._told:
-            self._told = told
+        era = self.lane.times.era
+        if era is not self._era:
+            self._era = era
             self._is_short = self.lane.is_short(self.size)
         return self._is_short
 
