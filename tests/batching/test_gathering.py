@@ -40,8 +40,6 @@ def plus_one(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, A
 class Desk:
     """A clerk that keeps what it is told, with the numbers of its guests."""
 
-    api = "Predict"
-
     def __init__(self, error: Exception | None = None) -> None:
         self.answered: dict[int, list[float]] = {}
         self.order: list[int] = []

@@ -120,8 +120,6 @@ class _GrpcClerk:
 
     __slots__ = ("_as_content", "_cells", "_metrics", "_outputs", "_signature", "_signature_name", "in_flight")
 
-    api = "Predict"
-
     def __init__(self, metrics: Metrics, handle: VersionHandle, kind: CheckedKind, *, as_content: bool) -> None:
         self._metrics = metrics
         self._as_content = as_content

@@ -134,8 +134,6 @@ class _RestClerk:
 
     __slots__ = ("_cells", "_metrics", "_row_format", "in_flight")
 
-    api = "Predict"
-
     def __init__(self, metrics: Metrics, handle: VersionHandle, kind: CheckedKind, row_format: bool) -> None:
         self._metrics = metrics
         self._row_format = row_format

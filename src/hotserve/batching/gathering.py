@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from hotserve.batching.options import BatchRules
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.tensors import Array
+
+PREDICT: Final = "Predict"
+"""What clients of those who gather call, for the metrics: there are no others."""
 
 Answers = Mapping[str, Array]
 """Output alias -> array, with the rows of all requests."""
@@ -30,9 +33,6 @@ class NotHere(Exception):  # no error: somebody else answers
 
 class Clerk(Protocol):
     """Knows the requests of one API for one signature: writes their answers, or sends them the usual way."""
-
-    api: str
-    """What their clients call, for the metrics."""
 
     def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
         """Answers requests.

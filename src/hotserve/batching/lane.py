@@ -16,7 +16,7 @@ from hotserve.batching.run_times import RunTimes
 from hotserve.core.handle import Lease
 from hotserve.core.ids import ServableId
 from hotserve.errors import DeadlineExceeded, ResourceExhausted, ServingError
-from hotserve.observability.lone_runs import LoneRunCells
+from hotserve.observability.whole_runs import WholeRunCells
 from hotserve.tensors import Array, Signature
 
 INLINE_SECONDS = 0.0005
@@ -34,7 +34,7 @@ _MAX_SHAPES = 1000
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
 
-_NO_CELLS: Final[tuple[str, BatchRules | None, LoneRunCells | None]] = ("", None, None)
+_NO_CELLS: Final[tuple[str, BatchRules | None, WholeRunCells | None]] = ("", None, None)
 
 _PACE_GAIN = 0.1
 """How much the last batch counts in how fast requests are answered."""
@@ -255,7 +255,7 @@ class Lane:
             spec.shape and None not in spec.shape[1:] for spec in signature.inputs.values()
         )
         self._fits: dict[Hashable, bool] = {}
-        self._cells: dict[str, tuple[str, BatchRules | None, LoneRunCells | None]] = {}
+        self._cells: dict[str, tuple[str, BatchRules | None, WholeRunCells | None]] = {}
 
     def admit(self, inputs: Inputs) -> tuple[int, int, Hashable]:
         """Looks at a request's arrays.
@@ -295,12 +295,12 @@ class Lane:
             self._fits[key] = fits
         return rows, rows if fits else alone, key
 
-    def cells_of(self, api: str) -> LoneRunCells | None:
+    def cells_of(self, api: str) -> WholeRunCells | None:
         """What counts the lone runs of an API with the present engine, if it has been kept."""
         runtime, rules, cells = self._cells.get(api, _NO_CELLS)
         return cells if runtime == self.runtime and rules is self.rules else None
 
-    def keep_cells(self, api: str, cells: LoneRunCells) -> None:
+    def keep_cells(self, api: str, cells: WholeRunCells) -> None:
         """Keeps what counts the lone runs of an API with the present engine and rules."""
         self._cells[api] = (self.runtime, self.rules, cells)
 

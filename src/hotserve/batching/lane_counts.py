@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hotserve.batching.batch_queue import Closed
-from hotserve.batching.gathering import Party
+from hotserve.batching.gathering import PREDICT, Party
 from hotserve.batching.lane import Lane, Task
 from hotserve.batching.shared_run import SharedRun
 from hotserve.observability.metrics import Metrics
+from hotserve.observability.whole_runs import WholeRunCells
 
 
 class LaneCounts:
@@ -34,47 +35,25 @@ class LaneCounts:
             return
         rules = lane.rules
         padding = rules.size_for(rows) - rows if rules.max_rows else 0
-        if not padding and rows and not rules.is_strict:
-            cells = lane.cells_of(api)
-            if cells is None:
-                cells = metrics.lone_run_cells(
-                    lane.id.name, lane.version, lane.signature_name, api, lane.runtime, could_share=rules.max_rows > 0
-                )
-                lane.keep_cells(api, cells)
-            metrics.count_lone_run(cells, 1e6 * seconds, rows)
-            return
-        self._run(metrics, lane, [api], [0.0], rows, padding, seconds)
-
-    def ran_gathered(self, lane: Lane, party: Party, started: float, seconds: float) -> None:
-        """Counts requests that have gathered and shared a run, which began at `started` and took so many seconds."""
-        if self._metrics is None:
-            return
-        waits = [max(0.0, 1e6 * (started - guest.decoded)) for guest in party.guests]
-        self._run(self._metrics, lane, [guest.clerk.api for guest in party.guests], waits, party.rows, 0, seconds)
-
-    def _run(
-        self,
-        metrics: Metrics,
-        lane: Lane,
-        apis: Sequence[str],
-        waits: Sequence[float],
-        rows: int,
-        padding: int,
-        seconds: float,
-    ) -> None:
-        """Counts a run that went well: what the client of each request has called, and how long each has waited."""
-        name, version, signature = lane.id.name, lane.version, lane.signature_name
-        rules = lane.rules
         microseconds = 1e6 * seconds
-        metrics.count_queues(name, version, signature, waits)
-        for api in dict.fromkeys(apis):
-            metrics.count_run(name, version, signature, api, lane.runtime, microseconds, requests=apis.count(api))
+        if not padding and rows and not rules.is_strict:
+            metrics.count_lone_run(_cells_of(metrics, lane, api), microseconds, rows)
+            return
+        name, version, signature = lane.id.name, lane.version, lane.signature_name
+        metrics.count_run(name, version, signature, api, lane.runtime, microseconds)
+        metrics.count_queue(name, version, signature, 0.0)
         metrics.count_graph_run(microseconds)
         if rules.max_rows:
             self._batch(metrics, lane, Closed.IDLE, rows, padding)
-        if rules.is_strict:
-            for waited in waits:
-                metrics.batching.count_queuing(waited)
+            if rules.is_strict:
+                metrics.batching.count_queuing(0.0)
+
+    def ran_gathered(self, lane: Lane, party: Party, started: float, seconds: float) -> None:
+        """Counts requests that have gathered and shared a run, which began at `started` and took so many seconds."""
+        if self._metrics is not None:
+            waits = [max(0.0, 1e6 * (started - guest.decoded)) for guest in party.guests]
+            cells = _cells_of(self._metrics, lane, PREDICT)
+            self._metrics.count_shared_run(cells, 1e6 * seconds, party.rows, waits)
 
     def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:
         """Counts a batch."""
@@ -114,3 +93,14 @@ class LaneCounts:
             padding,
             is_session=lane.rules.is_strict,
         )
+
+
+def _cells_of(metrics: Metrics, lane: Lane, api: str) -> WholeRunCells:
+    cells = lane.cells_of(api)
+    if cells is None:
+        name, version, signature = lane.id.name, lane.version, lane.signature_name
+        cells = metrics.whole_run_cells(
+            name, version, signature, api, lane.runtime, could_share=lane.rules.max_rows > 0
+        )
+        lane.keep_cells(api, cells)
+    return cells

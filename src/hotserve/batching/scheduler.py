@@ -26,7 +26,7 @@ import numpy as np
 
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.deadlines import Deadlines
-from hotserve.batching.gathering import Clerk, Gathering, Guest, NotHere, Party, by_clerk, can_be_divided
+from hotserve.batching.gathering import PREDICT, Clerk, Gathering, Guest, NotHere, Party, by_clerk, can_be_divided
 from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.padding import Inputs, rows_of
@@ -485,7 +485,7 @@ class EngineThreads:
             lane.times.learn(party.size, seconds)
             lane.runtime = runtime_of(servable, lane.signature_name)
             if is_alone:
-                self._counts.ran_at_once(lane, party.rows, seconds, guests[0].clerk.api)
+                self._counts.ran_at_once(lane, party.rows, seconds, PREDICT)
             else:
                 self._counts.ran_gathered(lane, party, start, seconds)
             for clerk, (served, starts) in by_clerk(guests).items():

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from hotserve.observability import request_cells
 from hotserve.observability.batch_metrics import SIZE_LIMITS, BatchMetrics
 from hotserve.observability.instruments import Counter, Gauge, Histogram, HistogramCell, Instrument
-from hotserve.observability.lone_runs import LoneRun, LoneRunCells, count_lone_runs
 from hotserve.observability.notes import Notes
 from hotserve.observability.request_cells import RequestCells
 from hotserve.observability.request_record import RequestRecord
+from hotserve.observability.whole_runs import LoneRun, WholeRunCells, count_lone_runs, count_shared_run
 
 # 10 * 1.8^i microseconds, as the *_latency metrics of tensorflow_serving/servables/tensorflow/util.cc.
 LATENCY_LIMITS_US = tuple(10 * 1.8**i for i in range(33))
@@ -311,9 +311,9 @@ class Metrics:
             latency.counts[bucket] += requests
             latency.total += requests * microseconds
 
-    def lone_run_cells(
+    def whole_run_cells(
         self, model: str, version: str, signature: str, api: str, runtime: str, *, could_share: bool
-    ) -> LoneRunCells:
+    ) -> WholeRunCells:
         """What `count_lone_run` counts in; to be asked for once and kept for as long as the version is there.
 
         Args:
@@ -325,7 +325,7 @@ class Metrics:
             could_share: Whether the requests could have shared a run, which is then counted as a batch of one.
         """
         key = (model, version, signature)
-        return LoneRunCells(
+        return WholeRunCells(
             self.run_duration.cell(*key, api, runtime),
             self.runtime_latency.cell(model, api, runtime) if api in _COUNTED_CALLS else None,
             self.queue_duration.cell(*key),
@@ -333,7 +333,7 @@ class Metrics:
             self.batching.rows.cell(*key) if could_share else None,
         )
 
-    def count_lone_run(self, cells: LoneRunCells, microseconds: float, rows: int) -> None:
+    def count_lone_run(self, cells: WholeRunCells, microseconds: float, rows: int) -> None:
         """Counts a run on behalf of one request that did not wait; with the next ones, or when metrics are read.
 
         As `count_run`, `count_queue`, `count_graph_run` and, where it could have been shared, `batching.count_batch`
@@ -345,6 +345,11 @@ class Metrics:
             rows: The rows of the request.
         """
         self._lone_runs_noted.add((cells, microseconds, rows))
+
+    def count_shared_run(self, cells: WholeRunCells, microseconds: float, rows: int, waits: Sequence[float]) -> None:
+        """Counts a run that requests have shared; see `whole_runs.count_shared_run`."""
+        count_shared_run(cells, microseconds, rows, waits, LATENCY_LIMITS_US, SIZE_LIMITS)
+        self.count_graph_run(microseconds)
 
     def count_warmup_run(self, model: str, api: str, runtime: str, microseconds: float) -> None:
         """Counts the run of a recorded warm-up request, where the original does; any thread may.

@@ -1,7 +1,9 @@
-"""Runs of a single request that did not wait: what counts them, many at a time."""
+"""Runs of all of some requests, without padding: what counts them. Those of one request that did not wait are counted
+many at a time."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from hotserve.observability.instruments import HistogramCell, NumberCell, observe_many
 
 
-class LoneRunCells:
+class WholeRunCells:
     """The cells of such runs of one signature on behalf of one API; None where there is none to count in."""
 
     __slots__ = ("closed", "duration", "queue", "rows", "runtime_latency")
@@ -29,7 +31,42 @@ class LoneRunCells:
         self.rows = rows
 
 
-LoneRun = tuple[LoneRunCells, float, int]
+def count_shared_run(
+    cells: WholeRunCells,
+    microseconds: float,
+    rows: int,
+    waits: Sequence[float],
+    limits: Sequence[float],
+    size_limits: Sequence[float],
+) -> None:
+    """Counts a run that requests have shared.
+
+    Args:
+        cells: Of all of them.
+        microseconds: What it took.
+        rows: The rows of all.
+        waits: How long each has waited, in microseconds.
+        limits: As in `count_lone_runs`.
+        size_limits: The same.
+    """
+    requests = len(waits)
+    bucket = bisect_right(limits, microseconds)
+    for cell in (cells.duration, cells.runtime_latency):
+        if cell is not None:
+            cell.counts[bucket] += requests
+            cell.total += requests * microseconds
+    counts = cells.queue.counts
+    for waited in waits:
+        counts[bisect_right(limits, waited)] += 1
+    cells.queue.total += sum(waits)
+    if cells.closed is not None:
+        cells.closed.number += 1
+    if cells.rows is not None:
+        cells.rows.counts[bisect_right(size_limits, rows)] += 1
+        cells.rows.total += rows
+
+
+LoneRun = tuple[WholeRunCells, float, int]
 """A run: its cells, its microseconds, and its rows."""
 
 GraphCells = tuple[NumberCell, NumberCell, HistogramCell]
@@ -52,7 +89,7 @@ def count_lone_runs(
         graph_limits: Those of `graph`.
         size_limits: Those of the cells' rows.
     """
-    by_cells: dict[LoneRunCells, list[LoneRun]] = {}
+    by_cells: dict[WholeRunCells, list[LoneRun]] = {}
     for run in runs:
         by_cells.setdefault(run[0], []).append(run)
     number, time, times = graph
