@@ -51,7 +51,12 @@ def in_huge_pages(model_bytes: int) -> Iterator[None]:
 def _large_mappings() -> frozenset[tuple[int, int]]:
     """Where the process has large memory of its own that is neither a file nor a heap: its first byte, and its end."""
     found = set()
-    for line in _MAPPINGS.read_text(encoding="ascii", errors="replace").splitlines():
+    try:
+        mappings = _MAPPINGS.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        logger.debug("What memory there is cannot be seen: %s", error)
+        return frozenset()
+    for line in mappings.splitlines():
         addresses, access, _, _, inode, *name = line.split(maxsplit=5)
         start, end = (int(address, 16) for address in addresses.split("-"))
         if end - start >= _LARGE_BYTES and access == "rw-p" and inode == "0" and not name:
