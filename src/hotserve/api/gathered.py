@@ -11,9 +11,11 @@ from hotserve.api.codec_threads import size_of
 from hotserve.batching.gathering import Answers, Clerk, Guest, NotHere
 from hotserve.batching.seats import Input, Seat
 from hotserve.core.handle import VersionHandle
+from hotserve.core.served_versions import ServedVersions
 from hotserve.handlers.checked_kinds import CheckedKind
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_cells import Note, RequestCells
+from hotserve.observability.request_log import RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +109,47 @@ class Road(Protocol):
             Whether it was taken; if not, nothing has happened, and the API has to answer it.
         """
         ...
+
+
+class GatheringRoad:
+    """What the roads of both APIs have in common: which requests gather, and how they come in."""
+
+    __slots__ = ("_gatherer", "_manager", "_metrics", "_patience", "_request_log")
+
+    def __init__(self, manager: ServedVersions, gatherer: Gatherer, metrics: Metrics, request_log: RequestLog) -> None:
+        """Makes the road.
+
+        Args:
+            manager: Resolves names to versions.
+            gatherer: Where requests gather.
+            metrics: Counts them.
+            request_log: Where requests go that have been answered: those of models that are logged go the usual way.
+        """
+        self._manager = manager
+        self._gatherer = gatherer
+        self._metrics = metrics
+        self._request_log = request_log
+        self._patience = Patience(gatherer)
+
+    def _seat(self, handle: VersionHandle, kind: CheckedKind, clerk: Callable[[], Clerk]) -> Seat | None:
+        """The seat of a request; None if it does not gather now."""
+        seat = kind.seat or seat_of(kind, self._gatherer, handle, clerk)
+        return seat if self._patience.found(seat) and not self._request_log.logs(handle.id.name) else None
+
+    def _enter(
+        self,
+        seat: Seat,
+        handle: VersionHandle,
+        kind: CheckedKind,
+        message: bytes,
+        client: Client,
+        start: float,
+        contents: Sequence[bytes],
+    ) -> None:
+        """Has a request gather that came at `start`, and whose inputs have these bytes, in the order of the seat."""
+        request = (self, kind, message)
+        guest = Guest(seat.clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
+        self._gatherer.gather(seat, handle, guest)
 
 
 def seat_of(kind: CheckedKind, gatherer: Gatherer, handle: VersionHandle, clerk: Callable[[], Clerk]) -> Seat | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import Client, Gatherer, Patience, check_size, give_out, seat_of
+from hotserve.api.gathered import Client, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.api.predict_messages import encode_response, encode_responses
 from hotserve.batching.gathering import Answers, Guest
 from hotserve.codecs.compiled import read_predict
@@ -35,10 +35,10 @@ class Resume(Protocol):
     ) -> Coroutine[Any, Any, bytes]: ...
 
 
-class GrpcRoad:
+class GrpcRoad(GatheringRoad):
     """Takes the messages of calls of Predict."""
 
-    __slots__ = ("_as_content", "_gatherer", "_manager", "_metrics", "_named", "_patience", "_request_log", "_resume")
+    __slots__ = ("_as_content", "_named", "_resume")
 
     def __init__(
         self,
@@ -57,19 +57,15 @@ class GrpcRoad:
             manager: Resolves names to versions.
             gatherer: Where calls gather.
             metrics: Counts them.
-            request_log: Where calls go that have been answered: those of models that are logged go the usual way.
+            request_log: Logs them.
             named: What the bytes of a `model_spec` say that has come before, and the signature that it names.
             resume: The usual way.
             as_content: Whether the tensors that answer are sent as raw bytes, in `tensor_content`.
         """
-        self._manager = manager
-        self._gatherer = gatherer
-        self._metrics = metrics
-        self._request_log = request_log
+        super().__init__(manager, gatherer, metrics, request_log)
         self._named = named
         self._resume = resume
         self._as_content = as_content
-        self._patience = Patience(gatherer)
 
     def take(self, message: bytes, client: Client) -> bool:
         """See `Road.take`."""
@@ -89,16 +85,14 @@ class GrpcRoad:
         kind: CheckedKind | None = None if handle is None else handle.remembered.get((named[1], usual[1], usual[2]))
         if handle is None or kind is None:
             return self._patience.found(None)
-        seat = kind.seat or seat_of(kind, self._gatherer, handle, partial(self._clerk, handle, kind))
-        if not self._patience.found(seat) or seat is None or self._request_log.logs(handle.id.name):
+        seat = self._seat(handle, kind, partial(self._clerk, handle, kind))
+        if seat is None:
             return False
         values = usual[3]
         contents = [values[index] for index in seat.order]
         clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
-        request = (self, kind, message)
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
-        self._gatherer.gather(seat, handle, guest)
+        self._enter(seat, handle, kind, message, client, start, contents)
         return True
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:

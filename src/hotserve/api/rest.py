@@ -23,6 +23,7 @@ from hotserve.api.gathered import Gatherer, Road
 from hotserve.api.predict_formats import AskedPredict, PredictAnswer, PredictFormat, PredictFormats
 from hotserve.api.rest_gathered import RestRoad
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
+from hotserve.codecs import compiled
 from hotserve.codecs.inference_results import Classified, Regressed
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
@@ -178,6 +179,7 @@ class RestApi:
         """
         if (
             self._gatherer is None
+            or not compiled.IS_USED
             or method != "POST"
             or self._cors is not no_cors
             or not self._formats.is_json(headers)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.api.gathered import Client, Gatherer, Patience, check_size, give_out, seat_of
+from hotserve.api.gathered import Client, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.batching.gathering import Answers, Guest
 from hotserve.codecs import compiled
 from hotserve.codecs.json_response import encode_predictions, encode_rows
@@ -42,10 +42,10 @@ class Resume(Protocol):
     ) -> Coroutine[Any, Any, RestResponse]: ...
 
 
-class RestRoad:
+class RestRoad(GatheringRoad):
     """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
 
-    __slots__ = ("_gatherer", "_manager", "_metrics", "_patience", "_request_log", "_resume", "_spec")
+    __slots__ = ("_resume", "_spec")
 
     def __init__(
         self,
@@ -62,25 +62,21 @@ class RestRoad:
             manager: Resolves names to versions.
             gatherer: Where requests gather.
             metrics: Counts them.
-            request_log: Where requests go that have been answered: those of models that are logged go the usual way.
+            request_log: Logs them.
             spec: What the path names.
             resume: The usual way.
         """
-        self._manager = manager
-        self._gatherer = gatherer
-        self._metrics = metrics
-        self._request_log = request_log
+        super().__init__(manager, gatherer, metrics, request_log)
         self._spec = spec
         self._resume = resume
-        self._patience = Patience(gatherer)
 
     def take(self, message: bytes, client: Client) -> bool:
         """See `Road.take`."""
         if not self._patience.is_worth_it():
             return False
         start = time.perf_counter()
-        extension = compiled.EXTENSION
-        values = extension.read_values(message) if extension is not None and len(message) <= _LARGEST else None
+        assert compiled.EXTENSION is not None, "there is no road without it"
+        values = compiled.EXTENSION.read_values(message) if len(message) <= _LARGEST else None
         if values is None:
             return self._patience.found(None)
         try:
@@ -91,8 +87,8 @@ class RestRoad:
         kind: CheckedKind | None = None if handle is None else handle.remembered.get(key)
         if handle is None or kind is None:
             return self._patience.found(None)
-        seat = kind.seat or seat_of(kind, self._gatherer, handle, partial(self._clerk, handle, kind, key[1]))
-        if not self._patience.found(seat) or seat is None or self._request_log.logs(handle.id.name):
+        seat = self._seat(handle, kind, partial(self._clerk, handle, kind, key[1]))
+        if seat is None:
             return False
         contents = []
         for index in seat.order:
@@ -102,9 +98,7 @@ class RestRoad:
             contents.append(content)
         clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
-        request = (self, kind, message)
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
-        self._gatherer.gather(seat, handle, guest)
+        self._enter(seat, handle, kind, message, client, start, contents)
         return True
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array], row_format: bool) -> None:
