@@ -12,6 +12,6 @@ MODULES = {
     "hotserve.wires._calls": "src/hotserve/wires/_calls.pyx",
 }
 if sys.platform == "linux":
-    MODULES["hotserve.loadgen._repeater"] = "src/hotserve/loadgen/_repeater.pyx"  # it waits with epoll
+    MODULES["hotserve.loadgen._loop"] = "src/hotserve/loadgen/_loop.pyx"  # it waits with epoll
 
 setup(ext_modules=[Extension(name, [source], optional=True) for name, source in MODULES.items()])

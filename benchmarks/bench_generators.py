@@ -43,9 +43,10 @@ from workloads import workload
 from hotserve.loadgen.connection import Connection
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.pace import ClosedPace
-from hotserve.loadgen.run import Run, Work
+from hotserve.loadgen.run import Run
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
+from hotserve.loadgen.work import Work
 
 DELAYED_FILE = Path(__file__).parent / "peers" / "delayed_answers.py"
 BENCH = "hotserve bench"
@@ -160,8 +161,8 @@ class _Pausing:
             pass
         self._connection.begin(request)
 
-    def steady(self) -> None:
-        """Nobody else can go on in its place, who would make no pause."""
+    def repeated(self, requests: Sequence[Request]) -> None:
+        """Nobody else can send them in its place, who would make no pause."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)

@@ -28,9 +28,10 @@ from workloads import JSON, Example, Workload
 
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.pace import ClosedPace
-from hotserve.loadgen.run import Run, Work
+from hotserve.loadgen.run import Run
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
+from hotserve.loadgen.work import Work
 
 SERVERS_FILE = Path(__file__).parent / "peers" / "http1_servers.py"
 NAMES = {

@@ -25,9 +25,10 @@ from hotserve.errors import ServingError
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.histogram import Histogram
 from hotserve.loadgen.pace import ClosedPace
-from hotserve.loadgen.run import Hooks, Judge, Run, Work
+from hotserve.loadgen.run import Run
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
+from hotserve.loadgen.work import Hooks, Judge, Work
 
 TOLERANCE = 1e-5
 """How far a number may be off: batches of other sizes and other numbers of threads round otherwise."""

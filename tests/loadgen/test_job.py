@@ -8,9 +8,9 @@ import pytest
 from hotserve.errors import Unavailable
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.job import Job, merged, run_job, run_jobs
-from hotserve.loadgen.run import Hooks
 from hotserve.loadgen.server import Access
 from hotserve.loadgen.target import read_target
+from hotserve.loadgen.work import Hooks
 from support.scripted_server import ScriptedServer, answer
 
 LONG = 60.0

@@ -89,7 +89,7 @@ def test_requests_that_somebody_else_begins_are_those_that_would_have_been_hande
     pace, found = made(), []
     for until, most in turns:
         coming = pace.coming(until)
-        begun = coming[:most]
+        begun = coming[:most].tolist()
         pace.took(len(begun))
         found += begun
         assert pace.next_due() == (expected[len(found)] if len(found) < len(expected) else NEVER)

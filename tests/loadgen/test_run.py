@@ -12,13 +12,14 @@ import grpc
 import pytest
 
 from hotserve.errors import Unavailable
+from hotserve.loadgen.compiled_loop import IS_COMPILED
 from hotserve.loadgen.connection import Connection
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.pace import ClosedPace, OpenPace
-from hotserve.loadgen.repeater import IS_COMPILED
-from hotserve.loadgen.run import CONNECTION, DIFFERENT, TIMEOUT, UNSENT, Hooks, Judge, Outcome, Run, Work
+from hotserve.loadgen.run import Run
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
+from hotserve.loadgen.work import CONNECTION, DIFFERENT, TIMEOUT, UNSENT, Hooks, Judge, Outcome, Work
 from support.scripted_server import HANG_UP, SILENCE, ScriptedServer, answer
 
 GOOD = answer(b"fine")
@@ -31,7 +32,7 @@ METHOD = "/test.Service/Method"
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every test is one of the compiled code, and one of what is there without it."""
     if request.param == "plain":
-        monkeypatch.setattr("hotserve.loadgen.run.make_repeater", lambda *_: None)
+        monkeypatch.setattr("hotserve.loadgen.run.IS_COMPILED", False)
     elif not IS_COMPILED:
         pytest.skip("hotserve was installed without a C compiler, or not on Linux")
     return str(request.param)

@@ -27,9 +27,9 @@ from hotserve.loadgen.job import Job, merged, run_job, run_jobs
 from hotserve.loadgen.made_up import make_inputs
 from hotserve.loadgen.model import Model, signatures_of, text_of_error
 from hotserve.loadgen.process_usage import ProcessUsage
-from hotserve.loadgen.run import Hooks
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import Wire, read_target
+from hotserve.loadgen.work import Hooks
 from hotserve.tensors import Signature
 
 GOOD = 0

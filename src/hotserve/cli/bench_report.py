@@ -11,7 +11,7 @@ from hotserve.cli.bench_progress import load_text
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.histogram import RELATIVE_ERROR, Histogram
 from hotserve.loadgen.job import Job
-from hotserve.loadgen.run import Outcome
+from hotserve.loadgen.work import Outcome
 from hotserve.version import __version__
 
 _PERCENTS = (50.0, 90.0, 99.0, 99.9)

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from hotserve.loadgen.address import Address
-from hotserve.loadgen.exchange import Answer, BrokenAnswer, Client, Request, SteadyCalls, SteadyHttp1
-from hotserve.loadgen.repeater import Returned
+from hotserve.loadgen.exchange import Answer, BrokenAnswer, Client, Request
 
 _SMALL_READ: Final = 16 << 10
 _LARGE_READ: Final = 256 << 10
@@ -37,7 +36,6 @@ class Connection:
     __slots__ = (
         "_client",
         "_context",
-        "_error",
         "_is_connected",
         "_is_open",
         "_receive",
@@ -46,7 +44,6 @@ class Connection:
         "_send",
         "_server_name",
         "_socket",
-        "_unread",
         "_unsent",
         "is_ready",
         "is_writing",
@@ -72,8 +69,6 @@ class Connection:
         self._context = context
         self._server_name = server_name
         self._unsent: bytes | memoryview = b""
-        self._unread = b""
-        self._error = 0
         self.is_ready = False
         self.is_writing = True
         self.sent_bytes = self.received_bytes = 0
@@ -111,20 +106,13 @@ class Connection:
         """
         self._write(self._request(request))
 
-    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]] | None:
+    def repeated(self, requests: Sequence[Request]) -> Sequence[bytes] | None:
         """As of `Client`; None also with TLS, which has to be spoken here."""
-        return None if self._context is not None else self._client.parts(requests)
+        return None if self._context is not None else self._client.repeated(requests)
 
-    def steady(self) -> SteadyHttp1 | SteadyCalls | None:
-        """As of `Client`; asked right after `begin`."""
-        return None if self._unsent else self._client.steady()
-
-    def resume(self, returned: Returned) -> None:
-        """Somebody else has spoken on this connection, and gives it back; `advance` goes on from there."""
-        self._client.resume(returned.position)
-        self._unread, self._error = returned.received, returned.error
-        if returned.unsent:
-            self._unsent, self.is_writing = returned.unsent, True
+    def hand_over(self) -> Client:
+        """Has somebody else read from the socket and write to it from now on; returns what has spoken on it so far."""
+        return self._client
 
     def advance(self) -> Answer | None:
         """Does what can be done now that the socket is ready; returns an answer that has become whole.
@@ -133,12 +121,6 @@ class Connection:
             ConnectionLost: The server has hung up, or has sent what is no answer.
         """
         if self._is_open:
-            if self._unread:
-                answer = self._take_unread()
-                if answer is not None:
-                    return answer
-            if self._error:
-                raise ConnectionLost(os.strerror(self._error))
             if self._unsent:
                 self._write(b"")
             return self._read()
@@ -196,15 +178,6 @@ class Connection:
         except OSError as error:
             raise ConnectionLost(_reason(error)) from error
         return answer
-
-    def _take_unread(self) -> Answer | None:
-        data, self._unread = self._unread, b""
-        # It was counted by whoever has received it.
-        self.received_bytes -= len(data)
-        try:
-            return self._take(data)
-        except BrokenAnswer as error:
-            raise ConnectionLost(str(error)) from error
 
     def _take(self, data: bytes) -> Answer | None:
         """Has the client read what has come; nothing is the end of the connection."""

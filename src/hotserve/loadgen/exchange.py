@@ -48,31 +48,26 @@ class BrokenAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SteadyHttp1:
-    """A connection of HTTP/1.1, from which the next requests differ in nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class SteadyCalls:
-    """A connection of gRPC whose calls repeat themselves but for their messages.
+class CallsAhead:
+    """A connection of gRPC on which no call has been made yet, for somebody else to make them.
 
     Attributes:
-        stream: The number of the last call's stream.
         window: How many bytes the server takes on the connection until it says more.
-        most: How many bytes a call may have that goes out in one piece.
-        taken: How many bytes of data have come since the server was last told that it may send more.
-        block: The header block of all further calls.
-        initial: The header block that begins the answer to a call that goes well.
-        trailers: The one that ends it.
+        first_window: How many it takes of each call until it says more.
+        max_frame: How many bytes of data a frame may have.
+        most_calls: How many calls may be under way at once.
+        first_block: The header block of the first call.
+        later_block: The one of all others.
+        received: The beginning of a frame that has come already.
     """
 
-    stream: int
     window: int
-    most: int
-    taken: int
-    block: bytes
-    initial: bytes
-    trailers: bytes
+    first_window: int
+    max_frame: int
+    most_calls: int
+    first_block: bytes
+    later_block: bytes
+    received: bytes
 
 
 class Client(Protocol):
@@ -106,25 +101,10 @@ class Client(Protocol):
         """What has to be sent because of what was received."""
         ...
 
-    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]] | None:
-        """The bytes of requests that are the same on all connections to a server, each in two parts.
+    def repeated(self, requests: Sequence[Request]) -> Sequence[bytes] | None:
+        """What somebody else sends for requests, on any connection to the same server; of calls the data alone.
 
-        Those of gRPC lack their frames. None where there is more about these requests that differs.
-        """
-        ...
-
-    def steady(self) -> SteadyHttp1 | SteadyCalls | None:
-        """What somebody has to know who goes on in place of this client; asked right after `request`.
-
-        None as long as only this client can.
-        """
-        ...
-
-    def resume(self, position: tuple[int, int, int]) -> None:
-        """Somebody else has gone on, and comes back.
-
-        Args:
-            position: `stream`, `window` and `taken` of `SteadyCalls`, as they are now; of gRPC only.
+        None where there is more about these requests that differs.
         """
         ...
 

@@ -13,13 +13,13 @@ import gzip
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from hpack import Decoder, Encoder, HPACKError
 
 from hotserve.errors import Code
-from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request, SteadyCalls
+from hotserve.loadgen.exchange import Answer, BrokenAnswer, CallsAhead, Request
 from hotserve.wires.http2_frames import (
     ACK,
     CONTINUATION,
@@ -37,6 +37,7 @@ from hotserve.wires.http2_frames import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     LARGEST_NUMBER,
+    MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
     PADDED,
     PING,
@@ -71,6 +72,25 @@ _REMEMBERED_ANSWER_BYTES: Final = 16 << 10
 _SHOWN_BYTES: Final = 200
 
 Fields = tuple[tuple[bytes, bytes], ...]
+
+
+NO_STATUS: Final = "no status"
+NO_MESSAGE: Final = "no message"
+"""What is wrong with answers that say nothing of themselves."""
+
+
+class BlockSays(NamedTuple):
+    """What a header block says of a call.
+
+    Attributes:
+        error: As in `Answer`.
+        text: The text of the error.
+        is_stable: Whether the same bytes say the same again.
+    """
+
+    error: str
+    text: str
+    is_stable: bool
 
 
 class GrpcClient:
@@ -114,13 +134,13 @@ class GrpcClient:
         self.has_reply = False
         self._replies: list[bytes] = []
         self._max_frame = SMALLEST_MAX_FRAME
+        self._most_calls = LARGEST_NUMBER
         self._first_window = FIRST_WINDOW
         self._stream_window = 0
         self._window = FIRST_WINDOW
         self._taken = 0
         self._goes_away = False
         self._known: tuple[bytes, bytes, Answer] | None = None
-        self._initial_block = self._trailers_block = b""
 
     def opening(self) -> bytes:
         settings = settings_frame({ENABLE_PUSH: 0, INITIAL_WINDOW_SIZE: LARGEST_NUMBER})
@@ -207,28 +227,34 @@ class GrpcClient:
         self._replies.clear()
         return replies
 
-    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]] | None:
+    def repeated(self, requests: Sequence[Request]) -> Sequence[bytes] | None:
         if len({(request.path, request.headers) for request in requests}) > 1:
             return None
-        return [_parts(request) for request in requests]
+        return [_framed(request) for request in requests]
 
-    def steady(self) -> SteadyCalls | None:
-        if self._unsent or self._received or self._block_parts or self.has_reply or self._goes_away:
-            return None
-        if not self._headers.is_good(self._trailers_block) or not self._headers.is_known(self._initial_block):
-            return None
-        return SteadyCalls(
-            self._stream,
+    def calls_ahead(self, request: Request) -> CallsAhead:
+        """How somebody else makes calls like this one on the connection, which is settled, and has had none."""
+        self._prepare(request)
+        return CallsAhead(
             self._window,
-            min(self._max_frame, self._first_window),
-            self._taken,
+            self._first_window,
+            self._max_frame,
+            self._most_calls,
+            self._block,
             self._later_block,
-            self._initial_block,
-            self._trailers_block,
+            b"".join((self._received, *self._later)),
         )
 
-    def resume(self, position: tuple[int, int, int]) -> None:
-        self._stream, self._window, self._taken = position
+    def read_block(self, block: bytes, *, ends_stream: bool) -> BlockSays:
+        """What a header block says of a call that somebody else has made; all blocks have to be read, in order.
+
+        Raises:
+            BrokenAnswer: It is none.
+        """
+        self._headers.is_stable = True
+        fields = self._headers.read(block)
+        error, text = _read_trailers(fields) if ends_stream else _read_initial(fields)
+        return BlockSays(error, text, self._headers.is_stable)
 
     def end(self) -> Answer | None:
         raise BrokenAnswer("the server has closed the connection")
@@ -236,7 +262,7 @@ class GrpcClient:
     def _prepare(self, request: Request) -> None:
         """Makes the bytes that repeat for a request that is sent again and again."""
         last, self._last = self._last, request
-        self._body = b"".join(_parts(request))
+        self._body = _framed(request)
         if last is not None and (last.path, last.headers) == (request.path, request.headers):
             return
         fields: list[tuple[bytes, bytes]] = [
@@ -265,7 +291,7 @@ class GrpcClient:
         if kind in (HEADERS, CONTINUATION):
             return self._header_block(kind, flags, stream, payload)
         if kind == RST_STREAM and stream == self._stream and len(payload) == 4:
-            return self._answer(Answer(_name_of(read_number(payload)).encode(), "RST_STREAM"))
+            return self._answer(Answer(name_of(read_number(payload)).encode(), "RST_STREAM"))
         if kind == SETTINGS and not flags & ACK:
             self._settings(payload)
         elif kind == PING and not flags & ACK:
@@ -307,32 +333,23 @@ class GrpcClient:
         if stream != self._stream:
             return None
         if self._block_ends_stream:
-            self._trailers_block = payload
             return self._trailers(fields)
-        self._initial, self._initial_block = fields, payload
+        self._initial = fields
         return None
 
     def _trailers(self, fields: Fields) -> Answer:
         """The answer to a call whose stream has ended with these headers."""
         message = self._message[0] if len(self._message) == 1 else b"".join(self._message)
         if fields is not self._headers.good:
-            found = dict(fields)
-            status = found.get(b"grpc-status")
-            if status is None:
-                http = found.get(b":status", dict(self._initial).get(b":status", b"?")).decode("latin-1")
-                return self._answer(Answer(b"status %b of HTTP, and no grpc-status" % http.encode(), f"HTTP {http}"))
-            if status != b"0":
-                text = unquote(found.get(b"grpc-message", b"").decode("latin-1"))
-                return self._answer(Answer(text.encode(), _code_name(status)))
+            error, text = _read_trailers(fields)
+            if error == NO_STATUS:
+                error, text = _without_status(dict(self._initial).get(b":status", b"?").decode("latin-1"))
+            if error:
+                return self._answer(Answer(text.encode(), error))
             self._headers.good = fields
         if len(message) < _PREFIX.size:
-            return self._answer(Answer(b"the call has ended without a message", "no message"))
-        if message[0]:
-            try:
-                return self._answer(Answer(_unpacked(message[_PREFIX.size :])))
-            except (OSError, EOFError, zlib.error) as error:
-                raise BrokenAnswer(f"expected a packed message, and it cannot be unpacked: {error}") from error
-        return self._answer(Answer(message[_PREFIX.size :]))
+            return self._answer(Answer(b"the call has ended without a message", NO_MESSAGE))
+        return self._answer(Answer(read_message(message)))
 
     def _answer(self, answer: Answer) -> Answer:
         answer.ends_connection = self._goes_away or self._stream >= _LAST_STREAM
@@ -355,6 +372,8 @@ class GrpcClient:
                 self._first_window = value
             elif number == MAX_FRAME_SIZE:
                 self._max_frame = value
+            elif number == MAX_CONCURRENT_STREAMS:
+                self._most_calls = value
         self.is_settled = True
         self._send(SETTINGS_ACK)
         if self._unsent:
@@ -367,7 +386,7 @@ class GrpcClient:
         code = read_number(payload[4:8])
         if code or read_number(payload[:4]) & LARGEST_NUMBER < self._stream:
             text = payload[8:][:_SHOWN_BYTES].decode("utf-8", "replace")
-            raise BrokenAnswer(f"the server goes away: {_name_of(code)} {text}".strip())
+            raise BrokenAnswer(f"the server goes away: {name_of(code)} {text}".strip())
 
     def _send(self, frame: bytes) -> None:
         self._replies.append(frame)
@@ -403,14 +422,6 @@ class _HeaderReader:
         self.is_stable = True
         self.good: Fields = ()
 
-    def is_known(self, block: bytes) -> bool:
-        """Whether a block says what it has said before, as long as no other changes the table."""
-        return block in self._remembered
-
-    def is_good(self, block: bytes) -> bool:
-        """Whether it says, moreover, that all is well."""
-        return bool(self.good) and self._remembered.get(block) is self.good
-
     def read(self, block: bytes) -> Fields:
         """The fields of a block.
 
@@ -433,8 +444,45 @@ class _HeaderReader:
         return fields
 
 
-def _parts(request: Request) -> tuple[bytes, bytes]:
-    return _PREFIX.pack(0, len(request.body)), request.body
+def read_message(framed: bytes) -> bytes:
+    """The message that stands behind gRPC's prefix.
+
+    Raises:
+        BrokenAnswer: It is packed, and cannot be unpacked.
+    """
+    if not framed[0]:
+        return framed[_PREFIX.size :]
+    try:
+        return _unpacked(framed[_PREFIX.size :])
+    except (OSError, EOFError, zlib.error) as error:
+        raise BrokenAnswer(f"expected a packed message, and it cannot be unpacked: {error}") from error
+
+
+def _framed(request: Request) -> bytes:
+    return _PREFIX.pack(0, len(request.body)) + request.body
+
+
+def _read_initial(fields: Fields) -> tuple[str, str]:
+    """The error, and its text, of the headers that begin an answer; both are empty for what is as it should be."""
+    http = dict(fields).get(b":status", b"?").decode("latin-1")
+    return ("", "") if http == "200" else _without_status(http)
+
+
+def _read_trailers(fields: Fields) -> tuple[str, str]:
+    """The same of those that end it; the error is `NO_STATUS` where the headers before them tell more."""
+    found = dict(fields)
+    status = found.get(b"grpc-status")
+    if status == b"0":
+        return "", ""
+    if status is not None:
+        return _code_name(status), unquote(found.get(b"grpc-message", b"").decode("latin-1"))
+    if b":status" in found:
+        return _without_status(found[b":status"].decode("latin-1"))
+    return NO_STATUS, ""
+
+
+def _without_status(http: str) -> tuple[str, str]:
+    return f"HTTP {http}", f"status {http} of HTTP, and no grpc-status"
 
 
 def _without_padding(flags: int, payload: bytes) -> bytes:
@@ -453,7 +501,8 @@ def _code_name(status: bytes) -> str:
     return f"grpc-status {status.decode('latin-1')}"
 
 
-def _name_of(code: int) -> str:
+def name_of(code: int) -> str:
+    """The name of an error of HTTP/2."""
     with contextlib.suppress(ValueError):
         return ErrorCode(code).name
     return f"error {code}"

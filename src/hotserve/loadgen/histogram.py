@@ -118,6 +118,10 @@ class Histogram:
             found.append(float(min(max(middle, self.smallest), self.largest)))
         return found
 
+    def above(self, value: int) -> int:
+        """How many numbers are larger than `value`, but for those that share its cell."""
+        return sum(count for middle, count in self._filled() if middle > value * (1 + RELATIVE_ERROR))
+
     def _filled(self) -> Iterator[tuple[float, int]]:
         """The middle and the count of every cell that has any, from the smallest."""
         half = _EXACT_BELOW >> 1

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request, SteadyHttp1
+from hotserve.loadgen.exchange import Answer, BrokenAnswer, Request
 
 _HEAD_END: Final = b"\r\n\r\n"
 _MAX_HEAD_BYTES: Final = 64 << 10
@@ -111,15 +111,8 @@ class Http1Client:
     def reply(self) -> bytes:
         return b""
 
-    def parts(self, requests: Sequence[Request]) -> Sequence[tuple[bytes, bytes]]:
-        return [(self._head(request), request.body) for request in requests]
-
-    def steady(self) -> SteadyHttp1:
-        return SteadyHttp1()
-
-    def resume(self, position: tuple[int, int, int]) -> None:
-        # Nothing here depends on what was sent before.
-        return
+    def repeated(self, requests: Sequence[Request]) -> Sequence[bytes]:
+        return [self._head(request) + request.body for request in requests]
 
     def end(self) -> Answer | None:
         size, error, length, _ = self._known

@@ -14,8 +14,9 @@ from typing import Final
 from hotserve.errors import ServingError, Unavailable
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.pace import ClosedPace, OpenPace, Pace
-from hotserve.loadgen.run import Hooks, Judge, Outcome, Run, Work
+from hotserve.loadgen.run import Run
 from hotserve.loadgen.server import Access, Server
+from hotserve.loadgen.work import Hooks, Judge, Outcome, Work
 
 _TELL_EVERY: Final = 200_000_000
 _START_SECONDS: Final = 60.0

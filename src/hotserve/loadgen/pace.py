@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import random
 import sys
-from array import array
-from collections import deque
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 _NANOSECONDS: Final = 1_000_000_000
+_DRAWN_AT_ONCE: Final = 4096
 NEVER: Final = sys.maxsize
 
 
@@ -39,8 +40,12 @@ class Pace(Protocol):
         """When there will be a request to begin, if it is known; `NEVER` where that depends on answers, or none is."""
         ...
 
-    def coming(self, until: int) -> array[int] | None:
-        """When the next requests are due, up to a time, for somebody else to begin them; None for a closed loop."""
+    def coming(self, until: int) -> NDArray[np.int64] | None:
+        """When the next requests are due, up to a time, for somebody else to begin them; None for a closed loop.
+
+        Returns:
+            Their times, [requests], in order.
+        """
         ...
 
     def took(self, requests: int) -> None:
@@ -109,54 +114,54 @@ class OpenPace:
         self.measured_from = begin + round(warmup_seconds * _NANOSECONDS)
         self.end = self.measured_from + round(seconds * _NANOSECONDS)
         self.left = NEVER if requests is None else requests
-        self._times = _equal(begin, rate) if poisson_seed is None else _poisson(begin, rate, poisson_seed)
-        self._dues = deque([next(self._times)])  # always has the next one
+        self._drawn = _equal(begin, rate) if poisson_seed is None else _poisson(begin, rate, poisson_seed)
+        # Times that were drawn before they are needed, and which of them is the next; it is always there.
+        self._dues = next(self._drawn)
+        self._next = 0
 
     def take(self, now: int) -> int | None:
-        if self._dues[0] > now or self.next_due() is NEVER:
+        due = self.next_due()
+        if due > now or due is NEVER:
             return None
-        return self._pop()
-
-    def next_due(self) -> int:
-        due = self._dues[0]
-        return due if due < self.end and self.left > 0 else NEVER
-
-    def coming(self, until: int) -> array[int]:
-        while self._dues[-1] <= until:
-            self._dues.append(next(self._times))
-        dues = array("q")
-        left = self.left
-        for due in self._dues:
-            if due > until or due >= self.end or left <= 0:
-                break
-            left -= due >= self.measured_from
-            dues.append(due)
-        return dues
-
-    def took(self, requests: int) -> None:
-        for _ in range(requests):
-            self._pop()
-
-    def _pop(self) -> int:
-        due = self._dues.popleft()
-        if not self._dues:
-            self._dues.append(next(self._times))
-        if due >= self.measured_from:
-            self.left -= 1
+        self.took(1)
         return due
 
+    def next_due(self) -> int:
+        due = int(self._dues[self._next])
+        return due if due < self.end and self.left > 0 else NEVER
 
-def _equal(begin: int, rate: float) -> Iterator[int]:
+    def coming(self, until: int) -> NDArray[np.int64]:
+        while self._dues[-1] <= until:
+            self._dues = np.concatenate((self._dues[self._next :], next(self._drawn)))
+            self._next = 0
+        last = np.searchsorted(self._dues, min(until + 1, self.end))
+        first_counting = max(self._next, int(np.searchsorted(self._dues, self.measured_from)))
+        # Those of the warm-up are none of those that are left.
+        return self._dues[self._next : min(int(last), first_counting + self.left if self.left > 0 else self._next)]
+
+    def took(self, requests: int) -> None:
+        taken = self._dues[self._next : self._next + requests]
+        self.left -= len(taken) - int(np.searchsorted(taken, self.measured_from))
+        self._next += requests
+        if self._next == len(self._dues):
+            self._dues, self._next = next(self._drawn), 0
+
+
+def _equal(begin: int, rate: float) -> Iterator[NDArray[Any]]:
+    """Times in order, many at once; there is no last one."""
     number = 0
     while True:
         # From the beginning each time: rounded gaps would add up.
-        yield begin + round(number * _NANOSECONDS / rate)
-        number += 1
+        numbers = np.arange(number, number + _DRAWN_AT_ONCE, dtype=np.int64)
+        yield begin + np.rint(numbers * _NANOSECONDS / rate).astype(np.int64)
+        number += _DRAWN_AT_ONCE
 
 
-def _poisson(begin: int, rate: float, seed: int) -> Iterator[int]:
-    gaps = random.Random(seed)
-    due = float(begin)
+def _poisson(begin: int, rate: float, seed: int) -> Iterator[NDArray[Any]]:
+    """The same, with the gaps of a Poisson process."""
+    gaps = np.random.default_rng(seed)
+    elapsed = 0.0
     while True:
-        due += gaps.expovariate(rate) * _NANOSECONDS
-        yield round(due)
+        times = elapsed + np.cumsum(gaps.exponential(_NANOSECONDS / rate, _DRAWN_AT_ONCE))
+        elapsed = float(times[-1])
+        yield begin + np.rint(times).astype(np.int64)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hotserve.loadgen.histogram import Histogram
 
 _SHOWN_CHARACTERS = 300
@@ -60,10 +63,17 @@ class Tally:
             text: What is said of it; kept of the first of its kind.
             nanoseconds: How long it took.
         """
+        self._of_a_kind(kind, text).latencies.record(nanoseconds)
+
+    def fail_all(self, kind: str, text: str, nanoseconds: NDArray[np.int64]) -> None:
+        """Takes in requests that have failed in the same way, as `fail` does each of them."""
+        self._of_a_kind(kind, text).latencies.record_all(nanoseconds)
+
+    def _of_a_kind(self, kind: str, text: str) -> Failures:
         of_a_kind = self._failures.get(kind)
         if of_a_kind is None:
             of_a_kind = self._failures[kind] = Failures(text[:_SHOWN_CHARACTERS])
-        of_a_kind.latencies.record(nanoseconds)
+        return of_a_kind
 
     def merge(self, other: Tally) -> None:
         """Takes in all of another one."""
