@@ -100,6 +100,12 @@ def check_request(data: bytes) -> bool:
         # Protobuf makes a quiet NaN of a signalling one.
         if found.tobytes() != expected.tobytes() and not np.array_equal(found, expected, equal_nan=True):
             fail(data, f"other numbers in {alias!r}")
+    place = _fast_proto.place_of_values(data)
+    if place is not None:
+        others = bytes(byte ^ 0xFF for byte in data[slice(*place)])
+        read = _fast_proto.read_predict(data[: place[0]] + others + data[place[1] :])
+        if data[slice(*place)] != values[0] or read != (*usual[:3], (others,)):
+            fail(data, "other values in the same place make another request")
     return True
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.batching.gathering import Answers, Guest, NotHere, Party, by_clerk, can_be_divided
+from hotserve.batching.gathering import Answers, Gathering, Guest, NotHere, Party, by_clerk, can_be_divided
 from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS
 from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
 from hotserve.batching.plans import BatchPlans, VersionPlan
@@ -469,15 +469,19 @@ def test_a_seat_is_gone_where_a_lane_stops_sharing(halls: Callable[..., Hall]) -
     run(main)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=12))
 def test_every_guest_is_with_its_clerk_and_its_rows(entries: list[tuple[int, int]]) -> None:
     desks = [Desk() for _ in range(3)]
     guests = [
         Guest(desks[desk], None, number, rows, 4 * rows, 0.0, 0.0, []) for number, (desk, rows) in enumerate(entries)
     ]
+    gathering, handle = Gathering(NATURAL, []), Hall().handle
+    for guest in guests:
+        gathering.add(guest, handle, lambda: 1e9)
+    (party,) = gathering.parties
     found = {
         guest.request: (clerk, start)
-        for clerk, (theirs, starts) in by_clerk(guests).items()
+        for clerk, (theirs, starts) in by_clerk(party).items()
         for guest, start in zip(theirs, starts, strict=True)
     }
     before = 0
@@ -493,5 +497,5 @@ def test_an_answer_can_be_divided_if_each_output_has_the_rows() -> None:
 
 
 def test_a_party_begins_empty() -> None:
-    party = Party(Hall().handle, 100.0)
-    assert (party.guests, party.rows, party.size) == ([], 0, 0)
+    party = Party(Hall().handle, 100.0, Desk())
+    assert (party.guests, party.rows, party.size, party.is_mixed) == ([], 0, 0, False)

@@ -17,6 +17,7 @@ from hotserve.tensors import Array, DType
 
 fast_proto = pytest.importorskip("hotserve.codecs._fast_proto", reason="hotserve was installed without a C compiler")
 read_predict: Callable[[bytes], UsualPredict | None] = fast_proto.read_predict
+place_of_values: Callable[[bytes], tuple[int, int] | None] = fast_proto.place_of_values
 
 READ = [
     dtype
@@ -62,7 +63,19 @@ def assert_agrees(data: bytes) -> bool:
         if expected.tobytes() != arrays[alias].tobytes():
             with np.errstate(invalid="ignore"):  # only a signalling NaN may differ: protobuf makes a quiet one of it
                 np.testing.assert_array_equal(arrays[alias], expected)
+    assert_others_fit_into_the_place(data, usual)
     return True
+
+
+def assert_others_fit_into_the_place(data: bytes, usual: UsualPredict) -> None:
+    """Any bytes in the place of the values are read as the values."""
+    place = place_of_values(data)
+    if place is None:
+        return
+    begin, end = place
+    assert (data[begin:end],) == usual[3]
+    for others in (bytes(end - begin), b"\xff" * (end - begin), bytes(reversed(data[begin:end]))):
+        assert read_predict(data[:begin] + others + data[end:]) == (*usual[:3], (others,))
 
 
 def request(inputs: dict[str, tuple[Array, DType, bool]], wanted: tuple[str, ...] = (), **spec: object) -> bytes:
@@ -103,6 +116,30 @@ def test_scalars_several_inputs_and_a_filter_are_read() -> None:
     assert usual is not None
     assert usual[1] == ("y", "z", "y")
     assert sorted(kind[0] for kind in usual[2]) == ["", "n", "x"]
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+@pytest.mark.parametrize("dtype", READ, ids=str)
+def test_values_have_a_place_of_their_own_where_they_are_written_as_they_are_in_memory(
+    dtype: DType, as_content: bool
+) -> None:
+    array = some_numbers(dtype, (2, 3))
+    if dtype is DType.BOOL:
+        array = array[..., 0]
+    data = request({"x": (array, dtype, as_content)}, wanted=("y",), signature_name="s")
+    is_as_in_memory = as_content or dtype in (DType.FLOAT, DType.DOUBLE)
+    place = place_of_values(data)
+    if is_as_in_memory and dtype is not DType.BOOL:
+        assert place is not None
+        assert data[slice(*place)] == array.tobytes()
+    elif read_predict(data) is not None:
+        assert place is None
+
+
+def test_the_values_of_several_inputs_have_no_place() -> None:
+    x = (np.float32([1]), DType.FLOAT, True)
+    assert place_of_values(request({"x": x})) is not None
+    assert place_of_values(request({"x": x, "y": x})) is None
 
 
 def test_what_names_a_version_or_a_label_is_given_as_it_is() -> None:

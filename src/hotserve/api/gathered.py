@@ -25,21 +25,26 @@ them, and they are read again on the usual way."""
 
 
 class Patience:
-    """Which requests are worth looking at, going by the last one that was."""
+    """Which requests are worth looking at, going by the last one that was.
 
-    __slots__ = ("_gatherer", "_is_asked", "_last", "_unread")
+    Attributes:
+        asked: The seat of the last one, if a request like it is known to be able to gather now.
+    """
+
+    __slots__ = ("_gatherer", "_last", "_unread", "asked")
 
     def __init__(self, gatherer: Gatherer) -> None:
         self._gatherer = gatherer
         self._last: Seat | None = None
-        self._is_asked = False  # whether one like the last one may gather now, and is known to
         self._unread = 0
+        self.asked: Seat | None = None
 
     def is_worth_it(self) -> bool:
-        """Whether to look at the next request; `found` has to follow where it has a seat, or can have none."""
+        """Whether to look at the next request; `found` has to follow where it has another seat than `asked`, or can
+        have none."""
         last = self._last
-        self._is_asked = last is not None and self._gatherer.may_gather(last)
-        if self._is_asked or (last is None and not self._unread):
+        self.asked = last if last is not None and self._gatherer.may_gather(last) else None
+        if self.asked is not None or (last is None and not self._unread):
             return True
         self._unread = (self._unread or _UNREAD) - 1
         return not self._unread
@@ -54,8 +59,6 @@ class Patience:
             self._last = None
             self._unread = _UNREAD
             return False
-        if seat is self._last:
-            return self._is_asked or self._gatherer.may_gather(seat)
         self._last = seat
         return self._gatherer.may_gather(seat)
 
@@ -133,23 +136,12 @@ class GatheringRoad:
 
     def _seat(self, handle: VersionHandle, kind: CheckedKind, clerk: Callable[[], Clerk]) -> Seat | None:
         """The seat of a request; None if it does not gather now."""
-        seat = kind.seat or seat_of(kind, self._gatherer, handle, clerk)
-        return seat if self._patience.found(seat) and not self._request_log.logs(handle.id.name) else None
-
-    def _enter(
-        self,
-        seat: Seat,
-        handle: VersionHandle,
-        kind: CheckedKind,
-        message: bytes,
-        client: Client,
-        start: float,
-        contents: Sequence[bytes],
-    ) -> None:
-        """Has a request gather that came at `start`, and whose inputs have these bytes, in the order of the seat."""
-        request = (self, kind, message)
-        guest = Guest(seat.clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
-        self._gatherer.gather(seat, handle, guest)
+        seat = kind.seat
+        if seat is None or seat is not self._patience.asked:
+            seat = seat or seat_of(kind, self._gatherer, handle, clerk)
+            if not self._patience.found(seat):
+                return None
+        return None if self._request_log.logs(handle.id.name) else seat
 
 
 def seat_of(kind: CheckedKind, gatherer: Gatherer, handle: VersionHandle, clerk: Callable[[], Clerk]) -> Seat | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.gathered import Client, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.api.predict_messages import encode_response, encode_responses
 from hotserve.batching.gathering import Answers, Guest
-from hotserve.codecs.compiled import read_predict
+from hotserve.batching.seats import Seat
+from hotserve.codecs.compiled import place_of_values, read_predict
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import ServingError
@@ -35,10 +36,42 @@ class Resume(Protocol):
     ) -> Coroutine[Any, Any, bytes]: ...
 
 
+_MOST_FORMS: Final = 256
+"""How many messages are remembered; clients choose them."""
+
+_MOST_FORM_BYTES: Final = 4096
+"""A message of which more than this is not values is not remembered."""
+
+
+class _Form:
+    """A message that has gathered, without its values: one that is the same but for them need not be read.
+
+    Attributes:
+        before: What stands before the values.
+        behind: What stands behind them.
+        serving: `ServedVersions.serving` when the version was found.
+        handle: The version.
+        kind: What such calls have in common.
+        seat: Where they gather.
+    """
+
+    __slots__ = ("before", "behind", "handle", "kind", "seat", "serving")
+
+    def __init__(
+        self, before: bytes, behind: bytes, serving: object, handle: VersionHandle, kind: CheckedKind, seat: Seat
+    ) -> None:
+        self.before = before
+        self.behind = behind
+        self.serving = serving
+        self.handle = handle
+        self.kind = kind
+        self.seat = seat
+
+
 class GrpcRoad(GatheringRoad):
     """Takes the messages of calls of Predict."""
 
-    __slots__ = ("_as_content", "_named", "_resume")
+    __slots__ = ("_as_content", "_forms", "_named", "_resume")
 
     def __init__(
         self,
@@ -66,9 +99,27 @@ class GrpcRoad(GatheringRoad):
         self._named = named
         self._resume = resume
         self._as_content = as_content
+        self._forms: dict[int, _Form] = {}  # by the length of the message
 
     def take(self, message: bytes, client: Client) -> bool:
         """See `Road.take`."""
+        form = self._forms.get(len(message))
+        if (
+            form is None
+            or form.serving is not self._manager.serving
+            or not message.startswith(form.before)
+            or not message.endswith(form.behind)
+            or form.kind.seat is not form.seat
+            or not self._gatherer.may_gather(form.seat)
+            or self._request_log.logs(form.handle.id.name)
+        ):
+            return self._read(message, client)
+        start = time.perf_counter()
+        content = message[len(form.before) : len(message) - len(form.behind)]
+        self._enter(form.seat, form.handle, form.kind, message, client, start, start, (content,))
+        return True
+
+    def _read(self, message: bytes, client: Client) -> bool:
         if not self._patience.is_worth_it():
             return False
         start = time.perf_counter()
@@ -88,12 +139,37 @@ class GrpcRoad(GatheringRoad):
         seat = self._seat(handle, kind, partial(self._clerk, handle, kind))
         if seat is None:
             return False
+        if named[0].label is None:  # labels move while all versions stay
+            self._remember(message, handle, kind, seat)
         values = usual[3]
         contents = [values[index] for index in seat.order]
+        self._enter(seat, handle, kind, message, client, start, time.perf_counter(), contents)
+        return True
+
+    def _enter(
+        self,
+        seat: Seat,
+        handle: VersionHandle,
+        kind: CheckedKind,
+        message: bytes,
+        client: Client,
+        start: float,
+        decoded: float,
+        contents: Sequence[bytes],
+    ) -> None:
         clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
-        self._enter(seat, handle, kind, message, client, start, contents)
-        return True
+        guest = Guest(clerk, client, (self, kind, message), seat.rows, seat.size, start, decoded, contents)
+        self._gatherer.gather(seat, handle, guest)
+
+    def _remember(self, message: bytes, handle: VersionHandle, kind: CheckedKind, seat: Seat) -> None:
+        place = place_of_values(message)
+        if place is None or len(message) - (place[1] - place[0]) > _MOST_FORM_BYTES:
+            return
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+        before, behind = message[: place[0]], message[place[1] :]
+        self._forms[len(message)] = _Form(before, behind, self._manager.serving, handle, kind, seat)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         """Sends a call the usual way."""

@@ -134,11 +134,14 @@ def encode_responses(
         row_bytes = len(data) // max(1, len(array))
         spec = _serialized_spec(lease.id.name, lease.id.version, signature_name)
         written = []
+        head, rows = b"", -1
         for start, count in zip(starts, counts, strict=True):
-            fixed = _head_of_fixed(alias, dtype, (count, *tail), as_content)
-            if fixed is None or fixed[1] != array.dtype:
-                break
-            written.append(b"".join((fixed[0], data[start * row_bytes : (start + count) * row_bytes], spec)))
+            if count != rows:
+                fixed = _head_of_fixed(alias, dtype, (count, *tail), as_content)
+                if fixed is None or fixed[1] != array.dtype:
+                    break
+                head, rows = fixed[0], count
+            written.append(b"".join((head, data[start * row_bytes : (start + count) * row_bytes], spec)))
         else:
             return written
     return [

@@ -98,7 +98,9 @@ class RestRoad(GatheringRoad):
             contents.append(content)
         clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
-        self._enter(seat, handle, kind, message, client, start, contents)
+        request = (self, kind, message)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
+        self._gatherer.gather(seat, handle, guest)
         return True
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array], row_format: bool) -> None:

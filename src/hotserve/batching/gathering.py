@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -111,16 +112,20 @@ class Party:
         guests: The requests, in order.
         rows: How many rows they have together.
         size: How many bytes.
+        clerk: Who answers the first of them.
+        is_mixed: Whether others answer some.
     """
 
-    __slots__ = ("guests", "handle", "room", "rows", "size")
+    __slots__ = ("clerk", "guests", "handle", "is_mixed", "room", "rows", "size")
 
-    def __init__(self, handle: VersionHandle, room: float) -> None:
+    def __init__(self, handle: VersionHandle, room: float, clerk: Clerk) -> None:
         self.handle = handle
         self.room = room
         self.guests: list[Guest] = []
         self.rows = 0
         self.size = 0
+        self.clerk = clerk
+        self.is_mixed = False
 
 
 class Gathering:
@@ -150,8 +155,10 @@ class Gathering:
         parties = self.parties
         party = parties[-1] if parties else None
         if party is None or party.rows + guest.rows > self.rules.max_rows or party.size + guest.size > party.room:
-            party = Party(handle, room())
+            party = Party(handle, room(), guest.clerk)
             parties.append(party)
+        elif guest.clerk is not party.clerk:
+            party.is_mixed = True
         party.guests.append(guest)
         party.rows += guest.rows
         party.size += guest.size
@@ -174,11 +181,14 @@ def can_be_divided(answers: Answers, rows: int) -> bool:
     return all(array.ndim and array.shape[0] == rows for array in answers.values())
 
 
-def by_clerk(guests: Sequence[Guest]) -> dict[Clerk, tuple[list[Guest], list[int]]]:
+def by_clerk(party: Party) -> dict[Clerk, tuple[list[Guest], list[int]]]:
     """Whom each clerk has to answer, and where the rows of each of them begin in what all share."""
+    if not party.is_mixed:
+        starts = list(accumulate([guest.rows for guest in party.guests[:-1]], initial=0))
+        return {party.clerk: (party.guests, starts)}
     served: dict[Clerk, tuple[list[Guest], list[int]]] = {}
     start = 0
-    for guest in guests:
+    for guest in party.guests:
         theirs = served.get(guest.clerk)
         if theirs is None:
             theirs = served[guest.clerk] = ([], [])

@@ -184,12 +184,12 @@ class EngineThreads:
 
     def may_gather(self, seat: Seat) -> bool:
         """Whether a request of a kind may gather now: its run is short, and no other waits for an earlier one."""
-        lane = seat.lane
+        lane, gathering = seat.lane, seat.gathering
         return (
             not lane.queue.tasks
-            and lane.rules is seat.gathering.rules
-            and len(seat.gathering.parties) < _MOST_PARTIES
-            and seat.is_short()
+            and lane.rules is gathering.rules
+            and len(gathering.parties) < _MOST_PARTIES
+            and (seat.was_short if seat.era is lane.times.era else seat.is_short())
             and asyncio.get_running_loop() is self._loop
             and not self._closed
         )
@@ -488,7 +488,7 @@ class EngineThreads:
                 self._counts.ran_at_once(lane, party.rows, seconds, PREDICT)
             else:
                 self._counts.ran_gathered(lane, party, start, seconds)
-            for clerk, (served, starts) in by_clerk(guests).items():
+            for clerk, (served, starts) in by_clerk(party).items():
                 try:
                     clerk.answer(lease, served, answers, None if is_alone else starts)
                 except (NotHere, ServingError):

@@ -28,9 +28,11 @@ class Seat:
         order: Where the values of each input stand among those of a request, in the order of the gathering's columns.
         rows: How many rows each has.
         size: The bytes of the inputs of each.
+        era: Of the lane's times, when `is_short` was asked last.
+        was_short: What it said.
     """
 
-    __slots__ = ("_era", "_is_short", "clerk", "gathering", "lane", "order", "rows", "size")
+    __slots__ = ("clerk", "era", "gathering", "lane", "order", "rows", "size", "was_short")
 
     def __init__(
         self, lane: Lane, gathering: Gathering, clerk: Clerk, order: Sequence[int], rows: int, size: int
@@ -41,16 +43,16 @@ class Seat:
         self.order = tuple(order)
         self.rows = rows
         self.size = size
-        self._era: object = None  # of the lane's times, which `_is_short` goes by
-        self._is_short = False
+        self.era: object = None
+        self.was_short = False
 
     def is_short(self) -> bool:
         """Whether a run for one such request is known to be short."""
         era = self.lane.times.era
-        if era is not self._era:
-            self._era = era
-            self._is_short = self.lane.is_short(self.size)
-        return self._is_short
+        if era is not self.era:
+            self.era = era
+            self.was_short = self.lane.is_short(self.size)
+        return self.was_short
 
 
 def seat_in(lane: Lane, clerk: Clerk, inputs: Sequence[Input]) -> Seat | None:

@@ -15,7 +15,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-REVISION = 1  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 2  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -251,6 +251,47 @@ cdef object kind_of(const Tensor *tensor):
 
 cdef bint has_same_alias(const Tensor *one, const Tensor *other) noexcept nogil:
     return one.alias_length == other.alias_length and memcmp(one.alias, other.alias, one.alias_length) == 0
+
+
+cdef bint has_values_as_they_are(const Tensor *tensor) noexcept nogil:
+    """Whether the bytes of the field are those of the array: exactly as many, of any value."""
+    cdef Layout layout = LAYOUTS[tensor.dtype]
+    return (
+        (tensor.number == CONTENT or layout.is_fixed)
+        and tensor.dtype != BOOL
+        and tensor.end - tensor.values == tensor.count * layout.size
+    )
+
+
+def place_of_values(bytes data not None):
+    """Where the values of a PredictRequest stand, if any others may stand in their place.
+
+    Args:
+        data: A message for which `read_predict` returns something.
+
+    Returns:
+        Where they begin and where they end: all other messages that are the same before and behind are read the same
+        way, but for their values, which are the bytes between. None where there are several inputs, or where their
+        values are written otherwise than they are in memory.
+    """
+    cdef Text begin = <Text>PyBytes_AS_STRING(data)
+    cdef Text end = begin + PyBytes_GET_SIZE(data)
+    cdef Text p = begin
+    cdef Text after
+    cdef Tensor tensor
+    cdef bint has_input = False
+    cdef unsigned char tag
+    while p != end:
+        tag = p[0]
+        p = read_length(p + 1, end, &after)
+        if p == NULL:
+            return None
+        if tag == 0x12:
+            if has_input or not read_entry(p, after, &tensor) or not has_values_as_they_are(&tensor):
+                return None
+            has_input = True
+        p = after
+    return (tensor.values - begin, tensor.end - begin) if has_input else None
 
 
 def read_predict(bytes data not None):

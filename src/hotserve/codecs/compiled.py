@@ -157,18 +157,23 @@ UsualPredict = tuple[bytes, tuple[str, ...], tuple[TensorKind, ...], tuple[bytes
 """A PredictRequest: the bytes of its `model_spec`, its `output_filter`, and of each input the kind and the values, as
 many as its shape says, as they are in memory."""
 
-_PROTO_REVISION: Final = 1
+_PROTO_REVISION: Final = 2
 """The same for `_fast_proto`."""
 
 
-def _read_nothing(data: bytes) -> UsualPredict | None:
+_READS_MESSAGES: Final = getattr(_fast_proto, "REVISION", None) == _PROTO_REVISION and not os.environ.get(SWITCH)
+
+
+def _read_nothing(data: bytes) -> None:
     return None
 
 
 read_predict: Final[Callable[[bytes], UsualPredict | None]] = (
-    _fast_proto.read_predict
-    if getattr(_fast_proto, "REVISION", None) == _PROTO_REVISION and not os.environ.get(SWITCH)
-    else _read_nothing
+    _fast_proto.read_predict if _READS_MESSAGES else _read_nothing
+)
+
+place_of_values: Final[Callable[[bytes], tuple[int, int] | None]] = (
+    _fast_proto.place_of_values if _READS_MESSAGES else _read_nothing
 )
 """Reads a serialized PredictRequest; None where it is not of the usual form, right or wrong: protobuf has to look.
 

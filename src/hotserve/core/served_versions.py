@@ -1,6 +1,6 @@
 """What requests are resolved against: which versions answer now, and how every version stands.
 
-Look-ups take no lock: they read `_serving`, a mapping that is replaced as a whole and never changed. Whoever owns the
+Look-ups take no lock: they read `serving`, a mapping that is replaced as a whole and never changed. Whoever owns the
 life of the versions shows and hides them, one at a time.
 """
 
@@ -47,12 +47,13 @@ class ServedVersions(ABC):
     Attributes:
         events: Hears every change of state.
         labels: The version labels that `lease` resolves.
+        serving: What look-ups read. As long as it is the same object, they find the same, labels apart.
     """
 
     def __init__(self, events: EventBus | None = None, labels: Labels | None = None) -> None:
         self.events = events or EventBus()
         self.labels = labels or Labels()
-        self._serving: Mapping[str, _ServingVersions] = {}
+        self.serving: Mapping[str, _ServingVersions] = {}
 
     def lease(self, spec: ModelSpec) -> Lease:
         """A hold on the version that `spec` names, for the time of one request.
@@ -77,7 +78,7 @@ class ServedVersions(ABC):
             InvalidArgument: The label is not one of the model's.
         """
         number = spec.version if spec.label is None else self._number(spec)
-        versions = self._serving.get(spec.name)
+        versions = self.serving.get(spec.name)
         if versions is None:
             return None
         return versions.latest if number is None else versions.by_number.get(number)
@@ -98,19 +99,19 @@ class ServedVersions(ABC):
         """Whether some version of the model is AVAILABLE; no longer so from the moment its UNLOADING is announced."""
 
     def _show(self, handle: VersionHandle) -> None:
-        current = self._serving.get(handle.id.name)
+        current = self.serving.get(handle.id.name)
         shown = {**(current.by_number if current else {}), handle.id.version: handle}
         self._set_serving(handle.id.name, shown)
 
     def _hide(self, id: ServableId) -> None:
-        remaining = {v: h for v, h in self._serving[id.name].by_number.items() if v != id.version}
+        remaining = {v: h for v, h in self.serving[id.name].by_number.items() if v != id.version}
         self._set_serving(id.name, remaining)
 
     def _set_serving(self, name: str, by_number: Mapping[int, VersionHandle]) -> None:
-        serving = {other: versions for other, versions in self._serving.items() if other != name}
+        serving = {other: versions for other, versions in self.serving.items() if other != name}
         if by_number:
             serving[name] = _ServingVersions(by_number, by_number[max(by_number)])
-        self._serving = serving
+        self.serving = serving
 
     def _not_found(self, name: str, number: int | None) -> NotFound:
         what = f"Latest({name})" if number is None else f"Specific({name}, {number})"

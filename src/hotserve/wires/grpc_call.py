@@ -100,15 +100,10 @@ class Call:
         Args:
             message: What it sends, unpacked.
         """
-        if not self._take_road(message):
+        road = self._head.road
+        is_late = self.deadline is not None and self.deadline <= self._carrier.loop.time()
+        if road is None or is_late or not road.take(message, self):
             self._run(self._carrier.services.call(self._request(message)), self._answered)
-
-    def _take_road(self, message: bytes) -> bool:
-        """Hands the call in where it may gather with others, if that is so; see `Road.take`."""
-        road = self._carrier.services.roads.get(self._head.path)
-        if road is None or (self.deadline is not None and self.deadline <= self._carrier.loop.time()):
-            return False
-        return road.take(message, self)
 
     def _request(self, message: bytes) -> GrpcRequest:
         timeout = None if self.deadline is None else max(0.0, self.deadline - self._carrier.loop.time())
@@ -124,7 +119,7 @@ class Call:
         if not self.is_over:
             self.is_over = True
             self._carrier.http2.answer_call(self.stream_id, self._head.header, body, OK_TRAILERS)
-        self._forget()
+        self._carrier.call_ended(self)
 
     def go_on(self, message: bytes, work: Callable[[GrpcRequest], Coroutine[Any, Any, bytes]]) -> None:
         """See `Client.go_on`."""

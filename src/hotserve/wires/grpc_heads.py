@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from hotserve.api.gathered import Road
 from hotserve.api.grpc_framing import SUPPORTED_ENCODINGS, is_grpc, packs_answers, parse_timeout, trailers_of
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.wires.http2_headers import RequestHead, encode_block
@@ -29,15 +30,17 @@ class CallHead:
         timeout_seconds: How long the client waits; None for as long as it takes.
         error: What is wrong with it; None for a call that can be made.
         header: The block that begins its answer.
+        road: Where such calls are handed in first; for whoever knows it.
     """
 
-    __slots__ = ("encoding", "error", "header", "pack", "path", "timeout_seconds")
+    __slots__ = ("encoding", "error", "header", "pack", "path", "road", "timeout_seconds")
 
     def __init__(self, head: RequestHead) -> None:
         self.path = head.path
         self.encoding = head.headers.get("grpc-encoding", "identity")
         self.pack = packs_answers(self.encoding)
         self.header = PACKED_HEADER if self.pack else PLAIN_HEADER
+        self.road: Road | None = None
         self.timeout_seconds: float | None = None
         self.error: ServingError | None = None
         try:

@@ -30,7 +30,6 @@ from hotserve.wires.http2_events import (
     RequestReceived,
     StreamReset,
 )
-from hotserve.wires.http2_headers import RequestHead
 from hotserve.wires.http2_limits import Http2Limits
 from hotserve.wires.turns import TURN_BYTES, let_others_in
 
@@ -225,14 +224,23 @@ class GrpcConnection(asyncio.Protocol):
         try:
             for event in self.http2.receive(data, self._now):
                 if type(event) is tuple:
-                    self._whole_call(*event)
+                    stream_id, head, message, _ = event
+                    call = self._calls[stream_id] = Call(self, stream_id, head.note, self._now)
+                    self._busy_at = self._now
+                    call.perform(message)
+                    if call.pending is not None:
+                        if call.deadline is not None:
+                            self._new_deadlines.append(call)
+                    elif call.is_over:
+                        self._calls.pop(stream_id, None)
                 else:
                     self._handle(cast(Event, event))
             if self._new_deadlines:
                 self._watch_deadlines()
         finally:
             self._reading = False
-        self._send()
+        if self._ending or self.http2.has_output:
+            self._send()
 
     def _read_on(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -253,16 +261,6 @@ class GrpcConnection(asyncio.Protocol):
         self._wire.closed(self)
 
     # Events.
-
-    def _whole_call(self, stream_id: int, head: RequestHead, message: bytes, _: int) -> None:
-        call = self._calls[stream_id] = Call(self, stream_id, head.note, self._now)
-        self._busy_at = self._now
-        call.perform(message)
-        if call.pending is not None:
-            if call.deadline is not None:
-                self._new_deadlines.append(call)
-        elif call.is_over:
-            self._calls.pop(stream_id, None)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -299,6 +297,7 @@ class GrpcConnection(asyncio.Protocol):
             self.http2.answer(event.stream_id, meaning.header, (meaning.body,), b"")
             return
         head = cast(CallHead, meaning)
+        head.road = self.services.roads.get(head.path)
         if head.error is not None:
             self.http2.finish(event.stream_id, error_answer(head.error))
             return
@@ -335,7 +334,8 @@ class GrpcConnection(asyncio.Protocol):
             return
         if call.deadline_tick is not None:
             self._wire.deadlines.discard(call, call.deadline_tick)
-        self.http2.release(call.stream_id)
+        if self.http2.given_up:
+            self.http2.release(call.stream_id)
         self._busy_at = self._now
         if self._calls:
             self.send_soon()

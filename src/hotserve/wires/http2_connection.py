@@ -12,6 +12,7 @@ Source: RFC 9113. Numbers of sections in the comments are its.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Final
 
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
@@ -39,6 +40,7 @@ class Http2Connection:
     Attributes:
         failed: Whether it has ended with an error.
         take_output: What is to be sent next; see `Outbox.take`.
+        given_up: The streams that wait for `release`; to be read only.
     """
 
     def __init__(self, limits: Http2Limits, largest_message: int = 0) -> None:
@@ -60,6 +62,7 @@ class Http2Connection:
         self.take_output = self._outbox.take
         self._inflow = Inflow(limits, self._outbox)
         self._streams = Streams(limits, self._outbox, self._inflow)
+        self.given_up: Set[int] = self._streams.given_up
         headers = HeaderReader(limits.max_header_list_bytes)
         self._heads = headers.known
         self._incoming = Incoming(self._streams, self._inflow, self._outbox, self._patience, headers)
@@ -194,12 +197,15 @@ class Http2Connection:
         them take, together.
         """
         streams, inflow = self._streams, self._inflow
+        whole = streams.whole
+        # Most clients have one call under way on a connection: to ask what there is would take longer than to look.
+        is_idle = not (whole or streams.open or streams.given_up or self._outbox.unsent_answers)
         calls, position, used, opened, opened_last = read_calls(
             data,
             position,
             streams.last_begun,
             self._heads,
-            streams.room(),
+            streams.most if is_idle else streams.room(),
             inflow.window,
             streams.first_window,
             self._largest_whole,
@@ -207,12 +213,13 @@ class Http2Connection:
         if not calls:
             return position
         self._incoming.events += calls
-        whole = streams.whole
         for number, _, _, window in calls:
             whole[number] = window
         streams.last_begun = calls[-1][0]
         inflow.window -= used
-        inflow.take(used)
+        inflow.taken += used
+        if inflow.taken >= inflow.half_window:
+            inflow.take(0)
         patience = self._patience
         patience.idle_frames.left = patience.idle_frames.most
         if opened:

@@ -19,9 +19,10 @@ class Inflow:
     Attributes:
         window: How much may come on the connection.
         taken: How much has come and needs no room any more since the client was last told.
+        half_window: So much of it is worth telling.
     """
 
-    __slots__ = ("_half_window", "_outbox", "_stream_half", "taken", "window")
+    __slots__ = ("_outbox", "_stream_half", "half_window", "taken", "window")
 
     def __init__(self, limits: Http2Limits, outbox: Outbox) -> None:
         """Starts with all windows as the client is told at the beginning.
@@ -32,7 +33,7 @@ class Inflow:
         """
         self.window = limits.connection_window_bytes
         self.taken = 0
-        self._half_window = limits.connection_window_bytes >> 1
+        self.half_window = limits.connection_window_bytes >> 1
         self._stream_half = limits.stream_window_bytes >> 1
         self._outbox = outbox
 
@@ -49,7 +50,7 @@ class Inflow:
     def take(self, size: int) -> None:
         """Says that so much of what came needs no room on the connection any more."""
         self.taken += size
-        if self.taken >= self._half_window:
+        if self.taken >= self.half_window:
             self.window += self.taken
             self._outbox.put(frames.window_update_frame(0, self.taken))
             self.taken = 0

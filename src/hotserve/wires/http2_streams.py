@@ -29,18 +29,19 @@ class Streams:
         last_begun: The last one that a client has begun.
         last_taken: None after it is taken any more.
         first_window: How much of an answer clients take on a stream that begins.
+        most: How many requests there may be at a time.
     """
 
     __slots__ = (
         "_abandoned",
         "_inflow",
-        "_most",
         "_outbox",
         "_stream_window",
         "first_window",
         "given_up",
         "last_begun",
         "last_taken",
+        "most",
         "open",
         "whole",
     )
@@ -60,7 +61,7 @@ class Streams:
         self.last_taken = LARGEST_NUMBER
         self.first_window = frames.FIRST_WINDOW
         self._abandoned: dict[int, None] = {}
-        self._most = limits.max_concurrent_streams
+        self.most = limits.max_concurrent_streams
         self._stream_window = limits.stream_window_bytes
         self._outbox = outbox
         self._inflow = inflow
@@ -70,7 +71,7 @@ class Streams:
         count as well."""
         # No property: a method costs a third of one where this is asked for every call.
         at_work = len(self.open) + len(self.whole) + len(self.given_up) + self._outbox.unsent_answers
-        return self._most - at_work
+        return self.most - at_work
 
     @property
     def abandoned(self) -> tuple[int, ...]:
