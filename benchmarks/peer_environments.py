@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from cache import cache_folder
 from peer_servers import PEERS, Peer
+
+import hotserve
 
 _DONE = "installed"
 """A file that says that an environment is complete."""
@@ -35,6 +38,8 @@ class Installed:
 def environment(peer: Peer, say: Callable[[str], None]) -> Path:
     """The interpreter of a peer's environment, which is made if it is not there yet.
 
+    Its application is compiled to bytecode, as pip compiles what it installs: a start should not tell of the compiler.
+
     Args:
         peer: Which; one without requirements runs where this program runs.
         say: Told what is going on, a line at a time.
@@ -42,7 +47,9 @@ def environment(peer: Peer, say: Callable[[str], None]) -> Path:
     Raises:
         RuntimeError: pip cannot install what it requires.
     """
+    compileall.compile_dir(PEERS, quiet=1)
     if not peer.requirements.exists():
+        compileall.compile_dir(Path(hotserve.__file__).parent, quiet=1)
         return Path(sys.executable)
     requirements = peer.requirements.read_bytes()
     name = peer.requirements.stem.removeprefix("requirements-")

@@ -35,10 +35,20 @@ LAYERS: tuple[frozenset[str], ...] = (
 
 RANK: Mapping[str, int] = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
-IMPORTS_INSIDE_FUNCTIONS: Mapping[tuple[str, str], str] = {}
+IMPORTS_INSIDE_FUNCTIONS: Mapping[tuple[str, str], str] = {
+    ("cli.main", "importlib.metadata.PackageNotFoundError"): "for --version only; 10 ms of each start otherwise",
+    ("cli.main", "importlib.metadata.version"): "as above",
+    ("observability.process_metrics", "importlib.metadata"): "for the first look at the metrics; 10 ms of each start",
+    ("server.engine_room", "hotserve.platforms.engines.cache.EngineCache"): "for SavedModels; a tenth of a start",
+    ("server.engine_room", "hotserve.platforms.engines.loader.EngineRoom"): "as above",
+    ("server.server", "hotserve.server.supervisor.Supervisor"): "for several workers; a twentieth of a start",
+    ("server.server", "hotserve.server.supervisor.check_workers"): "as above",
+}
 """(module, what it imports) -> why this import cannot stand at the top of the file."""
 
 IMPORTS_BY_NAME: Mapping[str, str] = {
+    "": "a public name is imported when it is first asked for",
+    "cli.main": "a command is imported when it is asked for",
     "platforms.engines.installed": "an engine is imported when it is first asked for",
     "platforms.registry": "a platform is imported when its first version loads",
     "platforms.operation_libraries": "users name packages with operations of their own",

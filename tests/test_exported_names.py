@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import hotserve
 
 
@@ -36,8 +38,30 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_importing_hotserve_imports_no_framework() -> None:
+def test_importing_hotserve_imports_none_of_what_it_is_made_of() -> None:
     modules = imported_by("import hotserve")
+    assert {name for name in modules if name.startswith("hotserve.")} == {"hotserve.version"}
+    assert "numpy" not in modules
+
+
+def test_a_server_is_imported_with_the_name_and_without_a_framework() -> None:
+    modules = imported_by("from hotserve import Server")
     assert "hotserve.server.server" in modules
     frameworks = {"jax", "keras", "onnx", "onnxruntime", "tensorflow", "torch"}
     assert frameworks & modules == set()
+
+
+def test_a_name_that_there_is_not_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'hotserve' has no attribute 'Sever'$"):
+        _ = hotserve.Sever  # type: ignore[attr-defined]
+
+
+def test_completion_finds_the_public_names_before_they_are_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import hotserve; print(set(hotserve.__all__) - set(dir(hotserve)))"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "set()\n"

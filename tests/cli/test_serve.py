@@ -11,13 +11,33 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 
+from hotserve.codecs.tensor_proto import encode_tensor
 from hotserve.config.flags import WITHOUT_EFFECT
+from hotserve.protos import messages
+from hotserve.tensors import DType
 from support.embedded import accepts_connections, write_table
 from support.server_process import ServerProcess, free_port, wait_until
+from support.versioned_models import onnx_version
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+# Serves as `hotserve serve` does, and tells at each line of its input what has been imported until then.
+TELLING_IMPORTS = """
+import sys
+from hotserve import Server, ServerOptions
+from hotserve.cli.serve import serve
+
+rest, grpc, path = sys.argv[1:]
+options = ServerOptions(host="127.0.0.1", port=int(grpc), rest_api_port=int(rest), model_name="m", model_base_path=path)
+with Server(options):
+    print(*sys.modules, flush=True)
+    for line in sys.stdin:
+        print(*sys.modules, flush=True)
+"""
 
 
 def test_flags_without_an_effect_are_lines_in_the_log_in_words_that_fit(tmp_path: Path) -> None:
@@ -131,3 +151,41 @@ def test_a_signal_ends_a_server_whose_model_never_finishes_loading() -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
         server.wait_line("Leaving behind what still runs: hotserve-load")
+
+
+# Imports.
+
+
+def test_a_server_of_onnx_models_imports_only_what_it_serves_with_and_the_first_requests_import_nothing(
+    tmp_path: Path,
+) -> None:
+    onnx_version(tmp_path / "1", 1)
+    rest, grpc_port = free_port(), free_port()
+    words = [sys.executable, "-c", TELLING_IMPORTS, str(rest), str(grpc_port), str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        before = set(process.stdout.readline().split())
+        body = json.dumps({"instances": [[1.0] * 32]}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{rest}/v1/models/m:predict", body, 60) as answer:
+            assert json.load(answer) == {"predictions": [[2.0] * 32]}
+        request = messages.PredictRequest()
+        request.model_spec.name = "m"
+        request.inputs["x"].CopyFrom(encode_tensor(np.ones((1, 32), np.float32), DType.FLOAT))
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            assert predict(request.SerializeToString(), timeout=60)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        after = set(process.stdout.readline().split())
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert after - before == set()
+    own = {name for name in before if name.startswith("hotserve.")}
+    assert "hotserve.platforms.onnx" in own
+    assert {name for name in own if name.startswith(("hotserve.workers", "hotserve.loadgen"))} == set()
+    assert {name for name in own if name.startswith("hotserve.platforms.engines.")} == {
+        "hotserve.platforms.engines.engine",
+        "hotserve.platforms.engines.observer",
+    }
+    assert {name for name in own if name.startswith("hotserve.cli.")} == {"hotserve.cli.serve"}

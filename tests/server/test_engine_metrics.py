@@ -7,7 +7,7 @@ from hotserve.observability.prometheus import render
 from hotserve.platforms.engines.choice import Choice
 from hotserve.platforms.engines.domain import Domain
 from hotserve.platforms.engines.findings import EngineFinding, Examination, SignatureFindings
-from hotserve.platforms.engines.untried import UNVERIFIED
+from hotserve.platforms.engines.observer import UNVERIFIED
 from hotserve.server.engine_metrics import EngineMetrics
 
 PATH = Path("/models/somewhere/00000007")

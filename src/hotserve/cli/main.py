@@ -6,36 +6,29 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from types import MappingProxyType
 
-from hotserve.cli.bench import bench
-from hotserve.cli.config import config
-from hotserve.cli.demo import demo
-from hotserve.cli.doctor import doctor
-from hotserve.cli.inspect import inspect
-from hotserve.cli.replay import replay
-from hotserve.cli.serve import serve
-from hotserve.cli.tune import tune
-from hotserve.cli.warmup import warmup
 from hotserve.config.flags import help_text
 from hotserve.config.options import ServerOptions
 from hotserve.errors import ServingError
+from hotserve.server.long_lived import imports_for_good
 from hotserve.version import __version__
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
+COMMANDS: Mapping[str, str] = MappingProxyType(
     {
-        "serve": serve,
-        "demo": demo,
-        "warmup": warmup,
-        "replay": replay,
-        "bench": bench,
-        "inspect": inspect,
-        "tune": tune,
-        "config": config,
-        "doctor": doctor,
+        "serve": "hotserve.cli.serve:serve",
+        "demo": "hotserve.cli.demo:demo",
+        "warmup": "hotserve.cli.warmup:warmup",
+        "replay": "hotserve.cli.replay:replay",
+        "bench": "hotserve.cli.bench:bench",
+        "inspect": "hotserve.cli.inspect:inspect",
+        "tune": "hotserve.cli.tune:tune",
+        "config": "hotserve.cli.config:config",
+        "doctor": "hotserve.cli.doctor:doctor",
     }
 )
+"""Command -> the function that does it, imported when it is asked for: `serve` needs none of the others."""
 
 TOOLS = frozenset({"warmup", "replay", "bench", "inspect", "tune", "config", "doctor"})
 """Commands that serve nothing: their errors, their `--help` and their `--version` are their own."""
@@ -46,7 +39,7 @@ INTERRUPTED = 130
 FAILED = 255
 """The exit code of a start that failed, as TensorFlow Serving has it."""
 
-USAGE = f"""usage: hotserve COMMAND [--flag=value ...]
+USAGE = """usage: hotserve COMMAND [--flag=value ...]
 
 commands:
   serve   serve one model (--model_name, --model_base_path) or several (--model_config_file)
@@ -63,7 +56,6 @@ options:
   --version, --help
 
 flags of serve:
-{help_text()}
 """
 
 
@@ -71,19 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`hotserve`: a command, then its flags; flags alone mean `serve`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["--help"], ["-h"], ["help"]) or not words:
-        print(USAGE)
+        _print_usage()
         return 0 if words else FAILED
     if words[0] in TOOLS:
-        return _run_tool(COMMANDS[words[0]], words[1:])
+        return _run_tool(_command(words[0]), words[1:])
     if _asks_for_version(words):
         print(f"hotserve {__version__}")
         return 0
     name = words.pop(0) if not words[0].startswith("--") else "serve"
-    command = COMMANDS.get(name)
-    if command is None:
+    if name not in COMMANDS:
         close = get_close_matches(name, COMMANDS, n=1)
         meant = f" Did you mean {close[0]}?" if close else ""
         return fail(f"unknown command: {name}.{meant} Commands: {', '.join(COMMANDS)}.")
+    if arguments is not None:
+        return run(_command(name), words)
+    with imports_for_good():  # this process does nothing else
+        command = _command(name)
     return run(command, words)
 
 
@@ -100,18 +95,30 @@ def tensorflow_model_server() -> int:
     if "--help" in words:
         print(f"usage: tensorflow_model_server [--flag=value ...]\n\n{help_text(ServerOptions(rest_api_port=0))}")
         return FAILED
+    with imports_for_good():
+        serve = _command("serve")
     return run(lambda flags: serve(flags, ServerOptions(rest_api_port=0), pass_over_unknown=True), words)
 
 
 def run(command: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
     """Runs a command; an error of the user's becomes one line and an exit code."""
     if "--help" in words:
-        print(USAGE)
+        _print_usage()
         return 0
     try:
         return command(words)
     except ServingError as error:
         return fail(str(error))
+
+
+def _command(name: str) -> Callable[..., int]:
+    module, _, function = COMMANDS[name].partition(":")
+    command: Callable[..., int] = getattr(import_module(module), function)
+    return command
+
+
+def _print_usage() -> None:
+    print(f"{USAGE}{help_text()}\n")
 
 
 def _run_tool(tool: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
@@ -144,6 +151,8 @@ def _asks_for_version(words: Sequence[str]) -> bool:
 
 
 def _tensorflow_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("tensorflow")
     except PackageNotFoundError:

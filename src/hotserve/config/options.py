@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 from hotserve.core.transition_policy import TRANSITION_POLICIES
 from hotserve.errors import ConfigError
-from hotserve.platforms.engines.cache import MAX_BYTES
-from hotserve.platforms.engines.engine import AUTO, CHOICES
+from hotserve.platforms.engines.engine import AUTO, CHECK_SECONDS, CHOICES, MAX_CACHE_BYTES
 
 _INT32 = 2**31 - 1
 
@@ -169,8 +168,8 @@ class ServerOptions:
     platform_config_file: str = ""
     engine: str = AUTO
     engine_cache_dir: str = ""
-    engine_cache_max_bytes: int = MAX_BYTES
-    engine_check_timeout: float = 600.0
+    engine_cache_max_bytes: int = MAX_CACHE_BYTES
+    engine_check_timeout: float = CHECK_SECONDS
     custom_op_libraries: str = ""
     import_modules: str = ""
     prefer_tflite_model: bool = False

@@ -9,7 +9,6 @@ import errno
 import os
 import platform
 import resource
-from importlib import metadata
 from pathlib import Path
 
 from hotserve.observability.instruments import Gauge, ReadCounter
@@ -36,6 +35,8 @@ def resident_bytes(process: Path = _PROCESS) -> int:
 
 def package_version(name: str) -> str:
     """The version of an installed package, without importing it; empty if it is not installed."""
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -63,8 +64,7 @@ class ProcessMetrics:
         self.build = Gauge(
             "hotserve_build_info", ("version", "python_version", *(f"{name}_version" for name in ENGINES))
         )
-        if not process or process == SUPERVISOR:
-            self.build.set(1, __version__, platform.python_version(), *map(package_version, ENGINES))
+        self._tells_build = not process or process == SUPERVISOR
         self._on_linux = _PROCESS.exists()
         if self._on_linux:
             self.started_at.set(_start_time(), *self._values)
@@ -83,6 +83,9 @@ class ProcessMetrics:
 
     def refresh(self) -> None:
         """Looks everything up."""
+        if self._tells_build:
+            self._tells_build = False
+            self.build.set(1, __version__, platform.python_version(), *map(package_version, ENGINES))
         times = os.times()
         self.cpu_seconds.set(round(times.user + times.system, 3), *self._values)
         max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from hotserve.background import give_way
@@ -19,7 +18,8 @@ logger = logging.getLogger(__name__)
 WarmUp = Callable[[Servable, Path], None]
 """Warms up what was loaded from a version folder."""
 
-NO_OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+LoaderOptions = Callable[[str], Mapping[str, Any]]
+"""Platform -> arguments of its loader's constructor, where they are not the usual ones."""
 
 ANY_PLATFORM = ("", "tensorflow")
 """Configured platforms that bind to nothing: TensorFlow Serving knows `tensorflow` only, so that its config files say
@@ -62,7 +62,7 @@ class ByContentLoader:
         self,
         platform: str = "",
         warm_up: WarmUp = warm_up_with_made_up_inputs,
-        loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
+        loader_options: LoaderOptions = lambda platform: {},
         preferred: str = "",
     ) -> None:
         """Makes a loader.
@@ -70,7 +70,7 @@ class ByContentLoader:
         Args:
             platform: The configured platform, which the folder's content must be of, unless it is in `ANY_PLATFORM`.
             warm_up: What is done with a version between its load and its first request; if it fails, so does the load.
-            loader_options: Platform -> arguments of its loader's constructor, where they are not the usual ones.
+            loader_options: What the loader of a platform is told; asked when a version loads.
             preferred: The platform that is looked for first where a folder holds models of two kinds and `platform`
                 binds to nothing; empty for none.
         """
@@ -89,7 +89,7 @@ class ByContentLoader:
                 f"{path} holds a model of platform {entry.name}, but model_platform says {self._platform}."
                 f' Set model_platform: "{entry.name}", or leave it out.'
             )
-        servable = loader_for(entry.name, **self._loader_options.get(entry.name, {})).load(path)
+        servable = loader_for(entry.name, **self._loader_options(entry.name)).load(path)
         give_way()  # Not before: an engine's threads are as urgent as the thread that has it start them.
         try:
             self._warm_up(servable, path)

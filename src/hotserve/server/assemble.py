@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from hotserve.api.codec_threads import CodecThreads
@@ -48,15 +49,14 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.model_gauges import ModelGauges
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
-from hotserve.platforms.by_content import NO_OPTIONS, ByContentLoader, WarmUp, check_platform, preferred_platform
-from hotserve.platforms.engines.cache import EngineCache
-from hotserve.platforms.engines.loader import EngineRoom
+from hotserve.platforms.by_content import ByContentLoader, WarmUp, check_platform, preferred_platform
 from hotserve.platforms.operation_libraries import load_operations
 from hotserve.platforms.registry import missing_parts
 from hotserve.platforms.warmup import no_warm_up, warm_up_with_made_up_inputs
 from hotserve.processors import usable_cpus
 from hotserve.protos.messages import SessionBundleConfig
 from hotserve.server.engine_metrics import EngineMetrics
+from hotserve.server.engine_room import EngineRoomOnDemand
 from hotserve.sources.config_watch import ConfigWatch
 from hotserve.sources.folder import WatchedModel
 from hotserve.sources.local import LocalStorage
@@ -109,7 +109,7 @@ class Parts:
     source: SourceThread
     config_watch: ConfigWatch
     engine: EngineThreads
-    engine_room: EngineRoom
+    engine_room: EngineRoomOnDemand
     health: Health
     health_service: HealthService
     metrics: Metrics
@@ -154,7 +154,7 @@ def polled_folders(options: ServerOptions) -> SourceFactory:
 
 def loader_by_content(
     warm_up: WarmUp,
-    loader_options: Mapping[str, Mapping[str, Any]] = NO_OPTIONS,
+    loader_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     preferred: str = "",
     engine_options: EngineOptions = lambda model: {},
 ) -> LoaderFactory:
@@ -164,13 +164,16 @@ def loader_by_content(
         warm_up: What is done with a version before its first request.
         loader_options: Platform -> what its loader is told.
         preferred: The platform that is looked for first where a folder holds models of two kinds; empty for none.
-        engine_options: What the loader of a model's SavedModels is told about engines.
+        engine_options: What the loader of a model's SavedModels is told about engines; asked when one loads.
     """
 
     def make(model: ModelConfig) -> Loader:
         check_platform(model.name, model.platform)
-        of_tensorflow = {**loader_options.get("tensorflow", {}), **engine_options(model)}
-        options = {**loader_options, "tensorflow": of_tensorflow}
+
+        def options(platform: str) -> Mapping[str, Any]:
+            told = loader_options.get(platform, {})
+            return {**told, **engine_options(model)} if platform == "tensorflow" else told
+
         return ByContentLoader(model.platform, warm_up, options, preferred)
 
     return make
@@ -262,7 +265,7 @@ class Inference:
 
     make_loader: LoaderFactory
     engine: EngineThreads
-    engine_room: EngineRoom
+    engine_room: EngineRoomOnDemand
 
 
 def assemble_inference(
@@ -285,24 +288,18 @@ def assemble_inference(
     in_common = batching.options if not batching.per_version else None
     plans = BatchPlans(None if in_common is None else VersionPlan(otherwise=in_common.rules()))
     warm_up = timed(configured_warm_up(options, bundle, metrics, batching, plans))
-    room = configured_engine_room(options)
+    room = EngineRoomOnDemand(options)
     engine_metrics = EngineMetrics(metrics)
 
     def engine_options(model: ModelConfig) -> Mapping[str, Any]:
         return {
             "engine": model.engine or options.engine,
-            "room": room,
+            "room": room.get(),
             "observer": engine_metrics.of_model(model.name),
         }
 
     make_loader = loader or loader_by_content(warm_up, loader_options(bundle), preferred_by(options), engine_options)
     return Inference(make_loader, configured_engine(options, batching, plans, metrics), room)
-
-
-def configured_engine_room(options: ServerOptions) -> EngineRoom:
-    """What the loaders of SavedModels have in common."""
-    folder = Path(options.engine_cache_dir).expanduser() if options.engine_cache_dir else None
-    return EngineRoom(EngineCache(folder, options.engine_cache_max_bytes), options.engine_check_timeout)
 
 
 def load_threads(options: ServerOptions) -> int:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hotserve.observability.instruments import CommonGauge, Counter
 from hotserve.observability.metrics import Metrics
-from hotserve.platforms.engines.choice import Choice
 from hotserve.platforms.engines.engine import TENSORFLOW
-from hotserve.platforms.engines.findings import Examination, SignatureFindings
-from hotserve.platforms.engines.observer import EngineObserver
-from hotserve.platforms.engines.untried import UNVERIFIED
+from hotserve.platforms.engines.observer import UNVERIFIED, EngineObserver
+
+if TYPE_CHECKING:
+    from hotserve.platforms.engines.choice import Choice
+    from hotserve.platforms.engines.findings import Examination
 
 
 class EngineMetrics:
@@ -53,7 +55,9 @@ class _ModelMetrics:
             self._engines[version, name] = choice.engine
             metrics.info.set(1, self._model, version, name, choice.engine)
             metrics.verified.set(choice.reason != UNVERIFIED, self._model, version, name, choice.engine)
-            found = examination.signatures.get(name, SignatureFindings())
+            found = examination.signatures.get(name)
+            if found is None:
+                continue
             for rows, seconds in found.seconds.items():
                 metrics.seconds.set(seconds, self._model, version, name, TENSORFLOW, str(rows))
             for engine, finding in found.engines.items():

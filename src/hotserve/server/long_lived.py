@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def imports_for_good() -> Iterator[None]:
+    """Whatever is imported within is left out of Python's garbage collections, which wait until the end of it.
+
+    They would look at all modules a dozen times while these are imported, for 30 ms of processor time. For processes
+    that do nothing but what is imported here. What has become garbage meanwhile stays as well: for `serve` 0.3 MB, of
+    classes that became others with slots.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def keep_for_good() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from hotserve.config.model_config import ModelConfig
 from hotserve.config.options import ServerOptions
@@ -21,7 +22,9 @@ from hotserve.server.assemble import (
 )
 from hotserve.server.lifespan import Lifespan
 from hotserve.server.loop import runner
-from hotserve.server.supervisor import Supervisor, check_workers
+
+if TYPE_CHECKING:
+    from hotserve.server.supervisor import Supervisor
 
 _ONCE = "a Server serves once; make another one"
 
@@ -69,6 +72,8 @@ class Server:
             parts = assemble(options, configured, make_source, loader)
             self._manager, self._lifespan = parts.manager, Lifespan(options, parts)
         else:
+            from hotserve.server.supervisor import Supervisor, check_workers
+
             check_workers(loader)
             self._lifespan = Supervisor(options, configured, make_source, loader)
             self._manager = self._lifespan.manager

@@ -41,7 +41,6 @@ from hotserve.observability.metrics import Metrics
 from hotserve.observability.process_metrics import ProcessMetrics
 from hotserve.observability.request_log import RequestLog, RequestLogConfig, SampledRequestLog
 from hotserve.platforms.by_content import WarmUp
-from hotserve.platforms.engines.loader import EngineRoom
 from hotserve.server.assemble import (
     assemble_apis,
     assemble_inference,
@@ -52,6 +51,7 @@ from hotserve.server.assemble import (
 )
 from hotserve.server.channel_arguments import configured_limits
 from hotserve.server.endpoints import open_endpoints
+from hotserve.server.engine_room import EngineRoomOnDemand
 from hotserve.server.farewell import drain
 from hotserve.server.front import Front
 from hotserve.server.lifespan import REQUEST_LOG_SECONDS
@@ -89,7 +89,7 @@ class _Parts:
     set_up: SetUp
     manager: FollowingManager
     engine: EngineThreads
-    engine_room: EngineRoom
+    engine_room: EngineRoomOnDemand
     health: Health
     health_service: HealthService
     metrics: Metrics

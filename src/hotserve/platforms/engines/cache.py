@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hotserve.platforms.engines.engine import MAX_CACHE_BYTES
 from hotserve.platforms.engines.examination import RESULT_FILE
 from hotserve.platforms.engines.findings import Examination, examination_from_json
 
@@ -37,9 +38,6 @@ _UNUSED_SECONDS: Final = 60 * 24 * 3600.0
 
 _LEFT_BEHIND_SECONDS: Final = 60.0
 """How old an entry is, at least, that nobody goes on making: one is locked a moment after its folder appears."""
-
-MAX_BYTES: Final = 1 << 32
-"""What all entries of a cache may have together, unless it is said otherwise."""
 
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 """The name of an entry."""
@@ -76,7 +74,7 @@ def default_folder() -> Path:
 class EngineCache:
     """A folder of entries. Any process and any thread may use it."""
 
-    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_CACHE_BYTES) -> None:
         """Touches nothing yet.
 
         Args:

@@ -16,6 +16,12 @@ AUTO: Final = "auto"
 CHOICES: Final = (AUTO, TENSORFLOW, OPENVINO, ONNXRUNTIME)
 """What `--engine` may say."""
 
+MAX_CACHE_BYTES: Final = 1 << 32
+"""What all that is kept about engines may have together, unless it is said otherwise."""
+
+CHECK_SECONDS: Final = 600.0
+"""How long an examination may take, unless it is said otherwise."""
+
 
 class Runner(Protocol):
     """One signature, compiled. Any thread may run it."""

@@ -24,7 +24,7 @@ from hotserve.platforms.engines.background import BackgroundExaminations
 from hotserve.platforms.engines.cache import EngineCache, Entry
 from hotserve.platforms.engines.choice import Choice, choose, is_doubtful
 from hotserve.platforms.engines.domain import Domain
-from hotserve.platforms.engines.engine import AUTO, TENSORFLOW, Engine
+from hotserve.platforms.engines.engine import AUTO, CHECK_SECONDS, TENSORFLOW, Engine
 from hotserve.platforms.engines.examination import Job, examine_apart
 from hotserve.platforms.engines.findings import Examination, SignatureFindings
 from hotserve.platforms.engines.fingerprint import key_of
@@ -62,7 +62,7 @@ class EngineRoom:
     """
 
     cache: EngineCache = field(default_factory=EngineCache)
-    check_seconds: float = 600.0
+    check_seconds: float = CHECK_SECONDS
     engines: Engines = field(default_factory=Engines)
     background: BackgroundExaminations = field(default_factory=BackgroundExaminations)
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from hotserve.platforms.engines.choice import Choice
-from hotserve.platforms.engines.findings import Examination
+if TYPE_CHECKING:  # whoever listens need not have what examines
+    from hotserve.platforms.engines.choice import Choice
+    from hotserve.platforms.engines.findings import Examination
+
+UNVERIFIED: Final = "unverified: TensorFlow is not installed, and the version has no recorded answers to compare with"
+"""The reason of a choice whose answers nobody has compared."""
 
 
 class EngineObserver(Protocol):

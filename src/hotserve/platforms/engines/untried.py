@@ -21,7 +21,7 @@ from hotserve.platforms.engines.examination import bound_signatures
 from hotserve.platforms.engines.findings import Examination, SignatureFindings
 from hotserve.platforms.engines.graph_operations import read_graph, read_signature_defs
 from hotserve.platforms.engines.installed import Engines
-from hotserve.platforms.engines.observer import EngineObserver
+from hotserve.platforms.engines.observer import UNVERIFIED, EngineObserver
 from hotserve.platforms.engines.recorded_inputs import Sample, read_samples
 from hotserve.platforms.engines.report import report
 from hotserve.platforms.engines.switching_servable import Served, SwitchingServable
@@ -32,7 +32,6 @@ from hotserve.tensors import DEFAULT_SIGNATURE, Signature
 logger = logging.getLogger(__name__)
 
 CONFIRMED = "its recorded answers are given again"
-UNVERIFIED = "unverified: TensorFlow is not installed, and the version has no recorded answers to compare with"
 
 
 def load_untried(
