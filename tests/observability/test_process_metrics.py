@@ -107,4 +107,6 @@ def test_one_of_several_processes_says_which_it_is_and_leaves_to_the_supervisor_
     worker.refresh()
     assert [values for values, _ in worker.cpu_seconds.cells()] == [("worker 3",)]
     assert worker.build.cells() == []
-    assert ProcessMetrics(Metrics(), SUPERVISOR).build.cells() != []
+    supervisor = ProcessMetrics(Metrics(), SUPERVISOR)
+    supervisor.refresh()
+    assert supervisor.build.cells() != []
