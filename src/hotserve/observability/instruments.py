@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -49,22 +50,31 @@ def _nothing() -> None:
     """What has to be done before cells are read that are always up to date."""
 
 
-def observe_many(cells: Sequence[HistogramCell | None], values: NDArray[Any], bounds: NDArray[Any]) -> None:
-    """Counts values in each of the cells.
+@cache
+def bounds_of(limits: tuple[float, ...]) -> NDArray[np.float64]:
+    """The limits of buckets as an array, made once."""
+    return np.array(limits)
+
+
+def observe_many(
+    cells: Sequence[Sequence[HistogramCell | None]], values: NDArray[Any], limits: tuple[float, ...]
+) -> None:
+    """Counts values in cells that have the same limits.
 
     Args:
-        cells: Where; None for nowhere.
-        values: The values, shape [n].
-        bounds: The upper limits of the buckets of all cells, ascending.
+        cells: For each row of the values the cells that all of it is counted in; None for nowhere.
+        values: The values, shape [rows, n].
+        limits: The upper limits of the buckets of all cells, ascending.
     """
-    buckets = np.bincount(np.searchsorted(bounds, values, side="right")).tolist()
-    total = float(values.sum())
-    for cell in cells:
-        if cell is not None:
-            for bucket, number in enumerate(buckets):
-                if number:
-                    cell.counts[bucket] += number
-            cell.total += total
+    buckets = bounds_of(limits).searchsorted(values, "right")
+    for theirs, placed, total in zip(cells, buckets, values.sum(1).tolist(), strict=True):
+        counts = np.bincount(placed).tolist()
+        for cell in theirs:
+            if cell is not None:
+                for bucket, number in enumerate(counts):
+                    if number:
+                        cell.counts[bucket] += number
+                cell.total += total
 
 
 class _Cells(Generic[Cell]):

@@ -50,7 +50,7 @@ Note = tuple[RequestCells, float, float, float, float, int, int]
 the third of them 0 if it did not get there; the bytes that were received and sent."""
 
 
-def count(notes: Sequence[Note], limits: Sequence[float]) -> None:
+def count(notes: Sequence[Note], limits: tuple[float, ...]) -> None:
     """Counts requests.
 
     Args:
@@ -58,8 +58,12 @@ def count(notes: Sequence[Note], limits: Sequence[float]) -> None:
         limits: The upper limits of the buckets of all histograms of the cells, in microseconds.
     """
     by_cells: dict[RequestCells, list[Note]] = {}
+    cells = None
     for note in notes:
-        by_cells.setdefault(note[0], []).append(note)
+        if note[0] is not cells:  # most follow one of the same cells
+            cells = note[0]
+            theirs = by_cells.setdefault(cells, [])
+        theirs.append(note)
     for cells, of_it in by_cells.items():
         if len(of_it) <= FEW:
             for note in of_it:
@@ -68,7 +72,7 @@ def count(notes: Sequence[Note], limits: Sequence[float]) -> None:
             count_many(cells, of_it, limits)
 
 
-def count_one(note: Note, limits: Sequence[float]) -> None:
+def count_one(note: Note, limits: tuple[float, ...]) -> None:
     """Counts one request; for the arguments see `count`."""
     cells, start, decoded, ran, end, received, sent = note
     cells.requests.number += 1
@@ -91,7 +95,7 @@ def count_one(note: Note, limits: Sequence[float]) -> None:
                 cell.total += 1e6 * seconds
 
 
-def count_many(cells: RequestCells, notes: Sequence[Note], limits: Sequence[float]) -> None:
+def count_many(cells: RequestCells, notes: Sequence[Note], limits: tuple[float, ...]) -> None:
     """As `count_one` for each of many requests of the same cells."""
     _, start, decoded, ran, end, received, sent = zip(*notes, strict=True)
     cells.requests.number += len(notes)
@@ -101,12 +105,14 @@ def count_many(cells: RequestCells, notes: Sequence[Note], limits: Sequence[floa
         cells.in_original.number += len(notes)
     if cells.duration is None:
         return
-    bounds = np.array(limits)
     times = np.array((start, decoded, ran, end))
-    durations = 1e6 * (times[3] - times[0])
-    observe_many((cells.duration, cells.latency), durations, bounds)
-    if cells.decode is not None or cells.encode is not None:
-        if not all(ran):
-            times = times[:, times[2] != 0]
-        observe_many((cells.decode,), 1e6 * (times[1] - times[0]), bounds)
-        observe_many((cells.encode,), 1e6 * (times[3] - times[2]), bounds)
+    if not all(ran):
+        observe_many([(cells.duration, cells.latency)], 1e6 * (times[3:] - times[:1]), limits)
+        times = times[:, times[2] != 0]
+        observe_many([(cells.decode,), (cells.encode,)], 1e6 * (times[1::2] - times[::2]), limits)
+        return
+    spans = np.empty((3, len(notes)))
+    np.subtract(times[1::2], times[::2], spans[:2])
+    np.subtract(times[3], times[0], spans[2])
+    spans *= 1e6
+    observe_many([(cells.decode,), (cells.encode,), (cells.duration, cells.latency)], spans, limits)

@@ -36,8 +36,8 @@ def count_shared_run(
     microseconds: float,
     rows: int,
     waits: Sequence[float],
-    limits: Sequence[float],
-    size_limits: Sequence[float],
+    limits: tuple[float, ...],
+    size_limits: tuple[float, ...],
 ) -> None:
     """Counts a run that requests have shared.
 
@@ -76,9 +76,9 @@ GraphCells = tuple[NumberCell, NumberCell, HistogramCell]
 def count_lone_runs(
     runs: Sequence[LoneRun],
     graph: GraphCells,
-    limits: Sequence[float],
-    graph_limits: Sequence[float],
-    size_limits: Sequence[float],
+    limits: tuple[float, ...],
+    graph_limits: tuple[float, ...],
+    size_limits: tuple[float, ...],
 ) -> None:
     """Counts runs.
 
@@ -95,12 +95,12 @@ def count_lone_runs(
     number, time, times = graph
     for cells, of_it in by_cells.items():
         _, microseconds, rows = zip(*of_it, strict=True)
-        took = np.array(microseconds)
+        took = np.array((microseconds,))
         number.number += len(of_it)
-        time.number += float(took.sum())
-        observe_many((times,), took, np.array(graph_limits))
-        observe_many((cells.duration, cells.runtime_latency), took, np.array(limits))
+        time.number += sum(microseconds)
+        observe_many([(times,)], took, graph_limits)
+        observe_many([(cells.duration, cells.runtime_latency)], took, limits)
         cells.queue.counts[0] += len(of_it)  # they waited for no time
         if cells.closed is not None:
             cells.closed.number += len(of_it)
-            observe_many((cells.rows,), np.array(rows), np.array(size_limits))
+            observe_many([(cells.rows,)], np.array((rows,)), size_limits)
