@@ -12,6 +12,7 @@ from tests.support.in_process import PATIENCE, PREDICT, InProcess, adder
 from hotserve.api import predict_formats
 from hotserve.api.codec_threads import LARGE_BYTES, LARGE_PACKED_BYTES, LARGE_TEXT_BYTES, CodecThreads, size_of
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
+from hotserve.codecs.json_apart import APART_BYTES, ApartProcesses, ReadApart
 from hotserve.codecs.json_predict import PredictBody, read_predict_body
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.core.served_versions import ModelSpec
@@ -133,11 +134,47 @@ def test_a_version_is_held_until_work_on_its_answer_has_ended_even_if_the_reques
         asyncio.run(scenario(api))
 
 
+def test_no_message_waits_for_those_that_processes_read() -> None:
+    go_on = threading.Event()
+
+    def wait(processes: ApartProcesses) -> str:
+        assert go_on.wait(PATIENCE)
+        return threading.current_thread().name
+
+    def apart() -> str:
+        raise ReadApart(wait)
+
+    async def scenario() -> None:
+        threads = CodecThreads(1)
+        slow = [asyncio.ensure_future(threads.run(apart)) for _ in range(3)]
+        assert await threads.run(len, "abc") == 3
+        go_on.set()
+        assert {name.rpartition("_")[0] for name in await asyncio.gather(*slow)} == {"hotserve-apart"}
+        threads.close()
+
+    asyncio.run(scenario())
+
+
 def test_what_is_closed_takes_no_work() -> None:
     threads = CodecThreads()
     threads.close()
     with pytest.raises(Unavailable, match="Send the request again"):
         asyncio.run(threads.run(len, "abc"))
+
+
+def test_large_bodies_of_unusual_form_are_answered_and_refused_as_small_ones_are() -> None:
+    with InProcess({"m": {1: adder(1.0)}}) as api:
+        for number in (1, APART_BYTES // 5):
+            rows = b"1.5, " * number
+            status, said = api.predict(PATH, b'{"instances": [' + rows + b'2], "other": [null]}')
+            assert (status, said["predictions"][-2:]) == (200, [2.5, 3.0])
+            status, said = api.predict(PATH, b'{"instances": [' + rows + b'"text"]}')
+            assert status == 400
+            assert said["error"].startswith(f"Failed to process element: {number} of 'instances' list. Error: ")
+            assert said["error"].endswith("Inputs of signature serving_default: x: float [?].")
+            status, said = api.predict(PATH.replace("predict", "classify"), b'{"examples": [' + rows + b"2]}")
+            assert status == 400
+            assert said["error"].startswith("Example must be JSON object but got JSON Number")
 
 
 def test_errors_of_large_bodies_are_those_of_small_ones() -> None:

@@ -6,9 +6,10 @@ on the loop: `LARGE_BYTES` and `LARGE_TEXT_BYTES` are where it is worth it.
 A thread helps only as far as the work on it lets go of the GIL. The codecs see to that: no call into C that holds it
 takes more than some milliseconds, whatever the size of the message.
 
-Threads: one pool, owned by `CodecThreads`, ended by `close`. So many messages are read or written at once; others wait
+Threads: two pools, owned by `CodecThreads`, ended by `close`. So many messages are read or written at once; others wait
 in its queue, where each is a request that a wire has let in, and leave it if their request is cancelled. Work that has
-begun goes on without its request; a lease that it was given is shared, and released at its end.
+begun goes on without its request; a lease that it was given is shared, and released at its end. The threads of the
+second pool wait for processes that read what takes long to read: no other message waits for one of these.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
+from hotserve.codecs.json_apart import ApartProcesses, ReadApart
 from hotserve.core.handle import Lease
 from hotserve.errors import Unavailable
 from hotserve.tensors import Array
@@ -49,12 +51,14 @@ class CodecThreads:
             threads: How many messages are read or written at once.
         """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-codec")
+        self._apart = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-apart")
+        self._processes = ApartProcesses()
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Does work on a thread.
 
         Args:
-            work: What to do.
+            work: What to do. It may raise `ReadApart` for what has to go on in a process.
             arguments: For `work`.
             named: For `work`, too.
 
@@ -79,18 +83,28 @@ class CodecThreads:
         self, work: Callable[..., T], hold: Lease | None, arguments: tuple[object, ...], named: Mapping[str, object]
     ) -> T:
         try:
-            future = self._pool.submit(partial(work, *arguments, **named))
-        except RuntimeError as error:
-            if hold is not None:
-                hold.release()
-            raise Unavailable(f"No thread takes the message: {error}. Send the request again, later.") from error
-        if hold is not None:
-            future.add_done_callback(lambda _: hold.release())
-        return await asyncio.wrap_future(future)
+            return await _done_by(self._pool, partial(work, *arguments, **named), hold)
+        except ReadApart as apart:
+            read: T = await _done_by(self._apart, partial(apart.work, self._processes))
+            return read
 
     def close(self) -> None:
         """Drops what waits and ends the threads once what they do has ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._apart.shutdown(wait=False, cancel_futures=True)
+        self._processes.close()
+
+
+async def _done_by(pool: ThreadPoolExecutor, work: Callable[[], T], hold: Lease | None = None) -> T:
+    try:
+        future = pool.submit(work)
+    except RuntimeError as error:
+        if hold is not None:
+            hold.release()
+        raise Unavailable(f"No thread takes the message: {error}. Send the request again, later.") from error
+    if hold is not None:
+        future.add_done_callback(lambda _: hold.release())
+    return await asyncio.wrap_future(future)
 
 
 def size_of(tensors: Mapping[str, Array]) -> int:

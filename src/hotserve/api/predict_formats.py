@@ -20,6 +20,7 @@ from hotserve.api.exchange import JSON
 from hotserve.api.grpc_calls import read_model_spec
 from hotserve.api.predict_messages import NONE_CUT, decode_inputs, encode_large_response, encode_response
 from hotserve.codecs.cut_tensors import CutValues, cut_tensors
+from hotserve.codecs.json_apart import ReadApart
 from hotserve.codecs.json_predict import PredictBody, read_predict_body
 from hotserve.codecs.json_request import PredictInputs
 from hotserve.codecs.json_response import encode_predictions
@@ -186,7 +187,10 @@ class _Json:
         return len(body) >= LARGE_TEXT_BYTES
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> AskedPredict:
-        return _AskedInJson(read_predict_body(body))
+        try:
+            return _AskedInJson(read_predict_body(body))
+        except ReadApart as apart:
+            raise apart.then(_AskedInJson) from None
 
     def write(self, answer: PredictAnswer) -> tuple[bytes, str]:
         return encode_predictions(answer.tensors, answer.row_format), JSON

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
-from hotserve.api.codec_threads import LARGE_PACKED_BYTES, LARGE_TEXT_BYTES, CodecThreads, size_of
+from hotserve.api.codec_threads import LARGE_TEXT_BYTES, CodecThreads, size_of
 from hotserve.api.compression import UnpacksTooLarge, gunzip
 from hotserve.api.cors import CorsPolicy, no_cors
 from hotserve.api.exchange import RestRequest, RestResponse
@@ -25,10 +25,11 @@ from hotserve.api.rest_gathered import RestRoad
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs import compiled
 from hotserve.codecs.inference_results import Classified, Regressed
-from hotserve.codecs.json_document import parse_document
-from hotserve.codecs.json_examples import KINDS_IN_JSON, decode_examples
+from hotserve.codecs.json_apart import APART_BYTES
+from hotserve.codecs.json_examples import KINDS_IN_JSON
+from hotserve.codecs.json_examples_body import read_examples_body
 from hotserve.codecs.json_predict import PredictBody
-from hotserve.codecs.json_request import PredictInputs, signature_name
+from hotserve.codecs.json_request import PredictInputs
 from hotserve.codecs.json_response import encode_error
 from hotserve.codecs.json_results import encode_classifications, encode_regressions
 from hotserve.codecs.status_json import encode_engines, encode_metadata, encode_status
@@ -75,6 +76,9 @@ _OK = Code.OK.name  # looked up once: an attribute of an enum takes long
 
 _MAX_TARGETS, _MAX_TARGET_CHARACTERS = 1024, 512
 """How many paths are remembered with what they name, and how long such a one may be."""
+
+_SMALL_PACKED_BYTES = APART_BYTES // 1100
+"""Packed bodies below that are small unpacked, too: deflate makes no more than 1032 bytes of one."""
 
 _PAGE_SLICE_SECONDS = 0.001
 """How long the page with the metrics is written at a stretch: with a thousand models it takes a tenth of a second."""
@@ -345,10 +349,13 @@ class RestApi:
             if usual is not None and kind is not None:
                 call.version, call.signature = kind.version, kind.signature_name
                 name, signature, outputs = kind.signature_name, kind.signature, kind.outputs
-                if is_large:
-                    decoded = await self.codec_threads.run(_decode_known, usual, kind)
-                else:
-                    decoded = _decode_known(usual, kind)
+                try:
+                    if is_large:
+                        decoded = await self.codec_threads.run(_decode_known, usual, kind)
+                    else:
+                        decoded = _decode_known(usual, kind)
+                except ServingError as error:
+                    raise explain(error, name, signature, {}) from error
                 call.mark_decoded()
                 answer = await self._predict.run_checked(
                     lease, name, signature, decoded.inputs, outputs, self._timeout_seconds
@@ -433,8 +440,7 @@ class RestApi:
         return form.read(self._plain_body(request), request.headers)
 
     def _read_examples(self, request: RestRequest) -> tuple[str, Array]:
-        document = parse_document(self._plain_body(request))
-        return signature_name(document), decode_examples(document)
+        return read_examples_body(self._plain_body(request))
 
     def _plain_body(self, request: RestRequest) -> bytes:
         if "gzip" not in request.headers.get("content-encoding", ""):
@@ -477,16 +483,13 @@ class RestApi:
 
 
 def _decode_known(body: PredictBody, kind: CheckedKind) -> PredictInputs:
-    try:
-        return body.decode_known(kind.places) or body.decode(kind.signature, kind.signature_name)
-    except ServingError as error:
-        raise explain(error, kind.signature_name, kind.signature, {}) from error
+    return body.decode_known(kind.places) or body.decode(kind.signature, kind.signature_name)
 
 
 def _is_large(request: RestRequest, form: PredictFormat | None = None) -> bool:
     """Whether a body is read on a thread."""
     body = request.body
-    if len(body) < LARGE_PACKED_BYTES:
+    if len(body) < _SMALL_PACKED_BYTES:
         return False
     if "gzip" in request.headers.get("content-encoding", ""):
         return True

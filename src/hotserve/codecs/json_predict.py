@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from hotserve.codecs import compiled
 from hotserve.codecs.compiled import Place
-from hotserve.codecs.json_apart import APART_BYTES, BodyApart
+from hotserve.codecs.json_apart import APART_BYTES, ApartProcesses, BodyApart, ReadApart
 from hotserve.codecs.json_compiled_body import CompiledBody, read_compiled_body
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_plain_body import PlainBody, read_plain_body
@@ -51,16 +51,23 @@ class PredictBody:
         self._data = data
 
     def decode(self, signature: Signature, name: str) -> PredictInputs:
-        """Reads the tensors, once: see `json_request.decode_predict`."""
+        """Reads the tensors, once: see `json_request.decode_predict`.
+
+        Raises:
+            ServingError: As said there.
+            ReadApart: The body is large, and does not fit the signature just like that: another process has to look.
+        """
         if isinstance(self._form, dict):
             return decode_predict(self._form, signature, name)
         if isinstance(self._form, BodyApart):
-            return self._form.decode(signature, name)
+            body = self._form
+            raise ReadApart(lambda _: body.decode(signature, name))
         read = self._form.decode(signature)
         if read is not None:
             return read
         if len(self._data) >= APART_BYTES:
-            return BodyApart(self._data).decode(signature, name)
+            data = self._data
+            raise ReadApart(lambda processes: BodyApart(data, processes).decode(signature, name))
         return decode_predict(parse_document(self._data), signature, name)
 
     def decode_known(self, places: Sequence[Place]) -> PredictInputs | None:
@@ -81,17 +88,21 @@ def read_predict_body(data: bytes) -> PredictBody:
     """Reads a body as far as that is possible without a signature.
 
     Args:
-        data: The body; a large one of unusual form is read by another process, while the calling thread waits.
+        data: The body.
 
     Raises:
         InvalidArgument: It is not JSON, not an object, or names a signature by something else than a string.
-        ResourceExhausted: The other process cannot be started, or has ended before its time.
+        ReadApart: It is large and of unusual form: another process has to read it.
     """
     usual = _read_usual_body(data)
     if usual is not None:
         return PredictBody(usual.signature_name, usual, data)
     if len(data) >= APART_BYTES:
-        apart = BodyApart(data)
-        return PredictBody(apart.signature_name, apart, data)
+        raise ReadApart(lambda processes: _read_apart(data, processes))
     document = parse_document(data)
     return PredictBody(signature_name(document), document, data)
+
+
+def _read_apart(data: bytes, processes: ApartProcesses) -> PredictBody:
+    apart = BodyApart(data, processes)
+    return PredictBody(apart.signature_name, apart, data)

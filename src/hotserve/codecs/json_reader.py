@@ -59,11 +59,12 @@ _NO_VALUE_STARTS_SO: Final = frozenset(b"]},:\0")
 _LARGEST_BEFORE_ONE_MORE_DIGIT: Final = 1.7976931348623157e307
 
 
-def read_document(body: bytes) -> JsonValue:
+def read_document(body: bytes, *, shift: int = 0) -> JsonValue:
     """Reads the first JSON value of a body; whatever follows it is ignored.
 
     Args:
         body: The request body, not empty; UTF-8 with or without a byte order mark. Strings may hold any bytes.
+        shift: What is added to offsets.
 
     Returns:
         The value, as `json_value` describes it.
@@ -71,16 +72,17 @@ def read_document(body: bytes) -> JsonValue:
     Raises:
         InvalidArgument: The body is not in the dialect: `JSON Parse error: ‹what› at offset: ‹bytes›`.
     """
-    return _Reader(body).document()
+    return _Reader(body, shift).document()
 
 
 class _Reader:
-    __slots__ = ("_body", "_position")
+    __slots__ = ("_body", "_position", "_shift")
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, shift: int) -> None:
         # RapidJSON reads NUL at the end of its input, and takes any NUL between tokens for that end.
         self._body = body + b"\0"
         self._position = 0
+        self._shift = shift
 
     def document(self) -> JsonValue:
         self._skip(_BYTE_ORDER_MARK)
@@ -129,7 +131,8 @@ class _Reader:
                 return value
 
     def _fail(self, what: str, offset: int | None = None) -> NoReturn:
-        raise InvalidArgument(f"JSON Parse error: {what} at offset: {self._position if offset is None else offset}")
+        offset = self._position if offset is None else offset
+        raise InvalidArgument(f"JSON Parse error: {what} at offset: {self._shift + offset}")
 
     def _skip(self, pattern: re.Pattern[bytes]) -> None:
         match = pattern.match(self._body, self._position)
