@@ -30,6 +30,29 @@ def test_naturally_a_request_has_its_rows_if_its_shape_is_declared_and_goes_alon
     assert natural.admit(of_shape(0, 2))[:2] == (1, alone)
 
 
+def test_of_a_shape_that_is_not_declared_it_is_tried_once_whether_it_has_rows_when_many_have_come() -> None:
+    natural, alone = lane(NATURAL), NATURAL.max_rows + 1
+    for _ in range(7):
+        _, _, key = natural.admit(of_shape(3))
+    assert natural.to_try == {}
+    natural.admit(of_shape(5))
+    assert natural.to_try == {key: {"x": TensorSpec(DType.FLOAT, (1,))}}
+    natural.to_try = {}
+    assert natural.admit(of_shape(4))[:2] == (4, alone)
+    natural.learn_rows(key, are_independent=True)
+    assert natural.admit(of_shape(4))[:2] == (4, 4)
+    assert natural.admit(of_shape(4, 7))[:2] == (4, alone)
+    assert natural.to_try == {}
+
+
+def test_what_clients_make_up_is_tried_for_so_many_shapes_only() -> None:
+    natural = lane(NATURAL)
+    for width in range(3, 100):
+        for _ in range(8):
+            natural.admit(of_shape(1, width))
+    assert 1 < len(natural.to_try) < 50
+
+
 def test_where_shapes_are_checked_before_there_is_nothing_to_compare() -> None:
     assert lane(NATURAL, enforces_shapes=True).admit(of_shape(3, 2)) == (3, 3, None)
     variable = lane(NATURAL, (None, None), enforces_shapes=True)

@@ -5,7 +5,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from hotserve.batching.row_check import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, agree, has_rows, why_dependent
+from hotserve.batching.row_check import (
+    ABSOLUTE_TOLERANCE,
+    RELATIVE_TOLERANCE,
+    agree,
+    are_independent,
+    has_rows,
+    why_dependent,
+)
 from hotserve.errors import InvalidArgument
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Shape, Signature, TensorSpec
 from support.in_process import ToyServable
@@ -116,3 +123,31 @@ def test_floating_point_answers_agree_within_the_tolerances_and_others_bit_by_bi
     assert not agree(np.float32([np.nan]), np.float32([0]))
     assert not agree(np.int64([1]), np.int64([2]))
     assert not agree(np.float32([1]), np.float64([1]))
+
+
+def test_rows_of_another_shape_than_declared_are_tried_with_that_shape() -> None:
+    column = model(lambda x: x / 2 + 2, shape=(None, 1))
+    number = {"x": TensorSpec(DType.FLOAT, (1,))}
+    assert are_independent(column, DEFAULT_SIGNATURE, ["y"], number)
+    assert are_independent(column, DEFAULT_SIGNATURE, ["y"], {"x": TensorSpec(DType.FLOAT, (1, 3))})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x - x.max(axis=-1, keepdims=True),
+        lambda x: np.maximum(x.max(axis=-1, keepdims=True) - 10, 0) + x,
+        lambda x: x + np.float32([1, 2, 3]),
+        lambda x: x[0],
+    ],
+    ids=["softmax of a row", "a limit that small numbers do not reach", "one shape only", "the first element"],
+)
+def test_a_vector_that_the_graph_takes_for_one_row_is_found_out(function: Function) -> None:
+    assert not are_independent(model(function), DEFAULT_SIGNATURE, ["y"], {"x": TensorSpec(DType.FLOAT, (1,))})
+
+
+def test_a_shape_that_is_refused_has_no_rows() -> None:
+    def refuse(x: Array) -> Array:
+        raise InvalidArgument("no such shape")
+
+    assert not are_independent(model(refuse), DEFAULT_SIGNATURE, ["y"], {"x": TensorSpec(DType.FLOAT, (1,))})

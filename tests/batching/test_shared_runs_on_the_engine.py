@@ -55,6 +55,36 @@ def test_what_comes_while_the_engine_is_busy_goes_in_one_run_and_everyone_gets_t
     assert bench.batches == [[0], [1, 2, 3, 4, 5]]
 
 
+async def shared_after_trying(bench: Bench) -> list[list[float]]:
+    """Asks for vectors where a column is declared: eight times alone, then three times behind a run."""
+    alone = [values(await bench.send({"x": np.float32([number, number])})) for number in range(8)]
+    assert alone == [values(bench.answer(np.float32([number, number]))) for number in range(8)]
+    await asyncio.to_thread(bench.engine._pool.submit(lambda: None).result)  # what is tried has been by then
+    await settle()
+    del bench.batches[:]
+    blocker = await bench.occupy()
+    requests = [asyncio.ensure_future(bench.send({"x": np.float32(vector)})) for vector in ([1], [2, 3], [5])]
+    await settle()
+    bench.release()
+    await blocker
+    return [values(await request) for request in requests]
+
+
+def test_requests_of_another_shape_than_declared_share_runs_when_their_rows_turn_out_to_be_independent() -> None:
+    spec = TensorSpec(DType.FLOAT, (None, 1))
+    bench = Bench(NATURAL, signature=Signature({"x": spec}, {"y": spec}))
+    assert bench.run(lambda: shared_after_trying(bench)) == [[2], [4, 6], [10]]
+    assert bench.batches == [[0], [1, 2, 3, 5]]
+
+
+def test_they_run_alone_where_the_graph_takes_such_a_shape_for_something_else() -> None:
+    spec = TensorSpec(DType.FLOAT, (None, 1))
+    bench = Bench(NATURAL, signature=Signature({"x": spec}, {"y": spec}))
+    bench.answer = lambda x: {"y": x - x.max(axis=-1, keepdims=True)}
+    assert bench.run(lambda: shared_after_trying(bench)) == [[0], [-1, 0], [0]]
+    assert bench.batches == [[0], [1], [2, 3], [5]]
+
+
 def test_what_one_turn_of_the_loop_brings_goes_in_one_run_and_nobody_waits_for_more() -> None:
     bench = Bench(NATURAL)
 

@@ -17,7 +17,7 @@ from hotserve.core.handle import Lease
 from hotserve.core.ids import ServableId
 from hotserve.errors import DeadlineExceeded, ResourceExhausted, ServingError
 from hotserve.observability.whole_runs import WholeRunCells
-from hotserve.tensors import Array, Signature
+from hotserve.tensors import Array, Signature, TensorSpec
 
 INLINE_SECONDS = 0.0005
 """The longest run, as far as can be told before it, that stays on the event loop."""
@@ -30,6 +30,12 @@ fights with the loop for the interpreter's lock, costs each of them more than it
 
 _MAX_SHAPES = 1000
 """How many shapes of a signature's inputs are remembered; clients choose them."""
+
+_TRIED_AFTER: Final = 8
+"""After so many requests of a shape that the signature does not declare it is tried whether they may share runs."""
+
+_MAX_TRIED: Final = 16
+"""For how many shapes that is tried."""
 
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
@@ -199,6 +205,9 @@ class Lane:
         strikes: How often requests have failed together that did well alone.
         gatherings: Where requests gather that need not wait here, by what they have in common.
         gathered: Those of them where some have.
+        to_try: What a row is in requests of another shape than the signature declares, of which many have come, by what
+            requests must have in common; whoever runs them tries whether they may share runs, and says so with
+            `learn_rows`.
     """
 
     __slots__ = (
@@ -210,6 +219,7 @@ class Lane:
         "_pace",
         "_room",
         "_signature",
+        "_undeclared",
         "gathered",
         "gatherings",
         "id",
@@ -221,6 +231,7 @@ class Lane:
         "strikes",
         "timer",
         "times",
+        "to_try",
         "version",
     )
 
@@ -255,6 +266,8 @@ class Lane:
             spec.shape and None not in spec.shape[1:] for spec in signature.inputs.values()
         )
         self._fits: dict[Hashable, bool] = {}
+        self._undeclared: dict[Hashable, int] = {}  # how many of each are to come until it is tried
+        self.to_try: dict[Hashable, dict[str, TensorSpec]] = {}
         self._cells: dict[str, tuple[str, BatchRules | None, WholeRunCells | None]] = {}
 
     def admit(self, inputs: Inputs) -> tuple[int, int, Hashable]:
@@ -293,7 +306,29 @@ class Lane:
             specs = self._signature.inputs
             fits = all(name in specs and specs[name].accepts(array.shape) for name, array in inputs.items())
             self._fits[key] = fits
+        if not fits:
+            self._note_undeclared(key, inputs)
         return rows, rows if fits else alone, key
+
+    def _note_undeclared(self, key: Hashable, inputs: Inputs) -> None:
+        """A request has come that runs alone for its shape: where many do, others may turn out to be its rows."""
+        left = self._undeclared.get(key)
+        if left is None:
+            are_known = inputs.keys() <= self._signature.inputs.keys() and all(array.size for array in inputs.values())
+            if not are_known or len(self._undeclared) >= _MAX_TRIED:
+                return
+            left = _TRIED_AFTER
+        self._undeclared[key] = left - 1
+        if left == 1:
+            specs = self._signature.inputs
+            self.to_try[key] = {
+                name: TensorSpec(specs[name].dtype, (1, *array.shape[1:])) for name, array in inputs.items()
+            }
+
+    def learn_rows(self, key: Hashable, *, are_independent: bool) -> None:
+        """Takes into account whether the rows of requests of a shape have turned out to be independent."""
+        if key in self._fits:
+            self._fits[key] = are_independent
 
     def cells_of(self, api: str) -> WholeRunCells | None:
         """What counts the lone runs of an API with the present engine, if it has been kept."""

@@ -24,6 +24,9 @@ ABSOLUTE_TOLERANCE = 1e-5
 """How far the same row's answers may be apart, in one run and in another: engines sum in another order in a batch.
 The second is relative to the largest element of the output, or 1 if that is smaller."""
 
+_SCALES = (1.0, 1000.0, -1000.0)
+"""By what made-up numbers are multiplied where the shape is not a declared one."""
+
 _ROWS = 3
 _MAX_BYTES = 1 << 26
 _SEED = 20_180
@@ -59,6 +62,34 @@ def why_dependent(servable: Servable, name: str, samples: Sequence[Inputs] = ())
         except ServingError as error:
             refusal = f"it refuses made-up inputs ({error.message.splitlines()[0][:200] if error.message else error})"
     return f"whether its rows are independent cannot be tried: {refusal}"
+
+
+def are_independent(servable: Servable, name: str, outputs: Sequence[str], rows: Mapping[str, TensorSpec]) -> bool:
+    """Runs a signature to see whether its rows depend on each other where they have another shape than it declares.
+
+    With numbers up to 1, and up to 1000 of either sign: what is no batch to the graph may be the row that it calculates
+    with, and with small numbers alone a limit in it may hide that.
+
+    Args:
+        servable: What runs it.
+        name: The signature.
+        outputs: The output aliases that matter.
+        rows: Input alias -> what a row is: its dtype, and its shape after the first dimension, which is 1.
+
+    Returns:
+        Whether different rows have the same answers together and alone; not if they are refused, or cannot be made up.
+    """
+    made_up = _made_up_rows(Signature(rows, {}), 1)
+    scaled = ([{alias: _scaled(array, scale) for alias, array in row.items()} for row in made_up] for scale in _SCALES)
+    try:
+        return bool(made_up) and not any(_compare(servable, name, outputs, each) for each in scaled)
+    except ServingError:
+        return False
+
+
+def _scaled(array: Array, scale: float) -> Array:
+    """Numbers with a fraction times `scale`; others as they are."""
+    return (array * scale).astype(array.dtype) if array.dtype.kind in "fc" else array
 
 
 def _compare(servable: Servable, name: str, outputs: Sequence[str], rows: Sequence[Inputs]) -> str:

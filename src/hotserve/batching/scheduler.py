@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.padding import Inputs, rows_of
 from hotserve.batching.plans import BatchPlans, ByServable
+from hotserve.batching.row_check import are_independent
 from hotserve.batching.seats import Input, Seat, seat_in
 from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
 from hotserve.core.handle import Lease, VersionHandle
@@ -38,7 +40,7 @@ from hotserve.core.servable import NeedsThread, Servable, for_loop, runtime_of
 from hotserve.errors import Internal, ServingError, Unavailable
 from hotserve.observability.metrics import Metrics
 from hotserve.processors import usable_cpus
-from hotserve.tensors import Array
+from hotserve.tensors import Array, TensorSpec
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +141,8 @@ class EngineThreads:
             # As in the original, before a request that has too many rows is refused.
             self._counts.came(lane, rows_of(inputs), len(inputs))
         rows, weight, key = lane.admit(inputs)
+        if lane.to_try:
+            self._try_rows(lane, lease)
         size = 0
         for array in inputs.values():
             size += array.nbytes
@@ -567,6 +571,35 @@ class EngineThreads:
             if self._loop is not None and self._loop is not loop:
                 with suppress(RuntimeError):
                     self._loop.call_soon_threadsafe(self._unblock)
+
+    def _try_rows(self, lane: Lane, lease: Lease) -> None:
+        """Has a thread find out whether requests of shapes that are not declared may share runs."""
+        to_try, lane.to_try = lane.to_try, {}
+        for key, rows in to_try.items():
+            hold = lease.share()
+            try:
+                self._pool.submit(self._try_on_thread, self._loop, lane, key, rows, hold)
+            except RuntimeError:  # the pool is closed, or the system has no thread left: they go on running alone
+                hold.release()
+
+    def _try_on_thread(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        lane: Lane,
+        key: Hashable,
+        rows: Mapping[str, TensorSpec],
+        hold: Lease,
+    ) -> None:
+        try:
+            found = are_independent(hold.servable, lane.signature_name, lane.outputs, rows)
+        except Exception:
+            logger.exception("Whether rows of another shape are independent cannot be tried for %s", lane.id)
+            return
+        finally:
+            hold.release()
+        assert loop is not None  # who has asked for this has come on one
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(partial(lane.learn_rows, key, are_independent=found))
 
     def _finished(self, lane: Lane, tasks: list[Task], reason: Closed, shared: SharedRun) -> None:
         # First the next batch, so that the thread is busy while the answers of this one are encoded.
