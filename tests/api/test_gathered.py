@@ -85,14 +85,19 @@ class Visitor:
     def __init__(self, request: Callable[[bytes], Any]) -> None:
         self.said: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.gathered = False
+        self._has_left = False
         self._request = request
+
+    def leave(self) -> None:
+        self._has_left = True
 
     def answer(self, body: bytes) -> None:
         self.gathered = True
         self.said.set_result((200, body))
 
     def go_on(self, message: bytes, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
-        start(work(self._request(message)), asyncio.get_running_loop(), self.done)
+        if not self._has_left:
+            start(work(self._request(message)), asyncio.get_running_loop(), self.done)
 
     def done(self, result: Any, error: BaseException | None) -> None:
         if isinstance(error, ServingError):
@@ -196,6 +201,31 @@ def test_each_of_those_that_come_together_has_the_answer_that_it_has_alone(
 
     for found in run(main()):
         assert found == expected * times
+
+
+def test_a_request_whose_client_has_left_before_it_went_the_usual_way_is_counted_as_cancelled() -> None:
+    many = [(PATH, json.dumps({"instances": [7.0]}).encode()), call("", [7.0], (), None)]  # which cannot be run
+
+    async def main(apis: InProcess) -> None:
+        await one_by_one(apis, GOOD)
+        visitors = [send(apis, sent, by_road=True) for sent in [*GOOD[:1], *many]]
+        for visitor in visitors[1:]:
+            visitor.leave()
+        await one_by_one(apis, GOOD[:1])  # the turn that has brought them has ended
+        assert visitors[0].said.done()
+
+    with make() as apis:
+        run(main(apis))
+        assert in_flight(apis) == [0, 0]
+        requests = {key: number for key, number in apis.metrics.requests.cells() if key[-1] == "CANCELLED"}
+    assert requests == {
+        ("m", "2", DEFAULT_SIGNATURE, "predict", "REST", "CANCELLED"): 1,
+        ("m", "2", DEFAULT_SIGNATURE, "Predict", "GRPC", "CANCELLED"): 1,
+    }
+
+
+def in_flight(apis: InProcess) -> list[float]:
+    return [number for _, number in apis.metrics.requests_in_flight.cells()]
 
 
 class Rooms:

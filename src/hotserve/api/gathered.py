@@ -12,10 +12,12 @@ from hotserve.batching.gathering import Answers, Clerk, Guest, NotHere
 from hotserve.batching.seats import Input, Seat
 from hotserve.core.handle import VersionHandle
 from hotserve.core.served_versions import ServedVersions
+from hotserve.errors import Code
 from hotserve.handlers.checked_kinds import CheckedKind
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_cells import Note, RequestCells
 from hotserve.observability.request_log import RequestLog
+from hotserve.observability.request_record import RequestRecord
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class Client(Protocol):
         ...
 
     def go_on(self, message: bytes, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
-        """Has a request answered the usual way after all.
+        """Has a request answered the usual way after all; of no effect if nobody waits any more.
 
         Args:
             message: What came: the body, or the message.
@@ -142,6 +144,34 @@ class GatheringRoad:
             if not self._patience.found(seat):
                 return None
         return None if self._request_log.logs(handle.id.name) else seat
+
+    def _go_on(
+        self,
+        guest: Guest,
+        handle: VersionHandle,
+        work: Callable[[Any], Coroutine[Any, Any, Any]],
+        entrypoint: str,
+        api: str,
+    ) -> None:
+        """Has `work` answer a request the usual way, where it is counted; if its client has left, counts it here.
+
+        For the last two see `RequestRecord`.
+        """
+        _, kind, message = guest.request
+        is_taken = False
+
+        def begin(request: Any) -> Coroutine[Any, Any, Any]:
+            nonlocal is_taken
+            is_taken = True
+            return work(request)
+
+        guest.client.go_on(message, begin)
+        if not is_taken:
+            record = RequestRecord(entrypoint, len(message), guest.start)
+            record.model, record.version, record.signature = handle.id.name, kind.version, kind.signature_name
+            record.api, record.decoded = api, guest.decoded
+            self._metrics.begin_request(record)
+            self._metrics.count_request(record, Code.CANCELLED.name)
 
 
 def seat_of(kind: CheckedKind, gatherer: Gatherer, handle: VersionHandle, clerk: Callable[[], Clerk]) -> Seat | None:

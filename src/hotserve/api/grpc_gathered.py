@@ -173,9 +173,9 @@ class GrpcRoad(GatheringRoad):
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         """Sends a call the usual way."""
-        _, kind, message = guest.request
-        times = (guest.start, guest.decoded)
-        guest.client.go_on(message, partial(self._resume, handle=handle, kind=kind, inputs=inputs, times=times))
+        kind, times = guest.request[1], (guest.start, guest.decoded)
+        work = partial(self._resume, handle=handle, kind=kind, inputs=inputs, times=times)
+        self._go_on(guest, handle, work, "GRPC", "Predict")
 
     def _clerk(self, handle: VersionHandle, kind: CheckedKind) -> _GrpcClerk:
         key = (_GrpcClerk, kind.signature_name, kind.outputs)

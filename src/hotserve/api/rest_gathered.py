@@ -105,7 +105,7 @@ class RestRoad(GatheringRoad):
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array], row_format: bool) -> None:
         """Sends a request the usual way."""
-        _, kind, body = guest.request
+        kind = guest.request[1]
         work = partial(
             self._resume,
             spec=self._spec,
@@ -115,7 +115,7 @@ class RestRoad(GatheringRoad):
             row_format=row_format,
             times=(guest.start, guest.decoded),
         )
-        guest.client.go_on(body, work)
+        self._go_on(guest, handle, work, "REST", "predict")
 
     def _clerk(self, handle: VersionHandle, kind: CheckedKind, row_format: bool) -> _RestClerk:
         key = (_RestClerk, kind.signature_name, kind.outputs, row_format)
