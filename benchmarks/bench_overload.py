@@ -5,7 +5,8 @@
 First a closed loop finds the peak: what the server answers in a second when clients wait for each other. Then an open
 loop sends a multiple of that, from clients that each wait for a second (over gRPC that is the call's deadline, over
 REST the server's `--rest_api_timeout_in_ms`). Told is how much of the peak is still answered in time, what becomes of
-the rest, how long either takes, and what the server's memory does.
+the rest, how long either takes, and what the server's memory does; and how late the load itself has sent requests,
+which is not the server's delay. The same clients make both loops.
 
 The model `slow` takes ten milliseconds for one number, so that the engine is what is short. With `--model=digits` it
 is the reading and writing of requests, and the load takes a core for itself.
@@ -45,6 +46,7 @@ _COLUMNS = (
     "otherwise",
     "in time: p50, p99 ms",
     "refused: p50, p99 ms",
+    "sent late: p99 ms",
     "memory before, at most MB",
 )
 
@@ -158,6 +160,7 @@ def _cells(turns: Sequence[Turn]) -> Sequence[str]:
         f"{(result.others + result.unsent) / result.requests:.0%}",
         _latencies(result.in_time_ms),
         _latencies(result.refused_ms),
+        f"{result.behind_ms['p99']:.1f}" if result.behind_ms else "none",
         f"{turn.memory_before / 1e6:.0f}, {turn.memory_most / 1e6:.0f}",
     )
 

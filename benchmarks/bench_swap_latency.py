@@ -5,18 +5,20 @@
 A small model is asked at half of what the server can answer, from clients that do not wait for each other, while a new
 version of a large model takes the place of the old one, again and again: it is loaded and warmed up, takes over, and
 the old one is unloaded. Latencies count from the moment at which a request was due, so that a server, or a client, that
-is held up hides nothing. Shown are those of requests that were due between swaps and during one, and their ratio.
+is held up hides nothing. Shown are those of requests that were due between swaps and during one, and their ratio: that
+of the median of all swaps to the median of all times between two of them.
 
-A swap lasts from the moment at which the new version's folder is there to the END of the old one.
+A swap lasts from the moment at which the new version's folder is there to the END of the old one. Beside each latency
+stands how late the load itself has sent requests: it shares the processors with the server and with the swap, and what
+it loses there is not the server's.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import math
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -30,22 +32,28 @@ from statistics import median
 import models
 import numpy as np
 import saved_models
-import uvloop
 from aims import Aim, aims_table
-from call_connection import CallConnection, StatusError, connect
 from generators import run_own
-from load import Checker, WrongAnswerError, positive_float, positive_int
+from load import Checker, WrongAnswerError, load_work, positive_float, positive_int
 from measure import RunningServer, ServerCommand, busy_seconds, circumstances
+from numpy.typing import NDArray
+from open_load import CONNECTIONS, STREAMS
 from report import finish, line
 from workloads import workload
+
+from hotserve.loadgen.compiled_loop import IS_COMPILED
+from hotserve.loadgen.pace import OpenPace
+from hotserve.loadgen.run import Run
+from hotserve.loadgen.work import Hooks
 
 PACKAGES = ("hotserve", "onnxruntime", "tensorflow", "numpy", "uvloop")
 SMALL, LARGE = "half_plus_two", "large"
 POLL_SECONDS = 0.1
-CONNECTIONS = 64
-"""How many requests may be under way at once; more wait for one of them, and that counts as part of their latency."""
+MOST_CONNECTIONS = 256
 
-_PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS = 1.5
+_LONGEST_SECONDS = 3600.0
+_TIMEOUT_SECONDS = 10.0
 _SWAP_SECONDS = 120.0
 _SEED = 5
 _COLUMNS = (
@@ -58,6 +66,7 @@ _COLUMNS = (
     "during: p50, p99, p99.9, max ms",
     "p50, ratio",
     "p99, ratio",
+    "sent late, p99 ms: between, during",
     "errors",
 )
 
@@ -78,8 +87,12 @@ class Turn:
         wire: `rest` or `grpc`.
         rate: Requests in a second.
         swap_seconds: How long each swap took.
-        between_ms: Percentile -> milliseconds, of the requests between swaps.
-        during_ms: The same of those during one.
+        between_ms: Percentile -> milliseconds, of the requests between swaps; medians of all times between two.
+        during_ms: The same of those during one; medians of all swaps.
+        between_late_ms: How late the load has sent requests: percentile -> milliseconds, likewise.
+        during_late_ms: The same during swaps.
+        p99_of_swaps_ms: The p99 of the requests during each swap.
+        p99_of_pauses_ms: The p99 of the requests between each two.
         requests: How many requests there were during swaps.
         refused: How many requests were answered with an error, at any time.
         others_cores: How many cores everything else on the machine kept busy, the load generator included.
@@ -92,6 +105,10 @@ class Turn:
     swap_seconds: Sequence[float]
     between_ms: dict[str, float]
     during_ms: dict[str, float]
+    between_late_ms: dict[str, float]
+    during_late_ms: dict[str, float]
+    p99_of_swaps_ms: Sequence[float]
+    p99_of_pauses_ms: Sequence[float]
     requests: int
     refused: int
     others_cores: float
@@ -105,8 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The program."""
     options = _parser().parse_args(arguments)
     if options.send:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_send(options))
+        _send(options)
         return 0
     where = circumstances(PACKAGES)
     turns = []
@@ -117,8 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             for kind in options.kinds:
                 for workers in options.workers:
-                    turns.append(_turn(Path(folder), kind, workers, options))
-                    print(turns[-1], file=sys.stderr, flush=True)
+                    for wire in options.wires:
+                        turns.append(_turn(Path(folder), kind, workers, wire, options))
+                        print(turns[-1], file=sys.stderr, flush=True)
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1
@@ -127,14 +144,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for turn in turns:
         print(line(_cells(turn)))
     aims = [
-        Aim(f"{turn.kind}, workers: {turn.workers}: p99 during swaps, ratio", turn.ratio("p99"), 1.5) for turn in turns
+        Aim(f"{turn.kind}, workers: {turn.workers}, {turn.wire}: p99 during swaps, ratio", turn.ratio("p99"), 1.5)
+        for turn in turns
     ]
     finish(aims_table(aims), [f"- {options.mebibytes} MiB, {options.swaps} swaps each."], turns, where, options.json)
     return 0
 
 
-def _turn(folder: Path, kind: str, workers: int, options: argparse.Namespace) -> Turn:
-    base_path = folder / f"{kind}-{workers}"
+def _turn(folder: Path, kind: str, workers: int, wire: str, options: argparse.Namespace) -> Turn:
+    base_path = folder / f"{kind}-{workers}-{wire}"
     _publish(folder / kind, base_path, 1)
     config = folder / "models.config"
     places = {SMALL: folder / SMALL, LARGE: base_path}
@@ -146,11 +164,11 @@ def _turn(folder: Path, kind: str, workers: int, options: argparse.Namespace) ->
         *(f"--file_system_poll_wait_seconds={POLL_SECONDS}", *options.flags),
     )
     with RunningServer(ServerCommand("hotserve", words)) as server:
-        port = server.grpc_port if options.wire == "grpc" else server.rest_port
-        peak = run_own(SMALL, wire=options.wire, path="", port=port, connections=16, rows=1, seconds=options.seconds)
+        port = server.grpc_port if wire == "grpc" else server.rest_port
+        peak = run_own(SMALL, wire=wire, path="", port=port, connections=16, rows=1, seconds=options.seconds)
         rate = options.load * peak.answers / peak.seconds
         file = folder / "latencies.npy"
-        send = (f"--send={file}", f"--port={port}", f"--rate={rate}", f"--wire={options.wire}")
+        send = (f"--send={file}", f"--port={port}", f"--rate={rate}", f"--wire={wire}")
         busy, cpu, start = busy_seconds(), server.cpu_seconds(), time.monotonic()
         with subprocess.Popen(
             [sys.executable, __file__, *send], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -162,23 +180,27 @@ def _turn(folder: Path, kind: str, workers: int, options: argparse.Namespace) ->
         if sender.returncode:
             raise RuntimeError(f"the load has ended; the server has printed:\n{server.output()}")
         others = (busy_seconds() - busy - (server.cpu_seconds() - cpu)) / (time.monotonic() - start)
-    due, seconds = np.load(file)
-    errors = int(np.isnan(seconds).sum())
-    due, seconds = due[~np.isnan(seconds)], seconds[~np.isnan(seconds)]
+    due, seconds, late = np.load(file)
+    during = [(due >= begin) & (due <= end) for begin, end in swaps]
     # What was due just before a swap or after it belongs to neither.
-    near = np.logical_or.reduce([(due >= begin - 0.1) & (due <= end + 0.2) for begin, end in swaps])
-    during = np.logical_or.reduce([(due >= begin) & (due <= end) for begin, end in swaps])
-    settled = due >= due[0] + 0.5
+    ends = [due[0] + 0.5, *(end + 0.2 for _, end in swaps)]
+    begins = [*(begin - 0.1 for begin, _ in swaps), due[-1]]
+    between = [(due >= end) & (due <= begin) for end, begin in zip(ends, begins, strict=True)]
+    between = [of_it for of_it in between if of_it.any()]
     return Turn(
         kind=kind,
         workers=workers,
-        wire=options.wire,
+        wire=wire,
         rate=rate,
         swap_seconds=[end - begin for begin, end in swaps],
-        between_ms=_percentiles(seconds[settled & ~near]),
-        during_ms=_percentiles(seconds[during]),
-        requests=int(during.sum()),
-        refused=errors,
+        between_ms=_medians(seconds, between),
+        during_ms=_medians(seconds, during),
+        between_late_ms=_medians(late, between),
+        during_late_ms=_medians(late, during),
+        p99_of_swaps_ms=[_percentiles(seconds[of_it])["p99"] for of_it in during],
+        p99_of_pauses_ms=[_percentiles(seconds[of_it])["p99"] for of_it in between],
+        requests=int(sum(of_it.sum() for of_it in during)),
+        refused=int(np.isnan(seconds).sum()),
         others_cores=max(0.0, others),
     )
 
@@ -219,47 +241,44 @@ def _states(server: RunningServer) -> dict[int, str]:
     return {number: states[number] for number in sorted(states)[-2:]}
 
 
-async def _send(options: argparse.Namespace) -> None:
-    """What the process of the clients does: sends requests until something comes over standard input."""
+def _send(options: argparse.Namespace) -> None:
+    """What the process of the clients does: sends requests until something comes over standard input.
+
+    Writes when each was due and how long it took, NaN for an error, and how late it was sent, in seconds.
+    """
     work = workload(SMALL, options.wire)
     checker = Checker(work)
-    free = asyncio.LifoQueue[CallConnection]()
-    for _ in range(CONNECTIONS):
-        free.put_nowait(await connect(work, options.wire, "127.0.0.1", options.port))
-    stop = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    rows: list[tuple[float, float]] = []
-    tasks: set[asyncio.Task[None]] = set()
+    parts: list[NDArray[np.float64]] = []
 
-    async def request(due: float) -> None:
-        connection = await free.get()
-        try:
-            answer = await connection.call(work.examples[0].request)
-        except StatusError:
-            rows.append((due, math.nan))
-        else:
-            rows.append((due, time.monotonic() - due))
-            if wrong := checker(0, answer):
-                raise WrongAnswerError(wrong)
-        free.put_nowait(connection)
+    def note(kind: str, dues: NDArray[np.int64], took: NDArray[np.int64], behind: NDArray[np.int64]) -> None:
+        parts.append(np.array([dues / 1e9, np.full(len(took), np.nan) if kind else took / 1e9, behind / 1e9]))
 
-    gaps = np.random.default_rng(_SEED)
-    due = time.monotonic()
+    def should_stop() -> bool:
+        return bool(select.select([sys.stdin], [], [], 0)[0])
+
+    load = load_work(work, options.wire, "127.0.0.1", options.port, "", checker, _TIMEOUT_SECONDS)
+    streams = STREAMS if options.wire == "grpc" and IS_COMPILED else 1
+    connections = min(CONNECTIONS[options.wire] if IS_COMPILED else MOST_CONNECTIONS, MOST_CONNECTIONS)
+    run = Run(load, connections, Hooks(should_stop, on_ended=note), streams)
+    run.open()
     print("begun", flush=True)
-    while not stop.done():
-        due += gaps.exponential(1 / options.rate)
-        delay = due - time.monotonic()
-        if delay > 0:
-            await asyncio.sleep(delay)
-        task = asyncio.create_task(request(due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    np.save(options.send, np.array(rows).T)
+    run.go(OpenPace(time.perf_counter_ns(), 0, _LONGEST_SECONDS, None, rate=options.rate, poisson_seed=_SEED))
+    if checker.wrong:
+        raise WrongAnswerError(checker.wrong)
+    rows = np.concatenate(parts, axis=1)
+    np.save(options.send, rows[:, np.argsort(rows[0])])
 
 
-def _percentiles(seconds: np.ndarray) -> dict[str, float]:
+def _percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
     names = {"p50": 50, "p99": 99, "p99.9": 99.9, "max": 100}
-    return dict(zip(names, (np.percentile(seconds, list(names.values())) * 1e3).tolist(), strict=True))
+    return dict(zip(names, (np.nanpercentile(seconds, list(names.values())) * 1e3).tolist(), strict=True))
+
+
+def _medians(seconds: NDArray[np.float64], parts: Sequence[NDArray[np.bool_]]) -> dict[str, float]:
+    """The percentiles of each part of the requests, and of these the medians; of the maximum the largest."""
+    of_parts = [_percentiles(seconds[part]) for part in parts]
+    middle = {name: median(of_it[name] for of_it in of_parts) for name in of_parts[0]}
+    return {**middle, "max": max(of_it["max"] for of_it in of_parts)}
 
 
 def _cells(turn: Turn) -> Sequence[str]:
@@ -273,6 +292,7 @@ def _cells(turn: Turn) -> Sequence[str]:
         ", ".join(f"{value:.2f}" for value in turn.during_ms.values()),
         f"{turn.ratio('p50'):.2f}",
         f"{turn.ratio('p99'):.2f}",
+        f"{turn.between_late_ms['p99']:.2f}, {turn.during_late_ms['p99']:.2f}",
         str(turn.refused),
     )
 
@@ -281,7 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="large models")
     parser.add_argument("--workers", nargs="+", type=positive_int, default=[1, 2])
-    parser.add_argument("--wire", choices=["rest", "grpc"], default="rest")
+    parser.add_argument("--wires", nargs="+", choices=["rest", "grpc"], default=["rest", "grpc"])
     parser.add_argument("--mebibytes", type=positive_int, default=200, help="size of the large model")
     parser.add_argument("--swaps", type=positive_int, default=5)
     parser.add_argument("--load", type=positive_float, default=0.5, help="the load, as a part of the peak")
@@ -293,6 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--send", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=positive_int, help=argparse.SUPPRESS)
     parser.add_argument("--rate", type=positive_float, help=argparse.SUPPRESS)
+    parser.add_argument("--wire", choices=["rest", "grpc"], help=argparse.SUPPRESS)
     return parser
 
 

@@ -96,3 +96,12 @@ def test_numbers_beyond_all_cells_still_count(value: int) -> None:
     histogram = of([value])
     assert histogram.count == 1
     assert histogram.largest == max(value, 0)
+
+
+def test_how_many_numbers_are_larger_than_another_one_is_known_but_for_those_near_it() -> None:
+    histogram = Histogram()
+    for value in (1, 200, 4_000_000, 5_010_000, 6_000_000, 7_000_000):
+        histogram.record(value)
+    assert histogram.above(5_000_000) in (2, 3)
+    assert histogram.above(10) == 5
+    assert histogram.above(8_000_000) == 0

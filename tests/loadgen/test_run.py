@@ -11,7 +11,7 @@ from concurrent import futures
 import grpc
 import pytest
 
-from hotserve.errors import Unavailable
+from hotserve.errors import InvalidArgument, Unavailable
 from hotserve.loadgen.compiled_loop import IS_COMPILED
 from hotserve.loadgen.connection import Connection
 from hotserve.loadgen.exchange import Request
@@ -20,6 +20,7 @@ from hotserve.loadgen.run import Run
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
 from hotserve.loadgen.work import CONNECTION, DIFFERENT, TIMEOUT, UNSENT, Hooks, Judge, Outcome, Work
+from hotserve.tensors import Array
 from support.scripted_server import HANG_UP, SILENCE, ScriptedServer, answer
 
 GOOD = answer(b"fine")
@@ -362,12 +363,19 @@ def test_a_connection_that_ends_between_two_requests_is_made_again_and_is_no_fai
 
 
 class Echo(grpc.GenericRpcHandler):
-    """A server of gRPC that answers with the request, and refuses the one that says so."""
+    """A server of gRPC that answers with the request, and refuses the one that says so, or is slow about it."""
+
+    def __init__(self) -> None:
+        self._meeting = threading.Barrier(3, timeout=30)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         def answer_to(request: bytes, context: grpc.ServicerContext) -> bytes:
             if request == b"refuse me":
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+            if request.startswith(b"wait"):
+                time.sleep(float(request[4:]))
+            if request.startswith(b"meet"):
+                self._meeting.wait()  # lets nobody through before three calls are here
             return request
 
         return grpc.unary_unary_rpc_method_handler(answer_to)
@@ -410,6 +418,94 @@ def test_calls_that_are_larger_than_a_frame_and_a_window_take_turns_with_small_o
     outcome = calls(echo, [b"a", bytes(300_000), b"c", bytes(20_000)], 80)
     assert (outcome.tally.good.count, outcome.tally.failed) == (80, 0)
     assert outcome.received_bytes > 20 * 320_000
+
+
+def test_a_late_answer_is_passed_over_and_not_taken_for_that_of_the_next_request() -> None:
+    def script(number: int) -> bytes:
+        if number == 1:
+            time.sleep(0.5)
+            return answer(b"late")
+        return GOOD
+
+    with every(script) as server:
+        outcome = closed(
+            server, 4, timeout=0.3, judge=lambda number, body: "" if body == b"fine" else f"it is {body!r}"
+        )
+    assert (outcome.tally.good.count, failures(outcome)) == (3, {TIMEOUT: 1})
+    assert server.connections == 1
+
+
+def test_a_late_answer_to_a_call_is_passed_over(echo: str) -> None:
+    bodies = [Request(METHOD, b"wait 0.5"), Request(METHOD, b"a")]
+    run = Run(
+        Work(
+            Server(Access(read_target(echo))).connect,
+            bodies,
+            lambda number, body: "" if body == bodies[number].body else f"{number} is {body!r}",
+            0.3,
+        ),
+        1,
+    )
+    run.open()
+    outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 4))
+    assert (outcome.tally.good.count, failures(outcome)) == (2, {TIMEOUT: 2})
+
+
+def test_most_requests_may_be_refused_and_the_rest_is_compared() -> None:
+    def script(number: int) -> bytes:
+        if number % 10:
+            return answer(b"too much", "503 Busy")
+        return GOOD if number % 20 else answer(b"other")
+
+    with every(script) as server:
+        outcome = closed(server, 100, 2, judge=lambda number, body: "" if body == b"fine" else "it is another")
+    assert outcome.tally.good.count == 5
+    assert failures(outcome) == {"503": 90, DIFFERENT: 5}
+
+
+def test_what_became_of_each_request_that_counts_is_told_with_the_time_at_which_it_was_due() -> None:
+    told: dict[str, list[tuple[int, int, int]]] = {}
+
+    def note(kind: str, dues: Array, took: Array, behind: Array) -> None:
+        told.setdefault(kind, []).extend(zip(dues.tolist(), took.tolist(), behind.tolist(), strict=True))
+
+    with every(lambda number: answer(b"too much", "503 Busy") if number % 2 else GOOD) as server:
+        run = Run(work(server), 1, Hooks(on_ended=note))
+        run.open()
+        begin = time.perf_counter_ns()
+        outcome = run.go(OpenPace(begin, 0, LONG, 20, rate=200, poisson_seed=None))
+    assert {kind: len(ended) for kind, ended in told.items()} == {"": 10, "503": 10}
+    ended = sorted(told[""] + told["503"])
+    assert [due for due, _, _ in ended] == [begin + 5_000_000 * number for number in range(20)]
+    assert all(took > behind >= 0 for _, took, behind in ended)
+    assert max(behind for _, _, behind in ended) == outcome.tally.lateness.largest
+
+
+def test_several_calls_are_under_way_on_one_connection(echo: str, twin: str) -> None:
+    work = Work(Server(Access(read_target(echo))).connect, [Request(METHOD, b"meet 3")])
+    run = Run(work, 1, streams=3)
+    if twin == "plain":
+        with pytest.raises(InvalidArgument, match="3 calls at once on a connection"):
+            run.open()
+        return
+    run.open()
+    outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 9))
+    assert (outcome.tally.good.count, outcome.tally.failed) == (9, 0)
+
+
+def test_large_calls_share_the_windows_of_a_connection(echo: str, twin: str) -> None:
+    if twin == "plain":
+        pytest.skip("one call at a time has the windows for itself")
+    bodies = [bytes(300_000), b"a", bytes(range(256)) * 400]
+    work = Work(
+        Server(Access(read_target(echo))).connect,
+        [Request(METHOD, body) for body in bodies],
+        lambda number, body: "" if body == bodies[number] else f"{number} has {len(body)} bytes",
+    )
+    run = Run(work, 2, streams=4)
+    run.open()
+    outcome = run.go(ClosedPace(time.perf_counter_ns(), 0, LONG, 60))
+    assert (outcome.tally.good.count, failures(outcome)) == (60, {})
 
 
 def test_collections_of_garbage_are_as_they_were_after_a_run() -> None:

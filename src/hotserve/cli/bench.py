@@ -21,6 +21,7 @@ from hotserve.codecs.json_recording import VERBS
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.loadgen.address import TlsFiles
 from hotserve.loadgen.bodies import Format, RequestMaker
+from hotserve.loadgen.compiled_loop import MOST_STREAMS
 from hotserve.loadgen.data_file import read_data, signature_in
 from hotserve.loadgen.exchange import Request
 from hotserve.loadgen.job import Job, merged, run_job, run_jobs
@@ -143,6 +144,8 @@ def _access(words: argparse.Namespace) -> Access:
     target = read_target(words.target)
     if target.wire is Wire.GRPC and words.format is not None:
         raise InvalidArgument(f"--format is for REST, and {target.text} is one of gRPC. Leave it out, or give a URL.")
+    if target.wire is Wire.REST and words.streams > 1:
+        raise InvalidArgument(f"--streams is for gRPC, and {target.text} is REST. Give more --connections.")
     if not target.is_secure and (words.ca or words.cert or words.key or words.insecure):
         raise InvalidArgument(f"{target.text} is without TLS. For TLS give https://HOST:PORT or grpcs://HOST:PORT.")
     headers = tuple(_header(text) for text in words.header)
@@ -210,6 +213,7 @@ def _jobs(
                 rate,
                 words.poisson,
                 judge,
+                streams=words.streams,
             )
 
 
@@ -261,6 +265,12 @@ def _parser() -> argparse.ArgumentParser:
         type=positive(_MAX_RATE),
         nargs="+",
         help="requests in a second, of an open loop; one measurement for each number",
+    )
+    load.add_argument(
+        "--streams",
+        type=whole(1, MOST_STREAMS),
+        default=1,
+        help="calls that may be under way on each connection of gRPC (default: 1)",
     )
     load.add_argument("--poisson", action="store_true", help="requests of an open loop come at random times")
     load.add_argument(

@@ -54,4 +54,6 @@ class Progress:
 def load_text(job: Job) -> str:
     """The load of a measurement in words: `16 connections`, `500 requests/s on 64 connections`."""
     connections = f"{job.connections} connection{'s' * (job.connections != 1)}"
+    if job.streams > 1:
+        connections += f" of {job.streams} streams"
     return connections if job.rate is None else f"{job.rate:g} requests/s on {connections}"

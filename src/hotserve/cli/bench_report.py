@@ -17,6 +17,7 @@ from hotserve.version import __version__
 _PERCENTS = (50.0, 90.0, 99.0, 99.9)
 _BUSY = 0.85
 _LATE_MS = 1.0
+_BEHIND_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def _entry(measurement: Measurement) -> dict[str, Any]:
     tally = outcome.tally
     entry: dict[str, Any] = {
         "connections": job.connections,
+        "streams": job.streams,
         "rate": job.rate,
         "processes": measurement.processes,
         "seconds": outcome.seconds,
@@ -124,6 +126,7 @@ def _entry(measurement: Measurement) -> dict[str, Any]:
     }
     if job.rate is not None:
         entry["sent_late_ms"] = _latencies(tally.lateness)
+        entry["sent_behind"] = tally.lateness.above(round(_BEHIND_MS * 1e6))
     if measurement.server_cpu_seconds is not None:
         entry["server_cpu_us_per_request"] = _number(_micro(measurement.server_cpu_seconds, tally.requests))
         entry["server_memory_bytes"] = measurement.server_memory_bytes
@@ -197,7 +200,13 @@ def _notes(measurement: Measurement) -> Iterator[str]:
         )
     lateness = outcome.tally.lateness
     late = lateness.percentile(99) / 1e6
-    if lateness.count and late > _LATE_MS:
+    behind = lateness.above(round(_BEHIND_MS * 1e6))
+    if behind:
+        yield (
+            f"{what}: the load generator itself fell behind: {behind} of {lateness.count} requests were sent more than"
+            f" {_BEHIND_MS:g} ms after they could have been. What they took is not the server's alone."
+        )
+    elif lateness.count and late > _LATE_MS:
         yield (
             f"{what}: one in a hundred requests was sent {late:.1f} ms late or more, because the load generator got no"
             " processor in time; latencies count from when they were due."

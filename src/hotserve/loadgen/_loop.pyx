@@ -150,6 +150,8 @@ cdef struct Call:
     # The number of its stream, 1 for HTTP/1.1; 0 where no request is under way.
     int64_t stream
     int64_t due
+    # How long after it was due, and could be sent, it was sent.
+    int64_t behind
     Py_ssize_t number
     # What its headers have said.
     int kind
@@ -355,10 +357,9 @@ cdef class Loop:
     cdef Queue _waiting, _late
     cdef int64_t *_ended_dues
     cdef int64_t *_ended_took
+    cdef int64_t *_ended_behind
     cdef int *_ended_kinds
     cdef Py_ssize_t _ended_room
-    cdef int64_t *_lateness
-    cdef Py_ssize_t _lateness_count, _lateness_room
     # Since when there has been room for a request without a break.
     cdef int64_t _roomy_since
     # Of one call of `run`.
@@ -395,7 +396,7 @@ cdef class Loop:
             self._parts[number] = Part(PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
             number += 1
         self._grow(0)
-        if not self._make_room_for_ended() or not self._make_room_for_lateness():
+        if not self._make_room_for_ended():
             raise MemoryError
 
     def __dealloc__(self):
@@ -419,8 +420,8 @@ cdef class Loop:
         free(self._unusual)
         free(self._ended_dues)
         free(self._ended_took)
+        free(self._ended_behind)
         free(self._ended_kinds)
-        free(self._lateness)
 
     # What Python calls.
 
@@ -473,13 +474,9 @@ cdef class Loop:
         return (
             PyBytes_FromStringAndSize(<const char *>self._ended_dues, count * sizeof(int64_t)),
             PyBytes_FromStringAndSize(<const char *>self._ended_took, count * sizeof(int64_t)),
+            PyBytes_FromStringAndSize(<const char *>self._ended_behind, count * sizeof(int64_t)),
             PyBytes_FromStringAndSize(<const char *>self._ended_kinds, count * sizeof(int)),
         )
-
-    def lateness(self):
-        cdef Py_ssize_t count = self._lateness_count
-        self._lateness_count = 0
-        return PyBytes_FromStringAndSize(<const char *>self._lateness, count * sizeof(int64_t))
 
     def run(self, int64_t until, int64_t end, int64_t left, const int64_t[::1] dues=None):
         cdef int place
@@ -539,7 +536,7 @@ cdef class Loop:
         return until
 
     cdef bint _is_full(self) noexcept nogil:
-        return max(self.ended, self._lateness_count) >= MOST_ENDED
+        return self.ended >= MOST_ENDED
 
     cdef void _look_at_the_clock(self) noexcept nogil:
         """Gives up what has taken too long."""
@@ -560,7 +557,7 @@ cdef class Loop:
         cdef Call *call = &self._calls[place]
         cdef int file = place // self._most
         cdef Line *line = &self._lines[file]
-        self._record(call.due, self._now - call.due, TIMED_OUT)
+        self._record(call, TIMED_OUT)
         self._unlink(&self._waiting, place)
         self.under_way -= 1
         if line.is_call:
@@ -572,7 +569,7 @@ cdef class Loop:
         self._link(&self._late, place)
 
     cdef void _begin_what_is_due(self) noexcept nogil:
-        cdef int64_t due
+        cdef int64_t due, behind = 0
         cdef int file
         while True:
             if self._is_full():
@@ -584,14 +581,13 @@ cdef class Loop:
                 if self._now - due > self._timeout:
                     self._next_due += 1
                     self.begun += 1
-                    self._record(due, self._now - due, UNSENT)
+                    self._note(due, -1, UNSENT)
                     continue
                 if not self._roomy_count:
                     return
                 self._next_due += 1
                 self.begun += 1
-                if due >= self._measured_from:
-                    self._note_lateness(self._now - max(due, self._roomy_since))
+                behind = self._now - max(due, self._roomy_since)
             else:
                 if not self._roomy_count:
                     return
@@ -603,7 +599,7 @@ cdef class Loop:
             if self._lines[file].is_call:
                 self._roomy_next += 1
                 file = self._roomy[self._roomy_next % self._roomy_count]
-            self._begin(&self._lines[file], file, due)
+            self._begin(&self._lines[file], file, due, behind)
 
     cdef int64_t _take_due(self, int64_t now) noexcept nogil:
         """From when the request of a closed loop counts that begins now; -1 for none."""
@@ -614,14 +610,14 @@ cdef class Loop:
             self.begun += 1
         return now
 
-    cdef void _begin(self, Line *line, int file, int64_t due) noexcept nogil:
+    cdef void _begin(self, Line *line, int file, int64_t due, int64_t behind) noexcept nogil:
         cdef int place = file * self._most
         cdef Call *call
         cdef Part *part = &self._parts[self.turn]
         while self._calls[place].stream:
             place += 1
         call = &self._calls[place]
-        call.due, call.number, call.kind, call.is_late = due, self.turn, GOOD, False
+        call.due, call.behind, call.number, call.kind, call.is_late = due, behind, self.turn, GOOD, False
         call.sent = call.held = 0
         self.turn = self.turn + 1 if self.turn + 1 < self._parts_count else 0
         self._link(&self._waiting, place)
@@ -1062,7 +1058,7 @@ cdef class Loop:
         else:
             self._unlink(&self._waiting, place)
             self.under_way -= 1
-            self._record(call.due, self._now - call.due, kind)
+            self._record(call, kind)
         # The server may not want the rest of the request: of a call that can be said, of HTTP/1.1 not.
         is_cut = line.is_call and call.sent < self._parts[call.number].size
         line.is_closing |= not line.is_call and line.out_sent < line.out_size
@@ -1070,7 +1066,7 @@ cdef class Loop:
         if not self._is_open and line.place >= 0:
             due = self._take_due(self._now)
             if due >= 0:
-                self._begin(line, file, due)
+                self._begin(line, file, due, 0)
         if not self.under_way and (not self._is_open or self._next_due == self._dues_count):
             self._is_idle = True
 
@@ -1177,7 +1173,7 @@ cdef class Loop:
             self._unlink(&self._waiting, place)
             self.under_way -= 1
             line.lost += 1
-            self._record(call.due, self._now - call.due, DROPPED)
+            self._record(call, DROPPED)
         line.under_way = 0
         self._set_room(line, file)
         self._tell(file)
@@ -1216,21 +1212,18 @@ cdef class Loop:
         else:
             queue.last = call.before
 
-    cdef void _record(self, int64_t due, int64_t took, int kind) noexcept nogil:
+    cdef void _record(self, Call *call, int kind) noexcept nogil:
+        self._note(call.due, call.behind, kind)
+
+    cdef void _note(self, int64_t due, int64_t behind, int kind) noexcept nogil:
         if due < self._measured_from:
             return
         if self.ended == self._ended_room and not self._make_room_for_ended():
             self._stop_for_memory()
             return
-        self._ended_dues[self.ended], self._ended_took[self.ended], self._ended_kinds[self.ended] = due, took, kind
+        self._ended_dues[self.ended], self._ended_took[self.ended] = due, self._now - due
+        self._ended_behind[self.ended], self._ended_kinds[self.ended] = behind, kind
         self.ended += 1
-
-    cdef void _note_lateness(self, int64_t lateness) noexcept nogil:
-        if self._lateness_count == self._lateness_room and not self._make_room_for_lateness():
-            self._stop_for_memory()
-            return
-        self._lateness[self._lateness_count] = lateness
-        self._lateness_count += 1
 
     cdef bint _make_room_for_ended(self) noexcept nogil:
         cdef Py_ssize_t wanted = max(2 * self._ended_room, <Py_ssize_t>MOST_ENDED + MOST_EVENTS)
@@ -1242,18 +1235,14 @@ cdef class Loop:
         if took is NULL:
             return False
         self._ended_took = took
+        behind = <int64_t *>realloc(self._ended_behind, wanted * sizeof(int64_t))
+        if behind is NULL:
+            return False
+        self._ended_behind = behind
         kinds = <int *>realloc(self._ended_kinds, wanted * sizeof(int))
         if kinds is NULL:
             return False
         self._ended_kinds, self._ended_room = kinds, wanted
-        return True
-
-    cdef bint _make_room_for_lateness(self) noexcept nogil:
-        cdef Py_ssize_t wanted = max(2 * self._lateness_room, <Py_ssize_t>MOST_ENDED + MOST_EVENTS)
-        lateness = <int64_t *>realloc(self._lateness, wanted * sizeof(int64_t))
-        if lateness is NULL:
-            return False
-        self._lateness, self._lateness_room = lateness, wanted
         return True
 
     # What is asked of the reader. Its errors end the run.

@@ -162,16 +162,13 @@ class Loops(Protocol):
         """Gives a connection back: the fields of `Returned`. What is under way on it has failed."""
         ...
 
-    def results(self) -> tuple[bytes, bytes, bytes]:
+    def results(self) -> tuple[bytes, bytes, bytes, bytes]:
         """What became of the requests that count, since this was last asked.
 
         Returns:
-            When each was due, and how long it took from then on, an int64 each; how it ended, an int32 each.
+            When each was due, how long it took from then on, and how long after it was due, and could be sent, it was
+            sent (0 in a closed loop, -1 if it never was), an int64 each; how it ended, an int32 each.
         """
-        ...
-
-    def lateness(self) -> bytes:
-        """How long after it was due, and could be sent, each request of an open loop was sent; likewise an int64."""
         ...
 
     def run(self, until: int, end: int, left: int, dues: NDArray[np.int64] | None = None) -> list[int]:

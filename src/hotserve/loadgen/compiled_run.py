@@ -91,12 +91,14 @@ class CompiledRun:
         is_call = isinstance(connections[0].hand_over(), GrpcClient)
         self._reader = _Reader(work.judge, self._of_file, is_call=is_call)
         self._tally = Tally()
+        self._is_open = False
         self._ended_sent = self._ended_received = 0
         self._clock = time.perf_counter_ns
 
     def go(self, pace: Pace) -> Outcome:
         """Sends requests until the pace has no more of them and all have ended."""
         clock, hooks = self._clock, self._hooks
+        self._is_open = pace.next_due() is not NEVER
         loop = make_loop(
             self._poller.fileno(),
             self._parts,
@@ -232,19 +234,20 @@ class CompiledRun:
 
     def _fetch(self, loop: Loops) -> None:
         """Moves what became of requests to where it is kept."""
-        dues, took, endings = loop.results()
-        due_times, times = np.frombuffer(dues, np.int64), np.frombuffer(took, np.int64)
+        *columns, endings = loop.results()
+        dues, took, behind = (np.frombuffer(column, np.int64) for column in columns)
         numbers = np.frombuffer(endings, np.int32)
         for number in np.unique(numbers).tolist():
             of_it = numbers == number
             kind, text = self._reader.words(number, self._work.timeout_seconds)
             if number == Ending.GOOD:
-                self._tally.good.record_all(times[of_it])
+                self._tally.good.record_all(took[of_it])
             else:
-                self._tally.fail_all(kind, text, times[of_it])
+                self._tally.fail_all(kind, text, took[of_it])
             if self._hooks.on_ended is not None:
-                self._hooks.on_ended(kind, due_times[of_it], times[of_it])
-        self._tally.lateness.record_all(np.frombuffer(loop.lateness(), np.int64))
+                self._hooks.on_ended(kind, dues[of_it], took[of_it], behind[of_it])
+        if self._is_open:
+            self._tally.lateness.record_all(behind[behind >= 0])
 
     def _marks(self, loop: Loops) -> Marks:
         return marks(

@@ -33,6 +33,7 @@ class Job:
         access: How to speak with the server.
         requests: What is sent, in turns.
         connections: How many clients there are; each has one request under way at a time.
+        streams: Of gRPC: how many calls may be under way on each connection.
         seconds: How long requests are begun that count.
         warmup_seconds: How long requests are sent before that.
         max_requests: At most so many count; None for as many as there is time for.
@@ -54,6 +55,7 @@ class Job:
     judge: Judge | None = None
     part: int = 0
     parts: int = 1
+    streams: int = 1
 
     def split(self, parts: int) -> Sequence[Job]:
         """The same work for several processes; none of them gets none."""
@@ -151,7 +153,7 @@ def merged(outcomes: Sequence[Outcome]) -> Outcome:
 
 def _open(job: Job, hooks: Hooks | None) -> Run:
     work = Work(Server(job.access).connect, job.requests, job.judge, job.access.timeout_seconds)
-    run = Run(work, job.connections, hooks)
+    run = Run(work, job.connections, hooks, job.streams)
     run.open()
     return run
 

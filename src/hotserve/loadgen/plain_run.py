@@ -41,6 +41,7 @@ class _Line:
     Attributes:
         connection: None between two of them.
         due: From when the request under way counts; 0 without one.
+        behind: How long after it was due, and could be sent, that one was sent.
         since: When the connection was begun, or ended.
         number: Which of the requests it is.
         is_late: Whether it was given up; its answer has to come before the next request can begin.
@@ -51,6 +52,7 @@ class _Line:
 
     connection: Connection | None = None
     due: int = 0
+    behind: int = 0
     since: int = 0
     number: int = 0
     is_late: bool = False
@@ -162,17 +164,18 @@ class PlainRun:
         if due is None:
             self._free(line, now)
         else:
-            self._begin(line, due)
+            # Of an open loop, it is sent as soon as a connection is free.
+            self._begin(line, due, 0)
 
     def _judge(self, line: _Line, answer: Answer, now: int) -> None:
         if answer.error:
-            self._end(answer.error, line.due, now, answer.body.decode("utf-8", "replace"))
+            self._end(answer.error, line.due, line.behind, now, answer.body.decode("utf-8", "replace"))
             return
         judge = self._work.judge
         wrong = judge(line.number, answer.body) if judge is not None else ""
-        self._end(DIFFERENT if wrong else "", line.due, now, wrong)
+        self._end(DIFFERENT if wrong else "", line.due, line.behind, now, wrong)
 
-    def _end(self, kind: str, due: int, now: int, text: str) -> None:
+    def _end(self, kind: str, due: int, behind: int, now: int, text: str) -> None:
         """A request has ended; one that does not count is not counted."""
         if due < self._measured_from:
             return
@@ -181,11 +184,12 @@ class PlainRun:
         else:
             self._tally.good.record(now - due)
         if self._hooks.on_ended is not None:
-            self._hooks.on_ended(kind, np.array([due], np.int64), np.array([now - due], np.int64))
+            columns = np.array([[due], [now - due], [behind]], np.int64)
+            self._hooks.on_ended(kind, *columns)
 
-    def _begin(self, line: _Line, due: int) -> None:
+    def _begin(self, line: _Line, due: int, behind: int) -> None:
         requests = self._work.requests
-        line.due, line.number = due, self._turn
+        line.due, line.behind, line.number = due, behind, self._turn
         self._turn = (self._turn + 1) % len(requests)
         self._under_way += 1
         connection = line.connection
@@ -206,9 +210,10 @@ class PlainRun:
             if due is None:
                 return
             line = self._idle.pop()
+            behind = now - max(due, self._free_since) if is_open else 0
             if is_open and due >= self._measured_from:
-                self._tally.lateness.record(now - max(due, self._free_since))
-            self._begin(line, due)
+                self._tally.lateness.record(behind)
+            self._begin(line, due, behind)
 
     def _free(self, line: _Line, now: int) -> None:
         if not self._idle:
@@ -253,7 +258,7 @@ class PlainRun:
             # It has been counted, or nothing was under way: servers end what has been idle.
             return
         if line.due:
-            self._end(kind, line.due, self._clock(), text)
+            self._end(kind, line.due, line.behind, self._clock(), text)
         elif line.since >= self._measured_from:
             self._tally.fail(kind, text, self._clock() - line.since)
 
@@ -293,7 +298,7 @@ class PlainRun:
         while pace.next_due() < now - self._timeout:
             due = pace.take(now)
             assert due is not None
-            self._end(UNSENT, due, now, UNSENT_TEXT)
+            self._end(UNSENT, due, -1, now, UNSENT_TEXT)
 
     def _marks(self) -> Marks:
         return marks((line.connection for line in self._lines), self._ended_sent, self._ended_received)

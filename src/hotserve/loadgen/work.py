@@ -38,13 +38,15 @@ class Judge(Protocol):
 class Listener(Protocol):
     """Is told of every request that counts."""
 
-    def __call__(self, kind: str, dues: NDArray[Any], nanoseconds: NDArray[Any]) -> None:
+    def __call__(self, kind: str, dues: NDArray[Any], took: NDArray[Any], behind: NDArray[Any]) -> None:
         """Some have ended in the same way.
 
         Args:
             kind: How they have failed; empty for those that were answered as they should be.
             dues: When each of them was due, [requests] int64, in nanoseconds of `time.perf_counter_ns`.
-            nanoseconds: How long each of them took from then on, [requests] int64.
+            took: How many nanoseconds each of them took from then on, [requests] int64.
+            behind: How many nanoseconds after it was due, and could be sent, each was sent, [requests] int64; 0 in a
+                closed loop, -1 for what never was.
         """
         ...
 
