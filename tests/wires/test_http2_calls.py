@@ -131,7 +131,7 @@ class Side:
             "last stream": streams.last_begun,
             # Of a connection that has failed nothing more is taken.
             "window": http2.failed or inflow.window + inflow.taken,
-            "send window": outbox._window,
+            "send window": outbox.window,
             "first window": streams.first_window,
             "unsent": (outbox.unsent_answers, outbox.unsent_replies, outbox.has_output),
             "allowed": (patience.idle_frames.left, patience.resets.left),

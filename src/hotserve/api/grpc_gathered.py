@@ -115,8 +115,12 @@ class GrpcRoad(GatheringRoad):
         ):
             return self._read(message, client)
         start = time.perf_counter()
-        content = message[len(form.before) : len(message) - len(form.behind)]
-        self._enter(form.seat, form.handle, form.kind, message, client, start, start, (content,))
+        seat = form.seat
+        clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
+        clerk.in_flight.number += 1
+        contents = (message[len(form.before) : len(message) - len(form.behind)],)
+        guest = Guest(clerk, client, (self, form.kind, message), seat.rows, seat.size, start, start, contents)
+        self._gatherer.gather(seat, form.handle, guest)
         return True
 
     def _read(self, message: bytes, client: Client) -> bool:
@@ -143,24 +147,12 @@ class GrpcRoad(GatheringRoad):
             self._remember(message, handle, kind, seat)
         values = usual[3]
         contents = [values[index] for index in seat.order]
-        self._enter(seat, handle, kind, message, client, start, time.perf_counter(), contents)
-        return True
-
-    def _enter(
-        self,
-        seat: Seat,
-        handle: VersionHandle,
-        kind: CheckedKind,
-        message: bytes,
-        client: Client,
-        start: float,
-        decoded: float,
-        contents: Sequence[bytes],
-    ) -> None:
         clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
-        guest = Guest(clerk, client, (self, kind, message), seat.rows, seat.size, start, decoded, contents)
+        request = (self, kind, message)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
         self._gatherer.gather(seat, handle, guest)
+        return True
 
     def _remember(self, message: bytes, handle: VersionHandle, kind: CheckedKind, seat: Seat) -> None:
         place = place_of_values(message)

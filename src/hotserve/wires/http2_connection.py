@@ -17,7 +17,7 @@ from typing import Final
 
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
 from hotserve.wires import http2_frames as frames
-from hotserve.wires.http2_calls import WholeCall, read_calls
+from hotserve.wires.http2_calls import WholeCall, answer_frames, read_calls
 from hotserve.wires.http2_events import ConnectionFailed, Event
 from hotserve.wires.http2_failure import Http2Failure
 from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, PREFACE, ErrorCode
@@ -25,7 +25,7 @@ from hotserve.wires.http2_headers import HeaderReader
 from hotserve.wires.http2_incoming import Incoming
 from hotserve.wires.http2_inflow import Inflow
 from hotserve.wires.http2_limits import Http2Limits
-from hotserve.wires.http2_outbox import Outbox
+from hotserve.wires.http2_outbox import EAGER_BYTES, Outbox
 from hotserve.wires.http2_patience import Patience
 from hotserve.wires.http2_stream import Stream
 from hotserve.wires.http2_streams import Streams
@@ -102,7 +102,8 @@ class Http2Connection:
     @property
     def has_output(self) -> bool:
         """Whether `take_output` would return something."""
-        return self._outbox.has_output
+        outbox = self._outbox
+        return bool(outbox.written or outbox.ready)
 
     @property
     def data_sent(self) -> int:
@@ -285,10 +286,22 @@ class Http2Connection:
             message: Without its prefix.
             trailers: A block of `encode_block`.
         """
-        whole = self._streams.whole
-        window = whole.get(stream_id)
-        if window is not None and self._outbox.answer_call(stream_id, window, header, message, trailers):
+        whole, outbox = self._streams.whole, self._outbox
+        size = len(message) + PREFIX_BYTES
+        # As `Outbox.answer` of a stream: here, because this is done for nearly every call.
+        if (
+            size <= whole.get(stream_id, -1)
+            and size <= outbox.window
+            and size <= outbox.max_frame_bytes
+            and outbox.written_bytes + size <= EAGER_BYTES
+            and not outbox.table_size_due
+        ):
             del whole[stream_id]
+            written = answer_frames(stream_id, header, message, trailers)
+            outbox.window -= size
+            outbox.written.append(written)
+            outbox.written_bytes += len(written)
+            outbox.unsent_answers += 1
             patience = self._patience
             patience.idle_frames.left = patience.idle_frames.most
             resets = patience.resets

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from hotserve.api.grpc_framing import PREFIX_BYTES
 from hotserve.wires import http2_frames as frames
-from hotserve.wires.http2_calls import answer_frames
 from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, frame_head
 from hotserve.wires.http2_headers import TABLE_SIZE_ZERO
 from hotserve.wires.http2_stream import Stream
 
-_EAGER_BYTES: Final = 1 << 18
+EAGER_BYTES: Final = 1 << 18
 """How much waits to be fetched at most before answers stay with their streams."""
 
 _PROGRESS_BYTES: Final = 256
@@ -35,6 +33,11 @@ class Outbox:
         unsent_replies: How many replies have not been fetched.
         unsent_answers: How many small answers have not been. The client cannot know of them yet.
         data_sent: How much of the bodies of answers has been fetched that were not small.
+        window: How much of the bodies of answers the client takes on the connection.
+        written: What is to be sent next, in order.
+        written_bytes: The bytes of that.
+        ready: Number -> stream, of those that have something that may go then, in the order of their turns.
+        table_size_due: Whether the next block has to tell the client about the header table.
     """
 
     def __init__(self, on_progress: Callable[[], None], on_answered: Callable[[Stream], None]) -> None:
@@ -50,25 +53,25 @@ class Outbox:
         self.data_sent = 0
         self._on_progress = on_progress
         self._on_answered = on_answered
-        self._window = frames.FIRST_WINDOW
-        self._written: list[bytes] = []
-        self._written_bytes = 0
-        self._ready: dict[int, Stream] = {}  # these have something that may go now, in the order of their turns
+        self.window = frames.FIRST_WINDOW
+        self.written: list[bytes] = []
+        self.written_bytes = 0
+        self.ready: dict[int, Stream] = {}
         self._starved: dict[int, Stream] = {}  # these wait for the window of the connection
-        self._table_size_due = False
+        self.table_size_due = False
         self._table_size_sent = False
 
     @property
     def has_output(self) -> bool:
         """Whether `take` would return something."""
-        return bool(self._written or self._ready)
+        return bool(self.written or self.ready)
 
     # Of the connection.
 
     def put(self, frame: bytes) -> None:
         """Sends a frame before everything that comes later."""
-        self._written.append(frame)
-        self._written_bytes += len(frame)
+        self.written.append(frame)
+        self.written_bytes += len(frame)
 
     def reply(self, frame: bytes) -> None:
         """Sends a frame that the client has asked for."""
@@ -77,14 +80,14 @@ class Outbox:
 
     def open_window(self, increment: int) -> bool:
         """The client takes so much more on the connection; False if that is more than there can be."""
-        self._window += increment
-        self._ready.update(self._starved)
+        self.window += increment
+        self.ready.update(self._starved)
         self._starved.clear()
-        return self._window <= LARGEST_NUMBER
+        return self.window <= LARGEST_NUMBER
 
     def shrink_table(self) -> None:
         """The client makes its header table smaller. Ours was always empty; it still wants to be told."""
-        self._table_size_due = not self._table_size_sent
+        self.table_size_due = not self._table_size_sent
 
     # Of streams.
 
@@ -93,10 +96,10 @@ class Outbox:
         size = sum(map(len, body))
         if (
             size > stream.send_window
-            or size > self._window
+            or size > self.window
             or size > self.max_frame_bytes
-            or self._written_bytes + size > _EAGER_BYTES
-            or self._table_size_due
+            or self.written_bytes + size > EAGER_BYTES
+            or self.table_size_due
             or not trailers
         ):
             self.add_header(stream, header)
@@ -105,7 +108,7 @@ class Outbox:
             self.add_end(stream, trailers)
             return
         number = stream.number
-        self._window -= size
+        self.window -= size
         self.put(
             b"".join(
                 (
@@ -121,35 +124,6 @@ class Outbox:
         self.unsent_answers += 1
         self._on_progress()
         self._on_answered(stream)
-
-    def answer_call(self, stream_id: int, window: int, header: bytes, message: bytes, trailers: bytes) -> bool:
-        """As `answer` with one message that is not packed, if it can be written down at once.
-
-        Args:
-            stream_id: The number of its stream, which has all of its request.
-            window: How much of an answer its client takes on it.
-            header: The block that begins it.
-            message: Without its prefix.
-            trailers: The block that ends it.
-
-        Returns:
-            Whether it could be; if not, nothing has happened. Nobody is called.
-        """
-        size = len(message) + PREFIX_BYTES
-        if (
-            size > window
-            or size > self._window
-            or size > self.max_frame_bytes
-            or self._written_bytes + size > _EAGER_BYTES
-            or self._table_size_due
-        ):
-            return False
-        written = answer_frames(stream_id, header, message, trailers)
-        self._window -= size
-        self._written.append(written)
-        self._written_bytes += len(written)
-        self.unsent_answers += 1
-        return True
 
     def add_header(self, stream: Stream, block: bytes) -> None:
         """Begins an answer."""
@@ -175,16 +149,16 @@ class Outbox:
         else:
             is_ready = stream.header is not None or stream.trailers is not None
         if is_ready:
-            self._ready[stream.number] = stream
+            self.ready[stream.number] = stream
 
     def drop(self, stream: Stream) -> None:
         """Sends nothing more of a stream."""
-        self._ready.pop(stream.number, None)
+        self.ready.pop(stream.number, None)
         self._starved.pop(stream.number, None)
 
     def drop_all(self) -> None:
         """Sends nothing more of any stream."""
-        self._ready.clear()
+        self.ready.clear()
         self._starved.clear()
 
     # Out.
@@ -196,25 +170,25 @@ class Outbox:
             room: About how many bytes at most. Replies and small answers come whatever it is; as they wait only while
                 nobody calls this, there are never many. If there are fewer, there is nothing more to be sent.
         """
-        if not self._ready:
-            written = self._written
+        if not self.ready:
+            written = self.written
             if not written:
                 return b""
-            self._written = []
-            self._written_bytes = self.unsent_replies = self.unsent_answers = 0
+            self.written = []
+            self.written_bytes = self.unsent_replies = self.unsent_answers = 0
             return written[0] if len(written) == 1 else b"".join(written)
         out: list[bytes | memoryview]
-        out, self._written = list(self._written), []
-        left = room - self._written_bytes
-        self._written_bytes = self.unsent_replies = self.unsent_answers = 0
-        while self._ready and left > 0:
-            number, stream = next(iter(self._ready.items()))
-            del self._ready[number]
+        out, self.written = list(self.written), []
+        left = room - self.written_bytes
+        self.written_bytes = self.unsent_replies = self.unsent_answers = 0
+        while self.ready and left > 0:
+            number, stream = next(iter(self.ready.items()))
+            del self.ready[number]
             left -= self._take_of(stream, left, out)
         # What ended with the last pieces, such as a reset of a stream that was answered before its request was whole.
-        out += self._written
-        self._written.clear()
-        self._written_bytes = 0
+        out += self.written
+        self.written.clear()
+        self.written_bytes = 0
         return b"".join(out)
 
     def _take_of(self, stream: Stream, room: int, out: list[bytes | memoryview]) -> int:
@@ -237,11 +211,11 @@ class Outbox:
         return taken
 
     def _take_data_of(self, stream: Stream, room: int, out: list[bytes | memoryview]) -> int:
-        if self._window <= 0:
+        if self.window <= 0:
             self._starved[stream.number] = stream
             return 0
         data, begin = stream.waiting[0], stream.waiting_from
-        size = min(len(data) - begin, stream.send_window, self._window, self.max_frame_bytes, max(room, 1))
+        size = min(len(data) - begin, stream.send_window, self.window, self.max_frame_bytes, max(room, 1))
         if size <= 0:
             return 0
         end = begin + size
@@ -253,14 +227,14 @@ class Outbox:
             stream.waiting_from = end
         stream.waiting_bytes -= size
         stream.send_window -= size
-        self._window -= size
+        self.window -= size
         self.data_sent += size
         if size >= _PROGRESS_BYTES or not stream.waiting_bytes:
             self._on_progress()
         return FRAME_HEAD_BYTES + size
 
     def _with_table_size(self, block: bytes) -> bytes:
-        if not self._table_size_due:
+        if not self.table_size_due:
             return block
-        self._table_size_due, self._table_size_sent = False, True
+        self.table_size_due, self._table_size_sent = False, True
         return TABLE_SIZE_ZERO + block
