@@ -149,16 +149,17 @@ def disagreements(
         # Of several operations that refuse an input, each in its own words, TensorFlow tells of the one that came
         # first, which is another one from load to load.
         ""
-        if request.what.endswith(ANOTHER_RANK) and want.error and _code(want) == _code(got)
+        if request.what.endswith(ANOTHER_RANK) and _refuse_alike(want, got)
         else _difference(want, got, scales, model in RANDOM)
         for request, want, got in zip(requests, expected, found, strict=True)
     ]
     return [Disagreement(model, request, how) for request, how in zip(requests, hows, strict=True) if how]
 
 
-def _code(answer: Answer) -> str:
-    """The code of a refusal; empty for an answer."""
-    return answer.error.partition(":")[0]
+def _refuse_alike(want: Answer, got: Answer) -> bool:
+    """Whether both are refusals, with the same code or by operations of TensorFlow, which tells only of its own."""
+    codes = {answer.error.partition(":")[0] for answer in (want, got)}
+    return "" not in codes and (len(codes) == 1 or all(_NODE.search(answer.error) for answer in (want, got)))
 
 
 def largest_difference(requests: Sequence[Request], expected: Sequence[Answer], found: Sequence[Answer]) -> float:
