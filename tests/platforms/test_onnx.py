@@ -18,9 +18,8 @@ from contracts.platform_contract import PlatformContract
 from hotserve.background import NICENESS, BackgroundThreads
 from hotserve.core.servable import Servable
 from hotserve.errors import Internal, InvalidArgument, ServingError, Unimplemented
-from hotserve.platforms.onnx import OnnxLoader, session_options
+from hotserve.platforms.onnx import OnnxLoader
 from hotserve.platforms.warmup import warm_up
-from hotserve.processors import CPUS_VARIABLE
 from hotserve.tensors import Array, DType, TensorSpec
 from support.server_process import wait_until
 from support.versioned_models import onnx_version
@@ -252,17 +251,6 @@ def test_an_empty_input_is_refused_before_the_engine_sees_it(recurrent: Path) ->
 def test_empty_inputs_run_where_that_is_asked_for(multiply_onnx: Path) -> None:
     servable = load(multiply_onnx, allow_empty_inputs=True)
     assert run(servable, x=np.zeros((0, 3), np.float32))["y"].shape == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("model_bytes", "cpus", "threads"),
-    [(1000, 4, 1), (500_000, 4, 2), (500_000, 1, 1), (100_000_000, 4, 4), (100_000_000, 1, 1)],
-)
-def test_a_run_has_threads_by_the_size_of_the_model_and_no_more_than_there_are_processors(
-    model_bytes: int, cpus: int, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(CPUS_VARIABLE, str(cpus))
-    assert session_options(model_bytes).intra_op_num_threads == threads
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2])

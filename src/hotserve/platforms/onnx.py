@@ -95,7 +95,6 @@ _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : (\d+) : \w+ : ")
 _NODE = re.compile(r"^Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ")
 _SOURCE_LINE = re.compile(r"\S+\.(?:h|cc|cpp|cu):\d+ ")
 _FATAL_ONLY = 4
-_TINY_MODEL_BYTES = 64 << 10
 _SMALL_MODEL_BYTES = 8 << 20
 
 
@@ -112,8 +111,8 @@ class OnnxLoader:
         """Makes a loader.
 
         Args:
-            intra_op_threads: How many threads one run may use, the calling one included; 0 for a number that follows
-                from the size of the model, see `threads_for`. They never spin while they wait.
+            intra_op_threads: How many threads one run may use, the calling one included; 0 for one if the model is
+                small and for one a processor if it is large. They never spin while they wait.
             providers: ONNX Runtime's execution providers, the preferred ones first.
             allow_empty_inputs: Whether arrays without elements are run. Some operations end the process on an empty
                 batch (LSTM and GRU do), so that they are refused unless a model is known to be sound.
@@ -321,23 +320,15 @@ def run_and_shrink(run_session: Callable[..., Any], names: Sequence[str], feed: 
 
 
 def threads_for(model_bytes: int) -> int:
-    """How many threads a run may use, the calling one included: all processors for a large model, two at most for a
-    small one, and one where there is nothing to divide.
+    """One thread for a small model, whose runs go side by side; all of them for a large one.
 
-    Measured on two processors, with threads that do not spin, with one and with two of them. A CNN of 0.5 MB: one
-    picture 107 and 115 us, of processor time 106 and 190; 32 pictures 3.3 and 2.0 ms, of processor time 3.2 and 4.0. So
-    a second thread is a waste for the only request, and pays where many share a run, which is when time is short: a
-    server with 16 connections answers a quarter more over either API, with 64 up to a half, for as much processor time.
-    A CNN of 110 MB: one picture 40 and 22 ms, of processor time 40 and 46.
+    Measured on two processors that do not spin, with one thread and with two. A CNN of 0.5 MB: one picture 107 and
+    115 us, of processor time 106 and 190; 32 pictures 3.3 and 2.0 ms, of processor time 3.2 and 4.0. A CNN of 110 MB:
+    one picture 40 and 22 ms, of processor time 40 and 46.
     """
-    if model_bytes < _TINY_MODEL_BYTES:
+    if model_bytes < _SMALL_MODEL_BYTES:
         return 1
-    return min(2, usable_cpus()) if is_small(model_bytes) else usable_cpus()
-
-
-def is_small(model_bytes: int) -> bool:
-    """Whether the runs of a model are rather short."""
-    return model_bytes < _SMALL_MODEL_BYTES
+    return usable_cpus()
 
 
 def _model_file(path: Path) -> Path:

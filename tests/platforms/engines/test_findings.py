@@ -47,7 +47,7 @@ def test_speed_is_the_mean_ratio_over_the_numbers_of_rows_that_were_timed() -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 4}', "null", EXAMINATION.to_json().replace('"format": 4', '"format": 3')]
+    "text", ["", "[]", "{}", '{"format": 3}', "null", EXAMINATION.to_json().replace('"format": 3', '"format": 2')]
 )
 def test_what_is_no_examination_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hotserve.platforms.engines.domain import Domain, domain_from_json
 
-FORMAT: Final = 4
+FORMAT: Final = 3
 """Raised when what is written changes its meaning: what an earlier release has written is then not read."""
 
 

@@ -18,7 +18,7 @@ from openvino.frontend import FrontEndManager
 from hotserve.errors import InvalidArgument
 from hotserve.platforms.engines.converted import input_name, output_name
 from hotserve.platforms.engines.engine import OPENVINO, Runner
-from hotserve.platforms.onnx import is_small
+from hotserve.platforms.onnx import threads_for
 from hotserve.processors import usable_cpus
 from hotserve.tensors import Array, DType, Signature
 
@@ -175,9 +175,8 @@ def _options(threads: int, model_bytes: int) -> dict[str, Any]:
         threads: How many threads one run may use; 0 chooses.
         model_bytes: The size of the model.
     """
-    cpus = usable_cpus()
-    threads = threads or (1 if is_small(model_bytes) else cpus)
-    streams = max(1, cpus // threads)
+    threads = threads or threads_for(model_bytes)
+    streams = max(1, usable_cpus() // threads)
     return {
         "INFERENCE_PRECISION_HINT": "f32",
         "EXECUTION_MODE_HINT": "ACCURACY",
