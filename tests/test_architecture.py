@@ -38,6 +38,8 @@ RANK: Mapping[str, int] = {part: rank for rank, layer in enumerate(LAYERS) for p
 IMPORTS_INSIDE_FUNCTIONS: Mapping[tuple[str, str], str] = {
     ("cli.main", "importlib.metadata.PackageNotFoundError"): "for --version only; 10 ms of each start otherwise",
     ("cli.main", "importlib.metadata.version"): "as above",
+    ("cli.main", "hotserve.config.flags.help_text"): "imports numpy, which is to be imported as long-lived",
+    ("cli.main", "hotserve.config.options.ServerOptions"): "as above",
     ("observability.process_metrics", "importlib.metadata"): "for the first look at the metrics; 10 ms of each start",
     ("server.engine_room", "hotserve.platforms.engines.cache.EngineCache"): "for SavedModels; a tenth of a start",
     ("server.engine_room", "hotserve.platforms.engines.loader.EngineRoom"): "as above",

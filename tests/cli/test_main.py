@@ -288,3 +288,15 @@ def test_the_demo_serves_its_model_and_prints_a_request_that_works() -> None:
         assert status == 200
         (probabilities,) = document["predictions"]
         assert max(range(10), key=probabilities.__getitem__) == 7
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_numpy_starts_no_threads_for_a_server_unless_it_is_told_to(given: dict[str, str], found: str) -> None:
+    program = (
+        "import os, sys; from hotserve.cli.main import main; assert 'numpy' not in sys.modules\n"
+        "assert main() == 255; assert 'numpy' in sys.modules; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given
+    words = [sys.executable, "-c", program, "serve"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120, env=environment)
+    assert ended.stdout.splitlines()[-1] == found

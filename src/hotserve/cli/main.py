@@ -9,8 +9,6 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
 
-from hotserve.config.flags import help_text
-from hotserve.config.options import ServerOptions
 from hotserve.errors import ServingError
 from hotserve.server.long_lived import imports_for_good
 from hotserve.version import __version__
@@ -77,9 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"unknown command: {name}.{meant} Commands: {', '.join(COMMANDS)}.")
     if arguments is not None:
         return run(_command(name), words)
-    with imports_for_good():  # this process does nothing else
-        command = _command(name)
-    return run(command, words)
+    return run(_only_command(name), words)
 
 
 def tensorflow_model_server() -> int:
@@ -92,11 +88,13 @@ def tensorflow_model_server() -> int:
         print(f"TensorFlow ModelServer: hotserve {__version__}")
         print(f"TensorFlow Library: {_tensorflow_version()}")
         return 0
+    serve = _only_command("serve")
+    from hotserve.config.flags import help_text
+    from hotserve.config.options import ServerOptions
+
     if "--help" in words:
         print(f"usage: tensorflow_model_server [--flag=value ...]\n\n{help_text(ServerOptions(rest_api_port=0))}")
         return FAILED
-    with imports_for_good():
-        serve = _command("serve")
     return run(lambda flags: serve(flags, ServerOptions(rest_api_port=0), pass_over_unknown=True), words)
 
 
@@ -117,7 +115,18 @@ def _command(name: str) -> Callable[..., int]:
     return command
 
 
+def _only_command(name: str) -> Callable[..., int]:
+    """A command that serves, in a process that does nothing else."""
+    # For products of matrices, which nobody here has numpy calculate, it would start a thread for each processor. They
+    # look for work in vain while all else is imported: with two processors a start takes a fifth longer.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with imports_for_good():
+        return _command(name)
+
+
 def _print_usage() -> None:
+    from hotserve.config.flags import help_text
+
     print(f"{USAGE}{help_text()}\n")
 
 
