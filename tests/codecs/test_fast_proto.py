@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.codecs.compiled import UsualPredict
+from hotserve.codecs.compiled import UsualPredict, messages_in_python
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.codecs.wire import length_delimited, varint
@@ -134,6 +134,23 @@ def test_values_have_a_place_of_their_own_where_they_are_written_as_they_are_in_
         assert data[slice(*place)] == array.tobytes()
     elif read_predict(data) is not None:
         assert place is None
+
+
+@given(st.binary(max_size=5), st.binary(max_size=40), st.binary(max_size=5), st.data())
+def test_messages_are_their_rows_between_what_all_have_in_common(
+    head: bytes, rows: bytes, tail: bytes, data: st.DataObject
+) -> None:
+    size = data.draw(st.integers(0, len(rows)))
+    starts = data.draw(st.lists(st.integers(0, len(rows) - size), max_size=5))
+    expected = [head + rows[start : start + size] + tail for start in starts]
+    assert fast_proto.messages_of_rows(head, rows, tail, starts, size) == expected
+    assert messages_in_python(head, rows, tail, starts, size) == expected
+
+
+@pytest.mark.parametrize(("starts", "size"), [([0, 5], 4), ([-1], 1), ([0], 9), ([], -1), ([2**62], 8)])
+def test_rows_that_are_not_there_are_never_read(starts: list[int], size: int) -> None:
+    with pytest.raises(ValueError, match=r"that are not there|more bytes"):
+        fast_proto.messages_of_rows(b"", bytes(8), b"", starts, size)
 
 
 def test_the_values_of_several_inputs_have_no_place() -> None:

@@ -216,7 +216,7 @@ def give_out(
     """
     end = time.perf_counter()
     notes: list[Note] = [
-        (cells, guest.start, guest.decoded, ran, end, len(guest.request[-1]), len(body))
+        (cells, guest.start, guest.decoded, ran, end, len(guest.request[2]), len(body))
         for guest, body in zip(guests, bodies, strict=True)
     ]
     metrics.count_gathered(cells, notes)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from math import prod
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from hotserve.api.grpc_calls import answering_spec, parse
+from hotserve.codecs.compiled import messages_of_rows
 from hotserve.codecs.cut_tensors import CONTENT_NUMBER, CutValues, cut_tensors, delimited_head
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import (
@@ -133,16 +136,17 @@ def encode_responses(
         data = array.tobytes()
         row_bytes = len(data) // max(1, len(array))
         spec = _serialized_spec(lease.id.name, lease.id.version, signature_name)
-        written = []
-        head, rows = b"", -1
-        for start, count in zip(starts, counts, strict=True):
-            if count != rows:
-                fixed = _head_of_fixed(alias, dtype, (count, *tail), as_content)
-                if fixed is None or fixed[1] != array.dtype:
-                    break
-                head, rows = fixed[0], count
-            written.append(b"".join((head, data[start * row_bytes : (start + count) * row_bytes], spec)))
+        heads: dict[int, bytes] = {}
+        for count in set(counts):
+            fixed = _head_of_fixed(alias, dtype, (count, *tail), as_content)
+            if fixed is None or fixed[1] != array.dtype:
+                break
+            heads[count] = fixed[0]
         else:
+            written: list[bytes] = []
+            for count, alike in groupby(zip(counts, starts, strict=True), itemgetter(0)):
+                offsets = [start * row_bytes for _, start in alike]
+                written += messages_of_rows(heads[count], data, spec, offsets, count * row_bytes)
             return written
     return [
         encode_response(

@@ -168,6 +168,8 @@ class Gathering:
         contents: Sequence[bytes | bytearray]
         if len(guests) == 1:
             contents = guests[0].contents
+        elif len(self.columns) == 1:
+            contents = (bytearray().join([guest.contents[0] for guest in guests]),)
         else:
             contents = [bytearray().join(parts) for parts in zip(*[guest.contents for guest in guests], strict=True)]
         return {

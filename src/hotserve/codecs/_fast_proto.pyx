@@ -15,7 +15,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-REVISION = 2  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 3  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -261,6 +261,41 @@ cdef bint has_values_as_they_are(const Tensor *tensor) noexcept nogil:
         and tensor.dtype != BOOL
         and tensor.end - tensor.values == tensor.count * layout.size
     )
+
+
+def messages_of_rows(bytes head not None, bytes data not None, bytes tail not None, list starts not None, Py_ssize_t size):
+    """Writes messages that are alike but for their rows.
+
+    Args:
+        head: What stands before the rows of each.
+        data: The rows of all.
+        tail: What stands behind them.
+        starts: Where those of each begin in `data`, in bytes.
+        size: How many bytes each has of it.
+
+    Returns:
+        The messages.
+
+    Raises:
+        ValueError: There are no such rows.
+    """
+    cdef Py_ssize_t head_size = PyBytes_GET_SIZE(head), tail_size = PyBytes_GET_SIZE(tail), start
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
+    cdef char *to
+    cdef list made = []
+    cdef bytes message
+    if size < 0 or size > length:
+        raise ValueError("more bytes than there are")
+    for start in starts:
+        if start < 0 or start > length - size:
+            raise ValueError("rows that are not there")
+        message = PyBytes_FromStringAndSize(NULL, head_size + size + tail_size)
+        to = PyBytes_AS_STRING(message)
+        memcpy(to, PyBytes_AS_STRING(head), head_size)
+        memcpy(to + head_size, PyBytes_AS_STRING(data) + start, size)
+        memcpy(to + head_size + size, PyBytes_AS_STRING(tail), tail_size)
+        made.append(message)
+    return made
 
 
 def place_of_values(bytes data not None):

@@ -157,7 +157,7 @@ UsualPredict = tuple[bytes, tuple[str, ...], tuple[TensorKind, ...], tuple[bytes
 """A PredictRequest: the bytes of its `model_spec`, its `output_filter`, and of each input the kind and the values, as
 many as its shape says, as they are in memory."""
 
-_PROTO_REVISION: Final = 2
+_PROTO_REVISION: Final = 3
 """The same for `_fast_proto`."""
 
 
@@ -166,6 +166,11 @@ _READS_MESSAGES: Final = getattr(_fast_proto, "REVISION", None) == _PROTO_REVISI
 
 def _read_nothing(data: bytes) -> None:
     return None
+
+
+def messages_in_python(head: bytes, data: bytes, tail: bytes, starts: list[int], size: int) -> list[bytes]:
+    """As `messages_of_rows`."""
+    return [b"".join((head, data[start : start + size], tail)) for start in starts]
 
 
 read_predict: Final[Callable[[bytes], UsualPredict | None]] = (
@@ -214,3 +219,8 @@ def describe_codec() -> str:
     if _fast is not None:
         return "plain Python (the extension is of another version; install hotserve again)"
     return "plain Python (installed without a C compiler)"
+
+
+messages_of_rows: Final[Callable[[bytes, bytes, bytes, list[int], int], list[bytes]]] = (
+    _fast_proto.messages_of_rows if _READS_MESSAGES else messages_in_python
+)
