@@ -35,7 +35,7 @@ import saved_models
 from aims import Aim, aims_table
 from generators import run_own
 from load import Checker, WrongAnswerError, load_work, positive_float, positive_int
-from measure import RunningServer, ServerCommand, busy_seconds, circumstances
+from measure import RunningServer, ServerCommand, busy_seconds, circumstances, stolen_seconds
 from numpy.typing import NDArray
 from open_load import CONNECTIONS, STREAMS
 from report import finish, line
@@ -96,6 +96,7 @@ class Turn:
         requests: How many requests there were during swaps.
         refused: How many requests were answered with an error, at any time.
         others_cores: How many cores everything else on the machine kept busy, the load generator included.
+        stolen_cores: How many cores the host gave to others while this machine had work for them.
     """
 
     kind: str
@@ -112,6 +113,7 @@ class Turn:
     requests: int
     refused: int
     others_cores: float
+    stolen_cores: float
 
     def ratio(self, percentile: str) -> float:
         """How much longer requests take during swaps."""
@@ -147,7 +149,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Aim(f"{turn.kind}, workers: {turn.workers}, {turn.wire}: p99 during swaps, ratio", turn.ratio("p99"), 1.5)
         for turn in turns
     ]
-    finish(aims_table(aims), [f"- {options.mebibytes} MiB, {options.swaps} swaps each."], turns, where, options.json)
+    stolen = [turn.stolen_cores for turn in turns]
+    notes = [
+        f"- {options.mebibytes} MiB, {options.swaps} swaps each.",
+        f"- The host gave {median(stolen):.2f} of the machine's cores to others in the median turn,"
+        f" {max(stolen):.2f} in the worst: what that delays is nobody's here.",
+    ]
+    finish(aims_table(aims), notes, turns, where, options.json)
     return 0
 
 
@@ -169,7 +177,7 @@ def _turn(folder: Path, kind: str, workers: int, wire: str, options: argparse.Na
         rate = options.load * peak.answers / peak.seconds
         file = folder / "latencies.npy"
         send = (f"--send={file}", f"--port={port}", f"--rate={rate}", f"--wire={wire}")
-        busy, cpu, start = busy_seconds(), server.cpu_seconds(), time.monotonic()
+        busy, stolen, cpu, start = busy_seconds(), stolen_seconds(), server.cpu_seconds(), time.monotonic()
         with subprocess.Popen(
             [sys.executable, __file__, *send], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as sender:
@@ -179,7 +187,9 @@ def _turn(folder: Path, kind: str, workers: int, wire: str, options: argparse.Na
             sender.communicate("stop\n")
         if sender.returncode:
             raise RuntimeError(f"the load has ended; the server has printed:\n{server.output()}")
-        others = (busy_seconds() - busy - (server.cpu_seconds() - cpu)) / (time.monotonic() - start)
+        took = time.monotonic() - start
+        stolen = (stolen_seconds() - stolen) / took
+        others = (busy_seconds() - busy - (server.cpu_seconds() - cpu)) / took
     due, seconds, late = np.load(file)
     during = [(due >= begin) & (due <= end) for begin, end in swaps]
     # What was due just before a swap or after it belongs to neither.
@@ -201,7 +211,8 @@ def _turn(folder: Path, kind: str, workers: int, wire: str, options: argparse.Na
         p99_of_pauses_ms=[_percentiles(seconds[of_it])["p99"] for of_it in between],
         requests=int(sum(of_it.sum() for of_it in during)),
         refused=int(np.isnan(seconds).sum()),
-        others_cores=max(0.0, others),
+        others_cores=max(0.0, others - stolen),
+        stolen_cores=stolen,
     )
 
 

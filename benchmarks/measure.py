@@ -184,6 +184,14 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
 
 
+def stolen_seconds() -> float:
+    """The time that a virtual machine's processors had work and did not get to run, all together, in seconds.
+
+    Source: proc(5), /proc/stat, the field steal.
+    """
+    return int(_first_line("/proc/stat").split()[8]) / _TICKS_PER_SECOND
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """Where and with what a measurement was made.
