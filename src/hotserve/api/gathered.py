@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import size_of
 from hotserve.batching.gathering import Answers, Clerk, Guest, NotHere
+from hotserve.batching.lane import Lane
 from hotserve.batching.seats import Input, Seat
 from hotserve.core.handle import VersionHandle
 from hotserve.core.served_versions import ServedVersions
-from hotserve.errors import Code
+from hotserve.errors import Code, ServingError, Unavailable
 from hotserve.handlers.checked_kinds import CheckedKind
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_cells import Note, RequestCells
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 _UNREAD: Final = 8
 """So many requests are not looked at after one that could not gather, before the next one is: looking means to read
 them, and they are read again on the usual way."""
+
+FEW: Final = 64
+"""Whether so many wait already is not asked of each that comes: they are answered in less than a tenth of a second."""
 
 
 class Patience:
@@ -82,12 +86,24 @@ class Gatherer(Protocol):
         """See `EngineThreads.gather`."""
         ...
 
+    def refusal(self, lane: Lane, size: int, timeout_seconds: float | None) -> Unavailable | None:
+        """See `EngineThreads.refusal`."""
+        ...
+
 
 class Client(Protocol):
     """Who waits for the answer to a request that has gathered: a connection, or a call."""
 
     def answer(self, body: bytes) -> None:
         """Takes the answer; of no effect if nobody waits any more."""
+        ...
+
+    def refuse(self, error: ServingError) -> None:
+        """Has a request answered with an error; of no effect if nobody waits any more.
+
+        Args:
+            error: Many may have the same object, so that what is made of it can be kept.
+        """
         ...
 
     def go_on(self, message: bytes, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
@@ -103,12 +119,29 @@ class Client(Protocol):
 class Road(Protocol):
     """Where a wire hands in requests of one kind first, before it asks the API."""
 
-    def take(self, message: bytes, client: Client) -> bool:
+    def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
+        """Why a request is refused before anybody reads it, because too many like it wait; None where it is not.
+
+        It is counted as refused, and the client has to be told. `take` may still refuse one that is none of the usual
+        ones here.
+
+        Args:
+            message: What came; it ends with the body, or the message.
+            size: How many bytes of it are that.
+            timeout_seconds: How long the client waits, as it has said; None where it has not.
+
+        Returns:
+            The same object for many, so that what is made of it can be kept.
+        """
+        ...
+
+    def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         """Takes a request, if it is one that may gather.
 
         Args:
             message: The body, or the message.
             client: Is told the answer, perhaps before this returns.
+            timeout_seconds: How long the client waits, as it has said; None where it has not.
 
         Returns:
             Whether it was taken; if not, nothing has happened, and the API has to answer it.
@@ -119,7 +152,7 @@ class Road(Protocol):
 class GatheringRoad:
     """What the roads of both APIs have in common: which requests gather, and how they come in."""
 
-    __slots__ = ("_gatherer", "_manager", "_metrics", "_patience", "_request_log")
+    __slots__ = ("_gatherer", "_last", "_manager", "_metrics", "_patience", "_request_log")
 
     def __init__(self, manager: ServedVersions, gatherer: Gatherer, metrics: Metrics, request_log: RequestLog) -> None:
         """Makes the road.
@@ -135,6 +168,26 @@ class GatheringRoad:
         self._metrics = metrics
         self._request_log = request_log
         self._patience = Patience(gatherer)
+        self._last: Seat | None = None  # of the last request that was looked at
+
+    def _refusal(self, seat: Seat, size: int, timeout_seconds: float | None) -> ServingError | None:
+        """Why a request of so many bytes that would take a seat is refused, and counted; None where it is not."""
+        if seat.lane.guests <= FEW:
+            return None
+        error = self._gatherer.refusal(seat.lane, seat.size, timeout_seconds)
+        if error is not None:
+            clerk: CountedClerk = seat.clerk  # type: ignore[assignment]  # those of both roads are
+            clerk.count(error, size)
+        return error
+
+    def _is_refused(self, seat: Seat, client: Client, size: int, timeout_seconds: float | None) -> bool:
+        """As `refusal` for a request that has been read, because its seat is not that of the last one."""
+        self._last = seat
+        error = self._refusal(seat, size, timeout_seconds)
+        if error is None:
+            return False
+        client.refuse(error)
+        return True
 
     def _seat(self, handle: VersionHandle, kind: CheckedKind, clerk: Callable[[], Clerk]) -> Seat | None:
         """The seat of a request; None if it does not gather now."""
@@ -172,6 +225,44 @@ class GatheringRoad:
             record.api, record.decoded = api, guest.decoded
             self._metrics.begin_request(record)
             self._metrics.count_request(record, Code.CANCELLED.name)
+
+
+class CountedClerk:
+    """What the clerks of both APIs have in common: how requests are counted that are not answered."""
+
+    __slots__ = ("_cells", "_failed", "_labels", "_metrics", "in_flight")
+
+    def __init__(self, metrics: Metrics, labels: tuple[str, str, str, str, str]) -> None:
+        """Makes a clerk.
+
+        Args:
+            metrics: Where its requests are counted.
+            labels: Under what: model, version, signature, API and entry point.
+        """
+        self._metrics = metrics
+        self._labels = labels
+        self._cells = metrics.answered_cells(*labels)
+        self._failed: dict[type[ServingError], RequestCells] = {}
+        self.in_flight = self._cells.in_flight
+
+    def count(self, error: ServingError, received_bytes: int) -> None:
+        """Counts a request that has failed, of which so many bytes have come."""
+        cells = self._failed.get(type(error))
+        if cells is None:
+            cells = self._failed[type(error)] = self._metrics.cells_of(*self._labels, error.code.name)
+        cells.requests.number += 1
+        cells.received.number += received_bytes
+        if cells.in_original is not None:
+            cells.in_original.number += 1
+
+    def fail(self, guest: Guest, error: ServingError) -> None:
+        """See `Clerk.fail`."""
+        self.in_flight.number -= 1
+        self.count(error, len(guest.request[-1]))
+        try:
+            guest.client.refuse(error)
+        except Exception:  # the others must have their answers
+            logger.exception("An answer could not be handed over")
 
 
 def seat_of(kind: CheckedKind, gatherer: Gatherer, handle: VersionHandle, clerk: Callable[[], Clerk]) -> Seat | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import Client, Gatherer, GatheringRoad, check_size, give_out
+from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.api.predict_messages import encode_response, encode_responses
 from hotserve.batching.gathering import Answers, Guest
 from hotserve.batching.seats import Seat
 from hotserve.codecs.compiled import place_of_values, read_predict
+from hotserve.codecs.wire import length_delimited
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import ServingError
@@ -21,6 +23,8 @@ from hotserve.handlers.checked_kinds import CheckedKind
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import RequestLog
 from hotserve.tensors import Array
+
+_MODEL_SPEC: Final = 1  # the field of a PredictRequest
 
 
 class Resume(Protocol):
@@ -47,6 +51,7 @@ class _Form:
     """A message that has gathered, without its values: one that is the same but for them need not be read.
 
     Attributes:
+        spec: How it begins: with its `model_spec`.
         before: What stands before the values.
         behind: What stands behind them.
         serving: `ServedVersions.serving` when the version was found.
@@ -55,11 +60,19 @@ class _Form:
         seat: Where they gather.
     """
 
-    __slots__ = ("before", "behind", "handle", "kind", "seat", "serving")
+    __slots__ = ("before", "behind", "handle", "kind", "seat", "serving", "spec")
 
     def __init__(
-        self, before: bytes, behind: bytes, serving: object, handle: VersionHandle, kind: CheckedKind, seat: Seat
+        self,
+        spec: bytes,
+        before: bytes,
+        behind: bytes,
+        serving: object,
+        handle: VersionHandle,
+        kind: CheckedKind,
+        seat: Seat,
     ) -> None:
+        self.spec = spec
         self.before = before
         self.behind = behind
         self.serving = serving
@@ -71,7 +84,7 @@ class _Form:
 class GrpcRoad(GatheringRoad):
     """Takes the messages of calls of Predict."""
 
-    __slots__ = ("_as_content", "_forms", "_named", "_resume")
+    __slots__ = ("_as_content", "_forms", "_last_spec", "_named", "_resume")
 
     def __init__(
         self,
@@ -100,8 +113,16 @@ class GrpcRoad(GatheringRoad):
         self._resume = resume
         self._as_content = as_content
         self._forms: dict[int, _Form] = {}  # by the length of the message
+        self._last_spec = b""
 
-    def take(self, message: bytes, client: Client) -> bool:
+    def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
+        """See `Road.refusal`."""
+        last = self._last
+        if last is None or last.lane.guests <= FEW or not message.startswith(self._last_spec):
+            return None
+        return self._refusal(last, size, timeout_seconds)
+
+    def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         """See `Road.take`."""
         form = self._forms.get(len(message))
         if (
@@ -113,17 +134,23 @@ class GrpcRoad(GatheringRoad):
             or not self._gatherer.may_gather(form.seat)
             or self._request_log.logs(form.handle.id.name)
         ):
-            return self._read(message, client)
+            return self._read(message, client, timeout_seconds)
+        if form.seat is not self._last:
+            self._last_spec = form.spec
+            if self._is_refused(form.seat, client, len(message), timeout_seconds):
+                return True
         start = time.perf_counter()
         seat = form.seat
         clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
         contents = (message[len(form.before) : len(message) - len(form.behind)],)
-        guest = Guest(clerk, client, (self, form.kind, message), seat.rows, seat.size, start, start, contents)
+        deadline = inf if timeout_seconds is None else start + timeout_seconds
+        request = (self, form.kind, message)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, start, contents, deadline)
         self._gatherer.gather(seat, form.handle, guest)
         return True
 
-    def _read(self, message: bytes, client: Client) -> bool:
+    def _read(self, message: bytes, client: Client, timeout_seconds: float | None) -> bool:
         if not self._patience.is_worth_it():
             return False
         start = time.perf_counter()
@@ -143,25 +170,32 @@ class GrpcRoad(GatheringRoad):
         seat = self._seat(handle, kind, partial(self._clerk, handle, kind))
         if seat is None:
             return False
+        spec = _written(usual[0])
         if named[0].label is None:  # labels move while all versions stay
-            self._remember(message, handle, kind, seat)
+            self._remember(message, spec, handle, kind, seat)
+        if seat is not self._last:
+            self._last_spec = spec
+            if self._is_refused(seat, client, len(message), timeout_seconds):
+                return True
         values = usual[3]
         contents = [values[index] for index in seat.order]
         clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
+        deadline = inf if timeout_seconds is None else start + timeout_seconds
         request = (self, kind, message)
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
+        decoded = time.perf_counter()
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline)
         self._gatherer.gather(seat, handle, guest)
         return True
 
-    def _remember(self, message: bytes, handle: VersionHandle, kind: CheckedKind, seat: Seat) -> None:
+    def _remember(self, message: bytes, spec: bytes, handle: VersionHandle, kind: CheckedKind, seat: Seat) -> None:
         place = place_of_values(message)
         if place is None or len(message) - (place[1] - place[0]) > _MOST_FORM_BYTES:
             return
         if len(self._forms) >= _MOST_FORMS:
             self._forms.clear()
         before, behind = message[: place[0]], message[place[1] :]
-        self._forms[len(message)] = _Form(before, behind, self._manager.serving, handle, kind, seat)
+        self._forms[len(message)] = _Form(spec, before, behind, self._manager.serving, handle, kind, seat)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         """Sends a call the usual way."""
@@ -177,19 +211,22 @@ class GrpcRoad(GatheringRoad):
         return clerk
 
 
-class _GrpcClerk:
+def _written(spec: bytes) -> bytes:
+    """How a PredictRequest begins that has these bytes as its `model_spec`, which clients write first."""
+    return length_delimited(_MODEL_SPEC, spec)
+
+
+class _GrpcClerk(CountedClerk):
     """Answers those that want the same outputs of the same signature."""
 
-    __slots__ = ("_as_content", "_cells", "_metrics", "_outputs", "_signature", "_signature_name", "in_flight")
+    __slots__ = ("_as_content", "_outputs", "_signature", "_signature_name")
 
     def __init__(self, metrics: Metrics, handle: VersionHandle, kind: CheckedKind, *, as_content: bool) -> None:
-        self._metrics = metrics
+        super().__init__(metrics, (handle.id.name, kind.version, kind.signature_name, "Predict", "GRPC"))
         self._as_content = as_content
         self._signature_name = kind.signature_name
         self._signature = kind.signature
         self._outputs = kind.outputs
-        self._cells = metrics.answered_cells(handle.id.name, kind.version, kind.signature_name, "Predict", "GRPC")
-        self.in_flight = self._cells.in_flight
 
     def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
         ran = time.perf_counter()

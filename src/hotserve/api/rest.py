@@ -16,11 +16,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES, CodecThreads, size_of
-from hotserve.api.compression import UnpacksTooLarge, gunzip
+from hotserve.api.compression import gunzip
 from hotserve.api.cors import CorsPolicy, no_cors
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.gathered import Gatherer, Road
 from hotserve.api.predict_formats import AskedPredict, PredictAnswer, PredictFormat, PredictFormats
+from hotserve.api.rest_errors import error_response
 from hotserve.api.rest_gathered import RestRoad
 from hotserve.api.status_codes import CONTENT_TOO_LARGE, HTTP_STATUS
 from hotserve.codecs import compiled
@@ -144,6 +145,7 @@ class RestApi:
         self._metrics_path = metrics_path
         self._read_metrics = read_metrics or metrics.read
         self._targets: dict[str, tuple[str, str, ModelSpec]] = {}
+        self._roads: dict[ModelSpec, RestRoad] = {}
         self._formats = PredictFormats(max_message_bytes=max_message_bytes, as_content=as_content)
         self._pages = MappingProxyType(
             {
@@ -161,7 +163,7 @@ class RestApi:
                 return await page(request)
             if request.path[:4].lower() != "/v1/":
                 *others, last = self._pages
-                return _error(
+                return error_response(
                     NotFound(
                         f"Not found: {request.method} {request.path}. Models answer under /v1/models/<name>; see also"
                         f" {', '.join(others)} and {last}."
@@ -196,7 +198,21 @@ class RestApi:
             return None
         if verb != "predict":
             return None
-        return RestRoad(self._manager, self._gatherer, self._metrics, self._request_log, spec, self._resume)
+        road = self._roads.get(spec)  # heads differ in the length of the body, at least
+        if road is not None:
+            return road
+        if len(self._roads) >= _MAX_TARGETS:
+            self._roads.clear()
+        road = self._roads[spec] = RestRoad(
+            self._manager,
+            self._gatherer,
+            self._metrics,
+            self._request_log,
+            spec,
+            self._resume,
+            self._timeout_seconds,
+        )
+        return road
 
     async def _resume(
         self,
@@ -252,11 +268,13 @@ class RestApi:
                 code = Code.INVALID_ARGUMENT.name
         except ServingError as error:
             code = error.code.name
-            response = _error(error)
+            response = error_response(error)
         except Exception as error:  # the edge: whatever went wrong here must not end the connection without an answer
             logger.exception("%s %s failed", request.method, request.path)
             code = Code.INTERNAL.name
-            response = _error(Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log."))
+            response = error_response(
+                Internal(f"{type(error).__name__}: {error}. This is a fault of the server; see its log.")
+            )
         except BaseException:
             self._metrics.count_request(call, Code.CANCELLED.name)
             raise
@@ -526,9 +544,3 @@ def _find_signature(lease: Lease, wanted: str, takes_no_inputs: bool) -> tuple[s
 
 def _malformed(request: RestRequest) -> InvalidArgument:
     return InvalidArgument(f"Malformed request: {request.method} {request.path}")
-
-
-def _error(error: ServingError) -> RestResponse:
-    # HTTP has a status of its own for a body that is too large; 429 would make clients try again.
-    status = CONTENT_TOO_LARGE if isinstance(error, UnpacksTooLarge) else HTTP_STATUS[error.code]
-    return RestResponse(status, encode_error(error.message))

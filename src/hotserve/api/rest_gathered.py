@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.api.gathered import Client, Gatherer, GatheringRoad, check_size, give_out
+from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.batching.gathering import Answers, Guest
 from hotserve.codecs import compiled
 from hotserve.codecs.json_response import encode_predictions, encode_rows
@@ -45,7 +46,7 @@ class Resume(Protocol):
 class RestRoad(GatheringRoad):
     """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
 
-    __slots__ = ("_resume", "_spec")
+    __slots__ = ("_resume", "_spec", "_timeout_seconds")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class RestRoad(GatheringRoad):
         request_log: RequestLog,
         spec: ModelSpec,
         resume: Resume,
+        timeout_seconds: float | None,
     ) -> None:
         """Makes the road.
 
@@ -65,12 +67,21 @@ class RestRoad(GatheringRoad):
             request_log: Logs them.
             spec: What the path names.
             resume: The usual way.
+            timeout_seconds: How long a request may take; None for as long as it takes.
         """
         super().__init__(manager, gatherer, metrics, request_log)
         self._spec = spec
         self._resume = resume
+        self._timeout_seconds = timeout_seconds
 
-    def take(self, message: bytes, client: Client) -> bool:
+    def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
+        """See `Road.refusal`."""
+        last = self._last
+        if last is None or last.lane.guests <= FEW:
+            return None
+        return self._refusal(last, size, self._timeout_seconds)
+
+    def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         """See `Road.take`."""
         if not self._patience.is_worth_it():
             return False
@@ -90,6 +101,8 @@ class RestRoad(GatheringRoad):
         seat = self._seat(handle, kind, partial(self._clerk, handle, kind, key[1]))
         if seat is None:
             return False
+        if seat is not self._last and self._is_refused(seat, client, len(message), self._timeout_seconds):
+            return True
         contents = []
         for index in seat.order:
             content = values.content(index, kind.letters[index])
@@ -98,8 +111,10 @@ class RestRoad(GatheringRoad):
             contents.append(content)
         clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
+        deadline = inf if self._timeout_seconds is None else start + self._timeout_seconds
         request = (self, kind, message)
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, time.perf_counter(), contents)
+        decoded = time.perf_counter()
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline)
         self._gatherer.gather(seat, handle, guest)
         return True
 
@@ -125,16 +140,14 @@ class RestRoad(GatheringRoad):
         return clerk
 
 
-class _RestClerk:
+class _RestClerk(CountedClerk):
     """Answers those that want the same outputs of the same signature in the same form."""
 
-    __slots__ = ("_cells", "_metrics", "_row_format", "in_flight")
+    __slots__ = ("_row_format",)
 
     def __init__(self, metrics: Metrics, handle: VersionHandle, kind: CheckedKind, row_format: bool) -> None:
-        self._metrics = metrics
+        super().__init__(metrics, (handle.id.name, kind.version, kind.signature_name, "predict", "REST"))
         self._row_format = row_format
-        self._cells = metrics.answered_cells(handle.id.name, kind.version, kind.signature_name, "predict", "REST")
-        self.in_flight = self._cells.in_flight
 
     def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
         ran = time.perf_counter()

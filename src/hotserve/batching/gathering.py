@@ -5,20 +5,25 @@ Where the run is short enough for the loop and nobody waits, requests need none 
 side as they come, one call of the engine takes all of them, and its answer is written for each. Whatever is unusual
 about a request, or becomes so, sends it the usual way, which has the words for what is wrong.
 
+More than fit into one run wait for the next ones. How many may, and who is too late, is the affair of the lane and of
+`EngineThreads`.
+
 No thread, no clock and no loop: `EngineThreads` has them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from math import inf
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from hotserve.batching.options import BatchRules
 from hotserve.core.handle import Lease, VersionHandle
+from hotserve.errors import ServingError
 from hotserve.tensors import Array
 
 PREDICT: Final = "Predict"
@@ -61,6 +66,10 @@ class Clerk(Protocol):
         """
         ...
 
+    def fail(self, guest: Guest, error: ServingError) -> None:
+        """Answers a request with an error."""
+        ...
+
 
 class Guest:
     """A request that takes part.
@@ -74,9 +83,10 @@ class Guest:
         start: When it was there, in seconds of `time.perf_counter`.
         decoded: When it had been read.
         contents: The bytes of each input.
+        deadline: When nobody waits for the answer any more, by the same clock; infinite for never.
     """
 
-    __slots__ = ("clerk", "client", "contents", "decoded", "request", "rows", "size", "start")
+    __slots__ = ("clerk", "client", "contents", "deadline", "decoded", "request", "rows", "size", "start")
 
     def __init__(
         self,
@@ -88,6 +98,7 @@ class Guest:
         start: float,
         decoded: float,
         contents: Sequence[bytes],
+        deadline: float = inf,
     ) -> None:
         self.clerk = clerk
         self.client = client
@@ -97,6 +108,7 @@ class Guest:
         self.start = start
         self.decoded = decoded
         self.contents = contents
+        self.deadline = deadline
 
 
 Column = tuple[str, tuple[int, ...], np.dtype[Any]]
@@ -108,24 +120,24 @@ class Party:
 
     Attributes:
         handle: The version that they are for.
-        room: The most bytes that they may have together, if they are several.
         guests: The requests, in order.
         rows: How many rows they have together.
         size: How many bytes.
         clerk: Who answers the first of them.
-        is_mixed: Whether others answer some.
+        is_mixed: Whether others may answer some.
     """
 
-    __slots__ = ("clerk", "guests", "handle", "is_mixed", "room", "rows", "size")
+    __slots__ = ("clerk", "guests", "handle", "is_mixed", "rows", "size")
 
-    def __init__(self, handle: VersionHandle, room: float, clerk: Clerk) -> None:
+    def __init__(
+        self, handle: VersionHandle, guests: list[Guest], rows: int, size: int, clerk: Clerk, *, is_mixed: bool
+    ) -> None:
         self.handle = handle
-        self.room = room
-        self.guests: list[Guest] = []
-        self.rows = 0
-        self.size = 0
+        self.guests = guests
+        self.rows = rows
+        self.size = size
         self.clerk = clerk
-        self.is_mixed = False
+        self.is_mixed = is_mixed
 
 
 class Gathering:
@@ -134,34 +146,82 @@ class Gathering:
     Attributes:
         rules: The rules of the lane when the gathering was made: under others nobody gathers here.
         columns: The inputs.
-        parties: Those who wait for the end of the turn: all but the last are full.
+        guests: Those who wait, in order.
+        rows: How many rows they have together.
+        size: How many bytes.
+        deadline: No deadline of theirs is earlier.
+        handle: The version that they are for; None where nobody waits, so that none is kept.
     """
 
-    __slots__ = ("columns", "parties", "rules")
+    __slots__ = ("_clerk", "_is_mixed", "columns", "deadline", "guests", "handle", "rows", "rules", "size")
 
     def __init__(self, rules: BatchRules, columns: Sequence[Column]) -> None:
         self.rules = rules
         self.columns = tuple(columns)
-        self.parties: deque[Party] = deque()
+        self.guests: deque[Guest] = deque()
+        self.rows = 0
+        self.size = 0
+        self.deadline = inf
+        self.handle: VersionHandle | None = None
+        self._clerk: Clerk | None = None  # of the last one who came
+        self._is_mixed = False  # whether there may be several
 
-    def add(self, guest: Guest, handle: VersionHandle, room: Callable[[], float]) -> None:
-        """Adds a request for a version to the last party, or begins one.
+    def add(self, guest: Guest, handle: VersionHandle) -> None:
+        """Adds a request for a version, which is the same for all."""
+        self.handle = handle
+        self.guests.append(guest)
+        self.rows += guest.rows
+        self.size += guest.size
+        if guest.clerk is not self._clerk:
+            self._is_mixed = self._is_mixed or self._clerk is not None
+            self._clerk = guest.clerk
+        if guest.deadline < self.deadline:
+            self.deadline = guest.deadline
+
+    def next_party(self, room: float) -> Party:
+        """Takes out those who came first, as many as share a run; there has to be somebody.
 
         Args:
-            guest: The request.
-            handle: The version.
-            room: Says how many bytes a party may have that begins now.
+            room: The most bytes that they may have together, if they are several.
         """
-        parties = self.parties
-        party = parties[-1] if parties else None
-        if party is None or party.rows + guest.rows > self.rules.max_rows or party.size + guest.size > party.room:
-            party = Party(handle, room(), guest.clerk)
-            parties.append(party)
-        elif guest.clerk is not party.clerk:
-            party.is_mixed = True
-        party.guests.append(guest)
-        party.rows += guest.rows
-        party.size += guest.size
+        guests, handle = self.guests, self.handle
+        assert handle is not None  # somebody waits
+        if self.rows <= self.rules.max_rows and self.size <= room:
+            party = Party(handle, list(guests), self.rows, self.size, guests[0].clerk, is_mixed=self._is_mixed)
+            guests.clear()
+        else:
+            guest = guests.popleft()
+            party = Party(handle, [guest], guest.rows, guest.size, guest.clerk, is_mixed=self._is_mixed)
+            while guests:
+                guest = guests[0]
+                if party.rows + guest.rows > self.rules.max_rows or party.size + guest.size > room:
+                    break
+                party.guests.append(guests.popleft())
+                party.rows += guest.rows
+                party.size += guest.size
+        self.rows -= party.rows
+        self.size -= party.size
+        if not guests:
+            self.clear()
+        return party
+
+    def clear(self) -> None:
+        """Forgets all who wait."""
+        self.guests.clear()
+        self.rows = self.size = 0
+        self.deadline = inf
+        self.handle = self._clerk = None
+        self._is_mixed = False
+
+    def take_late(self, now: float) -> list[Guest]:
+        """Takes out those whose deadlines have passed."""
+        late = [guest for guest in self.guests if guest.deadline <= now]
+        if late:
+            self.guests = deque(guest for guest in self.guests if guest.deadline > now)
+            self.rows -= sum(guest.rows for guest in late)
+            self.size -= sum(guest.size for guest in late)
+        self.deadline = min((guest.deadline for guest in self.guests), default=inf)
+        return late
 
     def inputs(self, guests: Sequence[Guest], rows: int) -> dict[str, Array]:
         """The inputs of some requests, which have so many rows together; input alias -> array."""

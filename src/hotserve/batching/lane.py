@@ -15,7 +15,8 @@ from hotserve.batching.padding import Inputs, checked_rows, key_of
 from hotserve.batching.run_times import RunTimes
 from hotserve.core.handle import Lease
 from hotserve.core.ids import ServableId
-from hotserve.errors import DeadlineExceeded, ResourceExhausted, ServingError
+from hotserve.errors import DeadlineExceeded, ResourceExhausted, ServingError, Unavailable
+from hotserve.observability.instruments import NumberCell
 from hotserve.observability.whole_runs import WholeRunCells
 from hotserve.tensors import Array, Signature, TensorSpec
 
@@ -40,10 +41,20 @@ _MAX_TRIED: Final = 16
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
 
+_STANDING = 0.1
+"""The same once others have waited without a pause for longer than `_BURST` of that time. A burst is answered soon;
+a queue that stays answers nobody more, and keeps clients' connections and calls taken."""
+
+_BURST = 0.25
+"""See `_STANDING`."""
+
 _NO_CELLS: Final[tuple[str, BatchRules | None, WholeRunCells | None]] = ("", None, None)
 
 _PACE_GAIN = 0.1
 """How much the last batch counts in how fast requests are answered."""
+
+_PACE_JOLT = 4.0
+"""A batch counts as so many times what was expected at most: a process is kept from its processor now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,28 +214,42 @@ class Lane:
         times: What its runs take.
         timer: Ends the wait of its open batches for more requests.
         strikes: How often requests have failed together that did well alone.
-        gatherings: Where requests gather that need not wait here, by what they have in common.
+        gatherings: Where requests gather that need no place in the queue, by what they have in common.
         gathered: Those of them where some have.
         to_try: What a row is in requests of another shape than the signature declares, of which many have come, by what
             requests must have in common; whoever runs them tries whether they may share runs, and says so with
             `learn_rows`.
+        guests: How many have, in all of them.
+        answered: How many were answered in this turn of the loop, by runs on it.
+        refusals: Where those are counted who are not let in.
+        refused: How long those wait, in seconds, whom there is no room for now, and what they are told; None as long as
+            nobody had to be told.
+        refused_patience: How long those wait, in seconds, who were refused last while others waited; 0 if nobody was.
     """
 
     __slots__ = (
+        "_age",
         "_cells",
         "_era",
         "_fits",
         "_is_plain",
         "_last_finish",
+        "_last_turn",
         "_pace",
         "_room",
         "_signature",
         "_undeclared",
+        "_waiting_since",
+        "answered",
         "gathered",
         "gatherings",
+        "guests",
         "id",
         "outputs",
         "queue",
+        "refusals",
+        "refused",
+        "refused_patience",
         "rules",
         "runtime",
         "signature_name",
@@ -258,8 +283,16 @@ class Lane:
         self._room = 0.0
         self.gatherings: dict[Hashable, Gathering] = {}
         self.gathered: dict[Gathering, None] = {}
+        self.guests = 0
+        self.answered = 0
+        self.refusals: NumberCell | None = None
+        self.refused: tuple[float | None, Unavailable] | None = None
+        self.refused_patience = 0.0
         self._pace: float | None = None  # seconds from one answer to the next while others wait
         self._last_finish: float | None = None
+        self._last_turn = 0.0
+        self._waiting_since = 0.0  # until then nobody waited after each turn
+        self._age = 0.0  # how long what is read now may have been in its socket
         self._signature = signature
         # Nothing is left to compare where the shapes have been checked and only the number of rows is free.
         self._is_plain = signature.enforces_shapes and all(
@@ -376,13 +409,24 @@ class Lane:
                     "The batch scheduling queue to which this task was submitted is full; currently"
                     f" {queue.batches} batches enqueued and max_enqueued_batches is {rules.max_batches}"
                 )
-        waiting = queue.tasks
+        return self.lateness(task.timeout)
+
+    def lateness(self, timeout: float | None) -> str:
+        """Why a request is not let in, because it would be answered too late; empty where it is.
+
+        Args:
+            timeout: How long its client waits, in seconds; None for as long as it takes.
+        """
+        waiting = self.queue.tasks + self.guests
+        seconds = waiting * (self._pace or 0.0) + self._age
         if not waiting:
             self._last_finish = None  # Nobody has waited: the time since then says nothing of how fast answers come.
-        if waiting and task.timeout is not None and self._pace and waiting * self._pace > task.timeout * _IN_TIME:
+        elif timeout is not None and seconds > timeout * (
+            _STANDING if self._last_turn - self._waiting_since > timeout * _BURST else _IN_TIME
+        ):
             return (
                 f"The batch scheduling queue to which this task was submitted is full; currently {waiting} requests"
-                f" wait, for about {waiting * self._pace:.1f} s, and the client waits for {task.timeout:g} s. Send it"
+                f" wait, for about {seconds:.1f} s, and the client waits for {timeout:g} s. Send it"
                 " again, later."
             )
         return ""
@@ -393,12 +437,30 @@ class Lane:
         self.queue.stop_joining()
 
     def learn_pace(self, answered: int, now: float) -> None:
-        """Takes into account that a batch of so many requests has been answered, on a thread."""
-        if not self.queue.tasks:
+        """Takes into account that so many requests have been answered together, while others waited or not."""
+        if not (self.queue.tasks or self.guests):
             self._last_finish = None
             return
         if self._last_finish is not None:
             # Times are averaged and not their inverses: two threads that finish together are not infinitely fast.
             pace = (now - self._last_finish) / answered
-            self._pace = pace if self._pace is None else self._pace + _PACE_GAIN * (pace - self._pace)
+            if self._pace:
+                pace = self._pace + _PACE_GAIN * (min(pace, _PACE_JOLT * self._pace) - self._pace)
+            self._pace = pace
         self._last_finish = now
+
+    def learn_turn(self, answered: int, now: float) -> None:
+        """As `learn_pace` for all that were answered in a turn of the loop.
+
+        If nobody is left in each turn, it is still known that requests take no longer than from one turn to the next.
+        """
+        seconds = now - self._last_turn
+        pace = seconds / answered
+        self._last_turn = now
+        self._age = seconds if self._last_finish is not None else 0.0
+        self.learn_pace(answered, now)
+        if self._last_finish is None:
+            self.refused_patience = 0.0
+            self._waiting_since = now
+        if self._pace and pace < self._pace:
+            self._pace += _PACE_GAIN * (pace - self._pace)

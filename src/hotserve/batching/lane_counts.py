@@ -25,8 +25,13 @@ class LaneCounts:
 
     def refused(self, lane: Lane) -> None:
         """Counts a request that was not let in."""
-        if self._metrics is not None:
-            self._metrics.batching.count_refused(lane.id.name, lane.version, lane.signature_name)
+        cell = lane.refusals
+        if cell is None:
+            if self._metrics is None:
+                return
+            cells = self._metrics.batching.refused
+            cell = lane.refusals = cells.cell(lane.id.name, lane.version, lane.signature_name)
+        cell.number += 1
 
     def ran_at_once(self, lane: Lane, rows: int, seconds: float, api: str) -> None:
         """Counts a request that did not wait and ran alone."""

@@ -21,6 +21,14 @@ _ORDERS = 8
 """Into so many steps a doubling of the time of a longer run is divided: within one, nobody decides otherwise."""
 
 
+_FRESH_RUNS = 256
+"""After so many further runs what is known of a size is doubted, if none had it: one that has seemed too slow by a few
+jolts would never be tried again."""
+
+_DOUBTFUL_SECONDS = 0.01
+"""Whatever took longer is not doubted."""
+
+
 class RunTimes:
     """The times of the runs of one signature, by the size of the inputs.
 
@@ -31,11 +39,13 @@ class RunTimes:
         era: Another object each time that something was learned by which somebody may decide otherwise.
     """
 
-    __slots__ = ("_entries", "_orders", "era")
+    __slots__ = ("_entries", "_orders", "_runs", "_seen", "era")
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[float, int]] = {}
         self._orders: dict[int, int] = {}  # of magnitude, of the entries
+        self._seen: set[int] = set()  # the sizes of the last runs
+        self._runs = 0
         self.era = object()
 
     def of(self, size: int) -> float | None:
@@ -82,6 +92,10 @@ class RunTimes:
             seconds: What it took.
         """
         bucket = size.bit_length()
+        self._seen.add(bucket)
+        self._runs += 1
+        if self._runs >= _FRESH_RUNS:
+            self._doubt()
         entry = self._entries.get(bucket)
         if entry is not None and seconds > entry[0]:  # else it is faster than expected, whatever its size
             expected = self.of(size)
@@ -94,3 +108,15 @@ class RunTimes:
         if self._orders.get(bucket) != order:
             self._orders[bucket] = order
             self.era = object()
+
+    def _doubt(self) -> None:
+        """Takes sizes that no run had for long to be as fast as others are, if they have seemed slower."""
+        for bucket in self._entries.keys() - self._seen:
+            seconds, size = self._entries[bucket]
+            nearest = min(self._seen & self._entries.keys(), key=lambda seen: abs(seen - bucket), default=bucket)
+            near_seconds, near_size = self._entries[nearest]
+            if seconds <= _DOUBTFUL_SECONDS:
+                self._entries[bucket] = (min(seconds, near_seconds * size / max(1, near_size)), size)
+        self._seen.clear()
+        self._runs = 0
+        self.era = object()

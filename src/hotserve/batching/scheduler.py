@@ -22,6 +22,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from math import inf
 
 import numpy as np
 
@@ -47,8 +48,18 @@ logger = logging.getLogger(__name__)
 _EXPECTING_TURNS = 16
 """How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
 
-_MOST_PARTIES = 8
-"""So many runs of those who have gathered may wait for their turns: nobody looks at their deadlines meanwhile."""
+_RUNNING_SHARE = 3.0
+"""While requests wait, runs on the loop take up to so many times of what it does otherwise: reading, for the most part.
+
+What comes while a run goes on waits in its socket, where it costs nothing. If all of it were read before the next run,
+reading more and refusing most of it would take the time in which the others are to be answered."""
+
+_LONGEST_TURN = 0.05
+"""How many seconds after the first one of a turn of the loop its last run may begin: everybody else waits meanwhile."""
+
+_LONGEST_FULL_TURN = 0.25
+"""The same as a part of the time of those who are being refused. What comes from thousands of connections takes long to
+read, if only to be refused, and the runs between must not become few."""
 
 _MAX_LANES = 256
 """How many combinations of signature and outputs of a version are remembered; clients choose the outputs."""
@@ -101,6 +112,9 @@ class EngineThreads:
         self._expecting = 0
         self._queued = 0
         self._queued_bytes = 0
+        self._began = 0.0  # the first run on the loop in this turn; 0 if there has been none
+        self._ended = 0.0  # the last one, in this turn or before
+        self._apart = 0.0  # what the loop has done between them, in seconds
 
     async def run(
         self,
@@ -187,12 +201,10 @@ class EngineThreads:
         return seat_in(self._lane(handle, signature_name, outputs), clerk, inputs)
 
     def may_gather(self, seat: Seat) -> bool:
-        """Whether a request of a kind may gather now: its run is short, and no other waits for an earlier one."""
-        lane, gathering = seat.lane, seat.gathering
+        """Whether a request of a kind may gather now: its run is short, and its lane still shares runs."""
+        lane = seat.lane
         return (
-            not lane.queue.tasks
-            and lane.rules is gathering.rules
-            and len(gathering.parties) < _MOST_PARTIES
+            lane.rules is seat.gathering.rules
             and (seat.was_short if seat.era is lane.times.era else seat.is_short())
             and asyncio.get_running_loop() is self._loop
             and not self._closed
@@ -201,25 +213,52 @@ class EngineThreads:
     def gather(self, seat: Seat, handle: VersionHandle, guest: Guest) -> None:
         """Has a request take part in a run at the end of this turn of the loop, or run now if it comes alone.
 
-        Its clerk is told, perhaps before this returns: to answer it, or to send it on to `run`.
+        If more have come than can run together, it may be a later turn. Its clerk is told, perhaps before this
+        returns: to answer it, to send it on to `run`, or that its time is over.
 
         Args:
-            seat: That of its kind, for which `may_gather` has just said yes.
+            seat: That of its kind, for which `may_gather` has just said yes and, if many wait, `refusal` nothing.
             handle: The version that it is for.
             guest: The request.
         """
         lane, gathering = seat.lane, seat.gathering
-        gathering.add(guest, handle, lane.room_on_loop)
+        gathering.add(guest, handle)
+        lane.guests += 1
+        self._queued += 1
+        self._queued_bytes += guest.size
         self._arrivals += 1
         if not self._turn_due:
             self._turn_due = True
             assert self._loop is not None  # `may_gather` has looked
             self._loop.call_soon(self._turn)
             if not self._expecting:
-                self._serve_gathering(lane, gathering, has_run=False)
+                self._began = 0.0
+                self._serve_gathering(lane, gathering)
+                lane.answered = 0
                 return
         lane.gathered[gathering] = None
         self._ready[lane] = None
+
+    def refusal(self, lane: Lane, size: int, timeout_seconds: float | None) -> Unavailable | None:
+        """Why a request that would gather is not let in, because too many wait; None where it is.
+
+        Args:
+            lane: Where it would run.
+            size: The bytes of its inputs.
+            timeout_seconds: How long its client waits; None for as long as it takes.
+
+        Returns:
+            The same object for as long as it says the same, so that what is made of it can be kept.
+        """
+        refused = lane.refused
+        if refused is None or refused[0] != timeout_seconds:
+            text = lane.lateness(timeout_seconds) or self._refusal(size)
+            if not text:
+                return None
+            refused = lane.refused = (timeout_seconds, Unavailable(text))
+            lane.refused_patience = timeout_seconds or 0.0
+        self._counts.refused(lane)
+        return refused[1]
 
     def close(self) -> None:
         """Drops what is queued and ends the threads once what runs has ended."""
@@ -237,8 +276,9 @@ class EngineThreads:
             lane.queue.clear()
             lane.timer = None
             for gathering in lane.gathered:
-                gathering.parties.clear()
+                gathering.clear()
             lane.gathered.clear()
+            lane.guests = 0
         self._ready, self._blocked, self._waiting, self._unwatched = {}, {}, {}, []
         self._queued = self._queued_bytes = self._arrivals = self._expecting = 0
         self._turn_due = False
@@ -347,8 +387,8 @@ class EngineThreads:
             self._fail(task, Unavailable("The server is stopping. Send the request again, later."))
         for lane in self._ready:
             for gathering in lane.gathered:
-                while gathering.parties:
-                    party = gathering.parties.popleft()
+                while gathering.guests:
+                    party = self._next_party(lane, gathering)
                     self._send_on(gathering, party.handle, party.guests)
 
     # Taking turns.
@@ -368,21 +408,21 @@ class EngineThreads:
         elif arrivals and self._expecting:
             self._expecting -= 1
         ready, self._ready = self._ready, {}
-        has_run = False
+        self._began = 0.0
         for lane in ready:
-            has_run = self._serve(lane, has_run)
+            self._serve(lane)
         if self._unwatched:
             unwatched, self._unwatched = self._unwatched, []
             for task in unwatched:
                 if not task.done():
                     self._watch(task)
 
-    def _serve(self, lane: Lane, has_run: bool, now: float | None = None) -> bool:
-        """Starts what can be started of a lane; returns whether there has been a run on the loop, now or before."""
-        if lane.gathered:  # before those in the queue, who came later
+    def _serve(self, lane: Lane, now: float | None = None, *, on_loop: bool = True) -> None:
+        """Starts what can be started of a lane; runs on the loop only if that is its turn."""
+        if lane.gathered and on_loop:
             gathered, lane.gathered = lane.gathered, {}
             for gathering in gathered:
-                has_run = self._serve_gathering(lane, gathering, has_run=has_run)
+                self._serve_gathering(lane, gathering)
         queue = lane.queue
         while queue.tasks:
             batch = queue.next(self._clock() if now is None else now)
@@ -390,35 +430,76 @@ class EngineThreads:
                 self._wait_for_more(lane)
                 break
             if lane.is_short_together(batch.size, len(batch.tasks)):
-                if has_run:
-                    self._wake(lane)  # The next turn is as soon as is fair to the others of this one.
+                if not (on_loop and self._may_run(lane)):
+                    self._wake(lane)
                     break
-                has_run = True
                 self._run_on_loop(lane, batch)
             elif self._tokens:
                 self._hand_over(lane, batch)
             else:
                 self._blocked[lane] = None
                 break
-        return has_run
+        if lane.answered:
+            answered, lane.answered = lane.answered, 0
+            lane.learn_turn(answered, self._ended)
 
-    def _serve_gathering(self, lane: Lane, gathering: Gathering, *, has_run: bool) -> bool:
-        """Runs those who have gathered, or sends them the usual way; for what is returned see `_serve`."""
-        parties = gathering.parties
-        while parties:
-            party = parties[0]
-            fits = party.size <= lane.room_on_loop() if len(party.guests) > 1 else lane.is_short(party.size)
-            is_short = fits and lane.rules is gathering.rules
-            if is_short and has_run:
+    def _may_run(self, lane: Lane) -> bool:
+        """Whether a run on the loop may begin: the first one of a turn, or a further one soon enough after that."""
+        began = self._began
+        if not began:
+            return True
+        longest = _LONGEST_TURN
+        if lane.refused_patience:
+            longest = max(longest, _LONGEST_FULL_TURN * lane.refused_patience)
+        return self._clock() - began < min(longest, _RUNNING_SHARE * self._apart)
+
+    def _runs(self, start: float) -> None:
+        """A run on the loop begins now."""
+        if not self._began:
+            self._began = start
+            self._apart = start - self._ended
+
+    def _serve_gathering(self, lane: Lane, gathering: Gathering) -> None:
+        """Runs those who have gathered, or sends them the usual way."""
+        while gathering.guests:
+            if not self._may_run(lane) or (lane.queue.tasks and self._has_waited_longer(lane, gathering)):
                 lane.gathered[gathering] = None
                 self._wake(lane)
                 break
-            parties.popleft()
-            if is_short and self._run_party(lane, gathering, party):
-                has_run = True
-            else:
+            if gathering.deadline != inf and gathering.deadline <= self._clock():
+                self._fail_late(lane, gathering)
+                continue
+            party = self._next_party(lane, gathering)
+            is_short = len(party.guests) > 1 or lane.is_short(party.size)
+            if not (is_short and lane.rules is gathering.rules and self._run_party(lane, gathering, party)):
                 self._send_on(gathering, party.handle, party.guests)
-        return has_run
+
+    def _next_party(self, lane: Lane, gathering: Gathering) -> Party:
+        party = gathering.next_party(lane.room_on_loop())
+        self._let_out(lane, len(party.guests), party.size)
+        return party
+
+    def _let_out(self, lane: Lane, guests: int, size: int) -> None:
+        lane.guests -= guests
+        lane.refused = None
+        self._queued -= guests
+        self._queued_bytes -= size
+
+    def _has_waited_longer(self, lane: Lane, gathering: Gathering) -> bool:
+        """Whether the first batch of the queue runs on the loop, and has waited longer than those who have gathered."""
+        batch = lane.queue.next(self._clock())
+        return (
+            batch is not None
+            and batch.opened < gathering.guests[0].start
+            and lane.is_short_together(batch.size, len(batch.tasks))
+        )
+
+    def _fail_late(self, lane: Lane, gathering: Gathering) -> None:
+        """Answers those who have gathered and whose time is over."""
+        late = gathering.take_late(self._clock())
+        self._let_out(lane, len(late), sum(guest.size for guest in late))
+        for guest in late:
+            guest.clerk.fail(guest, too_late(guest.deadline - guest.start))
 
     def _wait_for_more(self, lane: Lane) -> None:
         due = lane.queue.due()
@@ -431,11 +512,12 @@ class EngineThreads:
         lane.timer = None
         self._waiting.pop(lane, None)
         # Not before the time that the timer was set for: it may be a little early.
-        self._serve(lane, True, max(due, self._clock()))
+        self._serve(lane, max(due, self._clock()), on_loop=False)
 
     def _take(self, lane: Lane, batch: Batch[Task]) -> tuple[Closed, list[Task]]:
         """Takes a batch out, and leaves those of its requests that need not run any more."""
         reason = lane.queue.take(batch)
+        lane.refused = None
         now = self._clock()
         expired = []
         for task in batch.tasks:
@@ -476,16 +558,19 @@ class EngineThreads:
         with lease:
             servable = lease.servable
             start = clock()
+            self._runs(start)
             try:
                 answers = for_loop(servable).run(
                     lane.signature_name, gathering.inputs(guests, party.rows), lane.outputs
                 )
             except BaseException:  # noqa: BLE001  # the usual way finds out whose fault it is, and has the words for it
                 return False
-            seconds = clock() - start
+            end = self._ended = clock()
+            seconds = end - start
             is_alone = len(guests) == 1
             if not is_alone and not can_be_divided(answers, party.rows):
                 return False
+            lane.answered += len(guests)
             lane.times.learn(party.size, seconds)
             lane.runtime = runtime_of(servable, lane.signature_name)
             if is_alone:
@@ -510,7 +595,10 @@ class EngineThreads:
         reason, tasks = self._take(lane, batch)
         if not tasks:
             return
+        self._runs(self._clock())
         shared = self._run_tasks(for_loop(tasks[0].lease.servable), lane, tasks)
+        self._ended = self._clock()
+        lane.answered += len(tasks)
         left = [task for task, answer in zip(tasks, shared.answers, strict=True) if isinstance(answer, NeedsThread)]
         if not left:
             self._deliver(lane, tasks, reason, shared)
@@ -612,7 +700,7 @@ class EngineThreads:
         while self._tokens and self._blocked:
             lane = next(iter(self._blocked))
             del self._blocked[lane]
-            self._serve(lane, True)
+            self._serve(lane, on_loop=False)
 
     # Answering.
 

@@ -9,7 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from hotserve.batching.gathering import Clerk, Gathering
-from hotserve.batching.lane import Lane
+from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, Lane
+
+_ENOUGH: Final = SHARED_INLINE_SECONDS / INLINE_SECONDS
+"""Where runs on the loop may be shared by so many, each has no more than a short run of it. What one of them would take
+alone need not be known: where all have come together so far, nobody has run alone."""
 
 _MAX_GATHERINGS: Final = 256
 """How many kinds of rows gather for a lane; clients choose them."""
@@ -47,11 +51,11 @@ class Seat:
         self.was_short = False
 
     def is_short(self) -> bool:
-        """Whether a run for one such request is known to be short."""
-        era = self.lane.times.era
-        if era is not self.era:
-            self.era = era
-            self.was_short = self.lane.is_short(self.size)
+        """Whether a run for one such request is known to be short, or one that enough of them share."""
+        lane = self.lane
+        if lane.times.era is not self.era:
+            self.era = lane.times.era
+            self.was_short = lane.is_short(self.size) or lane.room_on_loop() >= _ENOUGH * self.size
         return self.was_short
 
 

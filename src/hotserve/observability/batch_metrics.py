@@ -110,7 +110,3 @@ class BatchMetrics:
     def forget_cells(self) -> None:
         """Looks cells up anew from now on, because some have been dropped from the metrics."""
         self._batch_cells = {}
-
-    def count_refused(self, model: str, version: str, signature: str) -> None:
-        """Counts a request that was refused because too many waited."""
-        self.refused.add(model, version, signature)

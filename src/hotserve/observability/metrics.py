@@ -39,6 +39,8 @@ MAX_UNKNOWN_MODELS = 1000
 MAX_NAME_CHARACTERS = 256
 """Longer names than that get no cells of their own, unless a model of that name has answered."""
 
+_OK = "OK"
+
 OTHER_MODELS = "(other)"
 """The name under which all further ones are counted: a client cannot fill the memory with made-up names."""
 
@@ -229,7 +231,13 @@ class Metrics:
             api: As `RequestRecord` has it.
             entrypoint: `REST` or `GRPC`.
         """
-        key = (model, version, signature, api, entrypoint, "OK")
+        return self.cells_of(model, version, signature, api, entrypoint, _OK)
+
+    def cells_of(
+        self, model: str, version: str, signature: str, api: str, entrypoint: str, status: str
+    ) -> RequestCells:
+        """The cells of requests that end with a status, the name of a canonical code; else as `answered_cells`."""
+        key = (model, version, signature, api, entrypoint, status)
         cells = self._request_cells.get(key)
         if cells is None:
             cells = self._request_cells[key] = self._new_request_cells(*key)
@@ -257,7 +265,7 @@ class Metrics:
         if version:
             self._answering_models.add(model)
         in_original = entrypoint == "REST" or api in _COUNTED_CALLS
-        ok = status == "OK"
+        ok = status == _OK
         codec = (model, version, signature, entrypoint)
         return RequestCells(
             in_flight=self._in_flight[entrypoint],

@@ -12,7 +12,7 @@ from hotserve.api.exchange import GrpcRequest
 from hotserve.api.gathered import Road
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
 from hotserve.wires.eager import Pending, start
-from hotserve.wires.grpc_heads import OK_TRAILERS, CallHead, error_answer
+from hotserve.wires.grpc_heads import OK_TRAILERS, CallHead, ErrorAnswers, error_answer
 from hotserve.wires.http2_connection import Http2Connection
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Carrier(Protocol):
     http2: Http2Connection
     loop: asyncio.AbstractEventLoop
     codec_threads: CodecThreads
+    error_answers: ErrorAnswers
 
     def send_soon(self) -> None:
         """Sends what the connection has for its client, at the end of this turn of the loop at the latest."""
@@ -102,8 +103,17 @@ class Call:
         """
         road = self._head.road
         is_late = self.deadline is not None and self.deadline <= self._carrier.loop.time()
-        if road is None or is_late or not road.take(message, self):
+        if road is None or is_late or not road.take(message, self, self._head.timeout_seconds):
             self._run(self._carrier.services.call(self._request(message)), self._answered)
+
+    def is_refused(self, message: bytes) -> bool:
+        """Refuses the call if too many like it wait; see `Road.refusal`. Returns whether it did."""
+        road = self._head.road
+        error = None if road is None else road.refusal(message, len(message), self._head.timeout_seconds)
+        if error is None:
+            return False
+        self.refuse(error)
+        return True
 
     def _request(self, message: bytes) -> GrpcRequest:
         timeout = None if self.deadline is None else max(0.0, self.deadline - self._carrier.loop.time())
@@ -120,6 +130,13 @@ class Call:
             self.is_over = True
             self._carrier.http2.answer_call(self.stream_id, self._head.header, body, OK_TRAILERS)
         self._carrier.call_ended(self)
+
+    def refuse(self, error: ServingError) -> None:
+        """See `Client.refuse`."""
+        if not self.is_over:
+            self.is_over = True
+            self._carrier.http2.fail_call(self.stream_id, self._carrier.error_answers.block(error))
+        self._forget()
 
     def go_on(self, message: bytes, work: Callable[[GrpcRequest], Coroutine[Any, Any, bytes]]) -> None:
         """See `Client.go_on`."""

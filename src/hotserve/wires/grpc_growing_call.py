@@ -87,7 +87,7 @@ class GrowingCall(Call):
             self._run(self._send_all(stream(self._request(message))), self._ended)
         elif self._head.pack:
             self._run(self._call_and_pack(self._request(message)), self._answered)
-        else:
+        elif not self.is_refused(message):
             super().perform(message)
 
     async def _join_and_call(self, parts: MessageParts) -> bytes:

@@ -74,6 +74,22 @@ _NO_CALL = Refusal(
 )
 
 
+class ErrorAnswers:
+    """Whole answers that are errors; the last one is kept for those who are told the same object next."""
+
+    __slots__ = ("_block", "_error")
+
+    def __init__(self) -> None:
+        self._error: ServingError | None = None
+        self._block = b""
+
+    def block(self, error: ServingError) -> bytes:
+        """What `error_answer` writes."""
+        if error is not self._error:
+            self._error, self._block = error, error_answer(error)
+        return self._block
+
+
 def read_head(head: RequestHead) -> CallHead | Refusal:
     """What a request asks for."""
     if head.method != "POST":

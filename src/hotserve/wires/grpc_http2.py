@@ -19,7 +19,7 @@ from hotserve.errors import DeadlineExceeded, ResourceExhausted
 from hotserve.wires.deadlines import Deadlines
 from hotserve.wires.grpc_call import Call, Services
 from hotserve.wires.grpc_growing_call import GrowingCall
-from hotserve.wires.grpc_heads import CallHead, Refusal, error_answer, read_head
+from hotserve.wires.grpc_heads import CallHead, ErrorAnswers, Refusal, error_answer, read_head
 from hotserve.wires.http2_connection import Http2Connection
 from hotserve.wires.http2_events import (
     ConnectionFailed,
@@ -103,6 +103,7 @@ class GrpcWire:
         self.loop = loop
         self.codec_threads = codec_threads or CodecThreads()
         self.deadlines = Deadlines(loop)
+        self.error_answers = ErrorAnswers()
         # What is larger is put together on a thread.
         self.largest_whole = min(limits.max_message_bytes, LARGE_BYTES - PREFIX_BYTES - 1)
         self.draining = False
@@ -182,6 +183,7 @@ class GrpcConnection(asyncio.Protocol):
         self.max_message_bytes = wire.limits.max_message_bytes
         self.loop = wire.loop
         self.codec_threads = wire.codec_threads
+        self.error_answers = wire.error_answers
         self.http2 = Http2Connection(wire.limits.http2, wire.largest_whole)
         self._wire = wire
         self._limits = wire.limits
@@ -225,8 +227,15 @@ class GrpcConnection(asyncio.Protocol):
             for event in self.http2.receive(data, self._now):
                 if type(event) is tuple:
                     stream_id, head, message, _ = event
-                    call = self._calls[stream_id] = Call(self, stream_id, head.note, self._now)
                     self._busy_at = self._now
+                    said: CallHead = head.note
+                    road = said.road
+                    if road is not None:
+                        error = road.refusal(message, len(message), said.timeout_seconds)
+                        if error is not None:
+                            self.http2.fail_call(stream_id, self.error_answers.block(error))
+                            continue
+                    call = self._calls[stream_id] = Call(self, stream_id, said, self._now)
                     call.perform(message)
                     if call.pending is not None:
                         if call.deadline is not None:

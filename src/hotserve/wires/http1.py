@@ -27,6 +27,8 @@ from typing import Any, Protocol, cast
 from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.gathered import Road
+from hotserve.api.rest_errors import error_response
+from hotserve.errors import ServingError
 from hotserve.wires.eager import Pending, start
 from hotserve.wires.http1_answers import CONTINUE, ENDS, KEPT, SMALL_ANSWER, STAYS, Answers, page, refusal
 from hotserve.wires.http1_chunks import Chunks, Gathered, TooLarge
@@ -356,7 +358,7 @@ class Http1Connection(asyncio.Protocol):
         Returns:
             Whether it was one; if not, nothing has been done.
         """
-        if self._data or self._fresh or self._head is not None:
+        if self._data or self._head is not None:
             return False
         wire = self._wire
         end = data.find(HEAD_END) + 4
@@ -367,6 +369,14 @@ class Http1Connection(asyncio.Protocol):
         head, road = known
         if end + head.length != len(data) or head.length > wire.max_message_bytes:
             return False
+        self._fresh = False
+        if road is not None:
+            error = road.refusal(data, head.length, None)
+            if error is not None:
+                self._head = head
+                self._state = _ANSWERING
+                self.refuse(error)
+                return True
         body = data[end:]
         if road is not None:
             self._head = head
@@ -538,6 +548,20 @@ class Http1Connection(asyncio.Protocol):
                 self.deadline = wire.sweep.now + wire.idle_deadline
                 return
         self._answered(RestResponse(200, body), None)
+        self._read_later()
+
+    def refuse(self, error: ServingError) -> None:
+        """See `Client.refuse`."""
+        head, wire = self._head, self._wire
+        if self._state is not _ANSWERING or head is None:
+            return  # the client has left
+        if not wire.draining and head.is_plain and not self._later and not self._writing_paused:
+            self._head = None
+            self._transport.write(wire.answers.failed(error))
+            self._state = _READING
+            self.deadline = wire.sweep.now + wire.idle_deadline
+            return
+        self._answered(error_response(error), None)
         self._read_later()
 
     def go_on(self, message: bytes, work: Callable[[RestRequest], Coroutine[Any, Any, RestResponse]]) -> None:

@@ -13,7 +13,9 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from hotserve.api.exchange import RestResponse
+from hotserve.api.rest_errors import error_response
 from hotserve.codecs.json_response import encode_error
+from hotserve.errors import ServingError
 from hotserve.wires.http1_head import Refused
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,6 +55,8 @@ class Answers:
         self._prepared: dict[tuple[int, str, bytes], bytes] = {}
         self._heads: dict[tuple[int, int, str, bytes], bytes] = {}  # of answers of one length
         self._usual: dict[int, bytes] = {}  # of answers in JSON of one length
+        self._failure: ServingError | None = None
+        self._failed = b""  # what was written for it
         self.turn_second()
 
     def turn_second(self) -> None:
@@ -61,6 +65,14 @@ class Answers:
         self._prepared.clear()
         self._heads.clear()
         self._usual.clear()
+        self._failure = None
+
+    def failed(self, error: ServingError) -> bytes:
+        """What `whole` writes for an error and `STAYS`; kept for those who are told the same object next."""
+        if error is not self._failure:
+            self._failed = self.whole(error_response(error), STAYS)
+            self._failure = error
+        return self._failed
 
     def usual(self, body: bytes) -> bytes | None:
         """What `whole` writes for a body in JSON, the status 200 and `STAYS`; None if the body is large."""

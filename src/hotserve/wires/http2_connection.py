@@ -310,6 +310,23 @@ class Http2Connection:
             return
         self.answer(stream_id, header, frame_parts(message, pack=False), trailers)
 
+    def fail_call(self, stream_id: int, trailers: bytes) -> None:
+        """Sends a whole answer of gRPC that is an error. Nothing happens on a stream that is closed.
+
+        Args:
+            stream_id: The stream.
+            trailers: A block of `encode_block`, which is the header as well.
+        """
+        whole = self._streams.whole
+        if stream_id in whole and self._outbox.fail_call(stream_id, trailers):
+            del whole[stream_id]
+            patience = self._patience
+            patience.idle_frames.left = patience.idle_frames.most
+            if patience.resets.left < patience.resets.most:
+                patience.resets.earn()
+            return
+        self.finish(stream_id, trailers)
+
     def send_header(self, stream_id: int, block: bytes) -> None:
         """Begins an answer; nothing happens on a stream that is closed.
 

@@ -125,6 +125,18 @@ class Outbox:
         self._on_progress()
         self._on_answered(stream)
 
+    def fail_call(self, stream_id: int, trailers: bytes) -> bool:
+        """Sends a whole answer of gRPC that is an error, in a block that is header and trailers in one.
+
+        Returns:
+            Whether it could be written down at once; if not, nothing has happened. Nobody is called.
+        """
+        if self._written_bytes + len(trailers) > _EAGER_BYTES or self._table_size_due:
+            return False
+        self.put(frame_head(frames.HEADERS, _LAST_HEADERS, stream_id, len(trailers)) + trailers)
+        self.unsent_answers += 1
+        return True
+
     def add_header(self, stream: Stream, block: bytes) -> None:
         """Begins an answer."""
         stream.header = block
