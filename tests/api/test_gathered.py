@@ -224,6 +224,32 @@ def test_a_request_whose_client_has_left_before_it_went_the_usual_way_is_counted
     }
 
 
+@pytest.mark.parametrize("wire", ["REST", "GRPC"])
+def test_what_cannot_be_answered_in_time_is_refused_unread_and_counted(wire: str) -> None:
+    message = call("", [1.0], (), 2)[1]
+    path = "/v1/models/m/versions/2:predict"
+    sent = (path, b'{"instances": [1.0]}') if wire == "REST" else ("", message)
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, [sent] * 2)
+            assert all(visitor.gathered for visitor in await all_at_once(apis, [sent] * 2))
+            road: Any = apis.rest_api.road("POST", path, {}) if wire == "REST" else apis.grpc_services.roads[PREDICT]
+            assert road.refusal(sent[1], len(sent[1]), 1.0) is None
+            lane = road._last.lane
+            lane.guests, lane._pace = 1000, 1.0
+            refused = [road.refusal(sent[1], len(sent[1]), 1.0) for _ in range(3)]
+            assert "1000 requests wait" in refused[0].message
+            assert refused[0] is refused[1] is refused[2]
+            assert road.refusal(b"", 0, 1.0) is (refused[0] if wire == "REST" else None)
+            lane.guests = 0
+
+        run(main())
+        key = ("m", "2", DEFAULT_SIGNATURE, "predict" if wire == "REST" else "Predict", wire, "UNAVAILABLE")
+        assert dict(apis.metrics.requests.cells())[key] == (4 if wire == "REST" else 3)
+        assert in_flight(apis) == [0, 0]
+
+
 def in_flight(apis: InProcess) -> list[float]:
     return [number for _, number in apis.metrics.requests_in_flight.cells()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.batching.gathering import Answers, Gathering, Guest, NotHere, Party, by_clerk, can_be_divided
-from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS
+from hotserve.batching.gathering import Answers, Gathering, Guest, NotHere, by_clerk, can_be_divided
+from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, QueueBounds
 from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
 from hotserve.batching.plans import BatchPlans, VersionPlan
 from hotserve.batching.scheduler import EngineThreads
@@ -21,7 +22,7 @@ from hotserve.batching.seats import Input, Seat
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.ids import ServableId
 from hotserve.core.servable import NeedsThread
-from hotserve.errors import InvalidArgument
+from hotserve.errors import DeadlineExceeded, InvalidArgument, ServingError
 from hotserve.observability.metrics import Metrics
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 from hotserve.testing import FakeClock
@@ -44,6 +45,7 @@ class Desk:
         self.answered: dict[int, list[float]] = {}
         self.order: list[int] = []
         self.sent_on: dict[int, list[float]] = {}
+        self.failed: dict[int, ServingError] = {}
         self._error = error
 
     def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
@@ -57,17 +59,27 @@ class Desk:
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         self.sent_on[guest.request] = inputs["x"].tolist()
 
+    def fail(self, guest: Guest, error: ServingError) -> None:
+        self.failed[guest.request] = error
+
 
 class Hall:
     """An engine on a loop, a version whose runs are known to be short, and a desk."""
 
-    def __init__(self, run: Run = plus_one, rules: BatchRules = NATURAL, error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        run: Run = plus_one,
+        rules: BatchRules = NATURAL,
+        error: Exception | None = None,
+        bounds: QueueBounds | None = None,
+    ) -> None:
         self.drained = threading.Event()
         self.servable = ToyServable({DEFAULT_SIGNATURE: Signature({"x": X}, {"y": X})}, run)
         self.handle = VersionHandle(ServableId("m", 1), self.servable, lambda _: self.drained.set())
         self.metrics = Metrics()
         self.clock = FakeClock()
-        self.engine = EngineThreads(1, self.clock, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics)
+        plans = BatchPlans(VersionPlan(otherwise=rules))
+        self.engine = EngineThreads(1, self.clock, plans=plans, metrics=self.metrics, bounds=bounds)
         self.desk = Desk(error)
         self.runs_before = 0
 
@@ -92,11 +104,11 @@ class Hall:
     def seat(self, places: Sequence[Input] = PLACES, desk: Desk | None = None) -> Seat | None:
         return self.engine.seat(self.handle, DEFAULT_SIGNATURE, ("y",), desk or self.desk, places)
 
-    def enter(self, seat: Seat, number: int) -> None:
+    def enter(self, seat: Seat, number: int, *, start: float = 0.0, deadline: float = inf) -> None:
         """A request comes: as many rows as its seat has, each the number."""
         assert self.engine.may_gather(seat)
         content = np.full(seat.rows, number, FLOAT).tobytes()
-        guest = Guest(seat.clerk, None, number, seat.rows, seat.size, 0.0, 0.0, [content])
+        guest = Guest(seat.clerk, None, number, seat.rows, seat.size, start, start, [content], deadline)
         self.engine.gather(seat, self.handle, guest)
 
     @property
@@ -331,22 +343,152 @@ def test_together_too_long_for_the_loop_after_all_they_go_the_usual_way(halls: C
     assert sorted(hall.desk.sent_on) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_nobody_gathers_behind_more_runs_than_can_wait(halls: Callable[..., Hall]) -> None:
+def test_more_wait_for_later_turns_than_one_turn_can_run(halls: Callable[..., Hall]) -> None:
     hall = halls()
 
     async def main() -> None:
         seat = await hall.open()
-        count = 0
-        while hall.engine.may_gather(seat):
-            hall.enter(seat, count)
-            count += 1
-            assert count < 100 * NATURAL_MAX_ROWS
-        assert count > NATURAL_MAX_ROWS
-        await turns(20)
-        assert len(hall.desk.answered) == count
-        assert hall.engine.may_gather(seat)
+        count = 20 * NATURAL_MAX_ROWS
+        for number in range(count):
+            hall.enter(seat, number)
+        assert seat.lane.guests > NATURAL_MAX_ROWS
+        await turns(40)
+        assert hall.desk.order == list(range(count))
+        assert seat.lane.guests == 0
 
     run(main)
+
+
+def crowd(hall: Hall, seat: Seat, seconds: float, count: int) -> None:
+    """Many wait, and it is known that the answers to them come so many seconds after each other."""
+    for _ in range(100):
+        hall.clock.advance(seconds)
+        seat.lane.guests = 1
+        seat.lane.learn_turn(1, hall.clock())
+    seat.lane.guests = count
+
+
+def test_who_would_be_answered_too_late_is_refused_and_counted(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        lane, refusal = seat.lane, hall.engine.refusal
+        assert refusal(lane, 4, 1.0) is None
+        crowd(hall, seat, 0.001, 1000)
+        assert refusal(lane, 4, 20.0) is None
+        assert refusal(lane, 4, None) is None
+        first = refusal(lane, 4, 1.0)
+        assert first is not None
+        assert first.message == (
+            "The batch scheduling queue to which this task was submitted is full; currently 1000 requests wait, for"
+            " about 1.0 s, and the client waits for 1 s. Send it again, later."
+        )
+        assert refusal(lane, 4, 1.0) is first
+        lane.guests = 0
+
+    run(main)
+    assert hall.metrics.batching.refused.cells() == [(("m", "1", DEFAULT_SIGNATURE), 2)]
+
+
+def test_a_burst_may_wait_for_longer_than_a_queue_that_stays(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        lane = seat.lane
+        crowd(hall, seat, 0.001, 300)  # of which there is always somebody, for a tenth of a second
+        assert lane.lateness(1.0) == ""
+        crowd(hall, seat, 0.01, 30)  # for a second more
+        assert "30 requests wait" in lane.lateness(1.0)
+        lane.guests = 0
+        lane.learn_turn(1, hall.clock())  # nobody is left
+        lane.guests = 30
+        assert lane.lateness(1.0) == ""
+        lane.guests = 0
+
+    run(main)
+
+
+def test_turns_that_leave_nobody_show_that_answers_come_faster(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        lane = seat.lane
+        crowd(hall, seat, 0.1, 20)
+        assert "20 requests wait" in lane.lateness(2.0)
+        lane.guests = 0
+        for _ in range(100):
+            hall.clock.advance(0.001)
+            lane.learn_turn(10, hall.clock())
+        lane.guests = 20
+        assert lane.lateness(2.0) == ""
+        lane.guests = 0
+
+    run(main)
+
+
+def test_whose_time_is_over_before_the_run_is_told_so(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 0)  # the turn has a run, so that the next ones wait
+        start = hall.clock()
+        for number, deadline in ((1, start + 1.0), (2, start + 5.0), (3, start + 2.0)):
+            hall.enter(seat, number, deadline=deadline)
+        hall.engine._expecting = 1
+        hall.clock.advance(3.0)
+        await turns()
+        assert seat.lane.guests == 0
+
+    run(main)
+    assert sorted(hall.desk.answered) == [0, 2]
+    assert {number: type(error) for number, error in hall.desk.failed.items()} == {
+        1: DeadlineExceeded,
+        3: DeadlineExceeded,
+    }
+
+
+def test_what_may_wait_counts_those_who_gather(halls: Callable[..., Hall]) -> None:
+    hall = halls(bounds=QueueBounds(requests=3))
+
+    async def main() -> None:
+        seat = await hall.open()
+        for number in range(4):
+            hall.enter(seat, number)
+        refused = hall.engine.refusal(seat.lane, 4, None)
+        assert refused is not None
+        assert "--max_queued_requests=3" in refused.message
+        await turns()
+        assert hall.engine.refusal(seat.lane, 4, None) is None
+
+    run(main)
+
+
+def test_runs_go_on_in_a_turn_for_longer_the_longer_it_has_taken_to_read(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    def took(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        hall.clock.advance(0.001)
+        return plus_one(signature_name, inputs)
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.servable._run = took
+        hall.enter(seat, 0)
+        hall.engine._expecting = 1
+        hall.clock.advance(0.002)  # to read what follows
+        for number in range(1, 20 * NATURAL_MAX_ROWS):
+            hall.enter(seat, number)
+        before = hall.runs
+        await turns(1)
+        assert 1 < hall.runs - before < 20
+        await turns(40)
+
+    run(main)
+    assert len(hall.desk.answered) == 20 * NATURAL_MAX_ROWS
 
 
 def test_nobody_gathers_whose_run_is_long_or_of_whom_nothing_is_known(halls: Callable[..., Hall]) -> None:
@@ -362,21 +504,28 @@ def test_nobody_gathers_whose_run_is_long_or_of_whom_nothing_is_known(halls: Cal
     run(main)
 
 
-def test_nobody_gathers_while_others_wait(halls: Callable[..., Hall]) -> None:
+def test_those_in_the_queue_are_run_before_those_who_gather_after_them(halls: Callable[..., Hall]) -> None:
     hall = halls()
 
     async def main() -> None:
         seat = await hall.open()
+        order: list[str] = []
         hall.enter(seat, 1)  # the turn has a run, so that the next one waits
         lease = hall.handle.acquire()
         assert lease is not None
+
+        async def ask() -> None:
+            answer = await hall.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([2])}, ["y"])
+            assert answer["y"].tolist() == [3.0]
+            order.append(f"queue, {sorted(hall.desk.answered)}")
+
         with lease:
-            waiting = asyncio.ensure_future(hall.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([2])}, ["y"]))
-            hall.enter(seat, 3)
-            seat.lane.queue.add(object(), 1, 4, None, 0.0)  # type: ignore[arg-type]  # somebody
-            assert not hall.engine.may_gather(seat)
-            seat.lane.queue.clear()
-            assert (await waiting)["y"].tolist() == [3.0]
+            waiting = asyncio.ensure_future(ask())
+            await asyncio.sleep(0)
+            hall.enter(seat, 3, start=hall.clock() + 1.0)
+            await waiting
+        await turns()
+        assert order == ["queue, [1]"]
 
     run(main)
     assert hall.desk.answered == {1: [2.0], 3: [4.0]}
@@ -415,7 +564,7 @@ def test_those_who_wait_at_the_end_are_sent_on(halls: Callable[..., Hall]) -> No
         hall.engine._turn_due = True
         hall.engine._drop_all()
         assert hall.desk.sent_on == {2: [2.0]}
-        assert not any(gathering.parties for gathering in lane.gatherings.values())
+        assert not any(gathering.guests for gathering in lane.gatherings.values())
         await turns()
 
     run(main)
@@ -477,8 +626,8 @@ def test_every_guest_is_with_its_clerk_and_its_rows(entries: list[tuple[int, int
     ]
     gathering, handle = Gathering(NATURAL, []), Hall().handle
     for guest in guests:
-        gathering.add(guest, handle, lambda: 1e9)
-    (party,) = gathering.parties
+        gathering.add(guest, handle)
+    party = gathering.next_party(1e9)
     found = {
         guest.request: (clerk, start)
         for clerk, (theirs, starts) in by_clerk(party).items()
@@ -496,6 +645,10 @@ def test_an_answer_can_be_divided_if_each_output_has_the_rows() -> None:
     assert not can_be_divided({"a": np.float32(1)}, 1)
 
 
-def test_a_party_begins_empty() -> None:
-    party = Party(Hall().handle, 100.0, Desk())
-    assert (party.guests, party.rows, party.size, party.is_mixed) == ([], 0, 0, False)
+def test_a_gathering_in_which_nobody_waits_keeps_no_version() -> None:
+    gathering = Gathering(NATURAL, [("x", (), FLOAT)])
+    desk, handle = Desk(), Hall().handle
+    gathering.add(Guest(desk, None, 0, 1, 4, 0.0, 0.0, [b""], 1.0), handle)
+    party = gathering.next_party(0.0)
+    assert (party.handle, party.rows, party.size, party.clerk, party.is_mixed) == (handle, 1, 4, desk, False)
+    assert (gathering.handle, gathering.rows, gathering.size, gathering.deadline) == (None, 0, 0, inf)

@@ -124,3 +124,23 @@ def test_a_new_era_begins_where_somebody_may_decide_otherwise() -> None:
     assert times.era is era
     times.learn(4, 0.0005)
     assert times.era is not era
+
+
+def test_a_size_that_has_seemed_slow_is_tried_again_after_many_runs_of_others() -> None:
+    times = RunTimes()
+    times.learn(100, 0.0001)
+    times.learn(1000, 0.005)
+    assert times.size_within(0.002) < 1000
+    for _ in range(600):
+        times.learn(100, 0.0001)
+    assert times.of(1000) == pytest.approx(0.001)
+    assert times.size_within(0.002) >= 1000
+
+
+def test_a_size_whose_runs_are_long_is_never_taken_for_a_fast_one() -> None:
+    times = RunTimes()
+    times.learn(100, 0.0001)
+    times.learn(1000, 0.5)
+    for _ in range(600):
+        times.learn(100, 0.0001)
+    assert times.of(1000) == 0.5

@@ -11,12 +11,13 @@ import pytest
 
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
 from hotserve.api.gathered import Client, Road
-from hotserve.errors import InvalidArgument
+from hotserve.errors import InvalidArgument, ServingError, Unavailable
 from support.grpc_wire import ECHO, WAIT, RunningWire
 from support.http1_wire import PATIENCE_SECONDS, WireServer, answers, read_to_end
 from support.in_process import PATIENCE
 
-BODIES = [b"now", b"later", b"not at all", b"by the usual way", b"wrong", b"wait"]
+FULL = Unavailable("The batch scheduling queue is full.")
+BODIES = [b"refused", b"too many", b"now", b"later", b"not at all", b"by the usual way", b"wrong", b"wait"]
 
 
 class Crossing:
@@ -24,12 +25,21 @@ class Crossing:
 
     def __init__(self) -> None:
         self.held: list[Client] = []
+        self.refused: list[int] = []
         self.came = threading.Semaphore(0)
 
-    def take(self, message: bytes, client: Client) -> bool:
+    def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
+        if not message.endswith(b"too many"):
+            return None
+        self.refused.append(size)
+        return FULL
+
+    def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         match message:
             case b"now":
                 client.answer(b"[1]")
+            case b"refused":
+                client.refuse(FULL)
             case b"later":
                 self.held.append(client)
                 self.came.release()
@@ -131,6 +141,34 @@ def test_a_request_that_is_sent_on_is_answered_the_usual_way(talk: Talk) -> None
     assert talk.ask(post(b"by the usual way", path=b"/road")) == (b"200 OK", b"usual: by the usual way")
     assert talk.ask(post(b"wrong", path=b"/road")) == (b"400 Bad Request", b"no")
     assert talk.ask(post(b"now", path=b"/road")) == (b"200 OK", b"[1]")
+
+
+@pytest.mark.parametrize("body", [b"too many", b"refused"])
+def test_a_request_that_is_refused_is_told_why_and_its_connection_stays(
+    server: WireServer, talk: Talk, crossing: Crossing, body: bytes
+) -> None:
+    before = len(server.api.requests)
+    for _ in range(3):
+        assert talk.ask(post(body, path=b"/road")) == (
+            b"503 Service Unavailable",
+            b'{\n    "error": "The batch scheduling queue is full."\n}',
+        )
+    assert talk.ask(post(b"now", path=b"/road")) == (b"200 OK", b"[1]")
+    assert len(server.api.requests) == before
+    assert crossing.refused == ([len(body)] * 3 if body == b"too many" else [])
+
+
+def test_the_first_request_of_a_connection_is_refused_like_all_others(server: WireServer, talk: Talk) -> None:
+    talk.ask(post(b"too many", path=b"/road"))
+    fresh = Talk(server)
+    assert fresh.ask(post(b"too many", path=b"/road"))[0] == b"503 Service Unavailable"
+    fresh.close()
+
+
+def test_a_request_that_is_refused_while_the_server_ends_is_the_last_one(server: WireServer, talk: Talk) -> None:
+    server.call(server.wire.bid_farewell)
+    assert talk.ask(post(b"too many", path=b"/road"))[0] == b"503 Service Unavailable"
+    assert talk.socket.recv(1) == b""
 
 
 def test_an_answer_that_comes_later_is_given_and_the_connection_goes_on(
@@ -236,6 +274,19 @@ def test_calls_on_a_road_are_answered_before_a_server_ends(running: RunningWire,
     running.on_loop(running.wire.begin_drain)
     running.on_loop(crossing.let_go)
     assert call.result(PATIENCE) == b"[2]"
+
+
+@pytest.mark.parametrize("message", [b"too many", b"refused"])
+def test_a_call_that_is_refused_is_told_why_and_the_next_ones_are_answered(
+    echo: Any, crossing: Crossing, message: bytes
+) -> None:
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError) as refused:
+            echo(message, timeout=PATIENCE)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert refused.value.details() == "The batch scheduling queue is full."
+    assert echo(b"now", timeout=PATIENCE) == b"[1]"
+    assert crossing.refused == ([len(message)] * 3 if message == b"too many" else [])
 
 
 def test_services_without_roads_are_asked_at_once() -> None:

@@ -291,7 +291,7 @@ class Lane:
         self._pace: float | None = None  # seconds from one answer to the next while others wait
         self._last_finish: float | None = None
         self._last_turn = 0.0
-        self._waiting_since = 0.0  # until then nobody waited after each turn
+        self._waiting_since = 0.0  # after each turn from then on somebody has waited
         self._age = 0.0  # how long what is read now may have been in its socket
         self._signature = signature
         # Nothing is left to compare where the shapes have been checked and only the number of rows is free.
@@ -457,7 +457,10 @@ class Lane:
         seconds = now - self._last_turn
         pace = seconds / answered
         self._last_turn = now
-        self._age = seconds if self._last_finish is not None else 0.0
+        self._age = seconds
+        if self._last_finish is None:  # nobody had waited
+            self._age = 0.0
+            self._waiting_since = now
         self.learn_pace(answered, now)
         if self._last_finish is None:
             self.refused_patience = 0.0
