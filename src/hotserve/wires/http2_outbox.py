@@ -131,7 +131,7 @@ class Outbox:
         Returns:
             Whether it could be written down at once; if not, nothing has happened. Nobody is called.
         """
-        if self._written_bytes + len(trailers) > _EAGER_BYTES or self._table_size_due:
+        if self.written_bytes + len(trailers) > EAGER_BYTES or self.table_size_due:
             return False
         self.put(frame_head(frames.HEADERS, _LAST_HEADERS, stream_id, len(trailers)) + trailers)
         self.unsent_answers += 1
