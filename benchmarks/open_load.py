@@ -15,7 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from load import Checker, WrongAnswerError, histogram_ms, load_work, positive_float, positive_int
 from workloads import WORKLOADS, workload
@@ -57,6 +57,8 @@ class OpenResult:
         behind: How many requests were sent `BEHIND_SECONDS` or more too late, by the fault of this load.
         behind_ms: How late requests were sent by its fault: percentile -> milliseconds.
         client_cpu_seconds: What the load itself used of the processors in that time.
+
+    The last four are empty in results that were kept before they were measured.
     """
 
     seconds: float
@@ -68,10 +70,10 @@ class OpenResult:
     in_time_ms: dict[str, float]
     refused_ms: dict[str, float]
     connections: int
-    behind: int
-    behind_ms: dict[str, float]
-    client_cpu_seconds: float
-    kinds: dict[str, int]
+    behind: int = 0
+    behind_ms: dict[str, float] = field(default_factory=dict)
+    client_cpu_seconds: float = 0.0
+    kinds: dict[str, int] = field(default_factory=dict)
 
 
 def run_open_load(options: argparse.Namespace) -> OpenResult:
