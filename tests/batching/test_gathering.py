@@ -359,6 +359,62 @@ def test_more_wait_for_later_turns_than_one_turn_can_run(halls: Callable[..., Ha
     run(main)
 
 
+def test_a_lane_for_which_many_wait_holds_up_no_other(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+    others = Desk()
+
+    async def main() -> None:
+        seat = await hall.open()
+        crowded, hall.handle = (
+            hall.handle,
+            VersionHandle(
+                ServableId("m", 2),
+                ToyServable({DEFAULT_SIGNATURE: Signature({"x": X}, {"y": X})}, plus_one),
+                lambda _: None,
+            ),
+        )
+        hall.servable = hall.handle.servable  # type: ignore[assignment]
+        await hall.open()
+        other = hall.seat(desk=others)
+        assert other is not None
+        hall.handle, version = crowded, hall.handle
+        for number in range(20 * NATURAL_MAX_ROWS):
+            hall.enter(seat, number)
+        hall.handle = version
+        hall.enter(other, 0)
+        await turns(4)
+        assert others.answered == {0: [1.0]}
+        assert seat.lane.guests > NATURAL_MAX_ROWS
+        await turns(40)
+        assert len(hall.desk.answered) == 20 * NATURAL_MAX_ROWS
+
+    run(main)
+
+
+def test_those_of_another_kind_have_their_turn_by_when_they_came(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+    others = Desk()
+
+    async def main() -> None:
+        seat = await hall.open()
+        other = hall.seat([("x", 0, (1,), np.dtype(np.float64))], others)
+        assert other is not None
+        assert other.gathering is not seat.gathering
+        for number in range(10 * NATURAL_MAX_ROWS):
+            hall.enter(seat, number, start=1.0)
+        content = np.float64([5]).tobytes()
+        hall.engine.gather(other, hall.handle, Guest(others, None, 5, 1, 8, 2.0, 2.0, [content]))
+        for number in range(10 * NATURAL_MAX_ROWS, 20 * NATURAL_MAX_ROWS):
+            hall.enter(seat, number, start=3.0)
+        await turns(14)
+        assert others.answered == {5: [6.0]}
+        assert seat.lane.guests > NATURAL_MAX_ROWS
+        await turns(40)
+        assert len(hall.desk.answered) == 20 * NATURAL_MAX_ROWS
+
+    run(main)
+
+
 def crowd(hall: Hall, seat: Seat, seconds: float, count: int) -> None:
     """Many wait, and it is known that the answers to them come so many seconds after each other."""
     for _ in range(100):
@@ -651,4 +707,7 @@ def test_a_gathering_in_which_nobody_waits_keeps_no_version() -> None:
     gathering.add(Guest(desk, None, 0, 1, 4, 0.0, 0.0, [b""], 1.0), handle)
     party = gathering.next_party(0.0)
     assert (party.handle, party.rows, party.size, party.clerk, party.is_mixed) == (handle, 1, 4, desk, False)
+    assert (gathering.handle, gathering.rows, gathering.size, gathering.deadline) == (None, 0, 0, inf)
+    gathering.add(Guest(desk, None, 0, 1, 4, 0.0, 0.0, [b""], 1.0), handle)
+    assert len(gathering.take_late(1.0)) == 1
     assert (gathering.handle, gathering.rows, gathering.size, gathering.deadline) == (None, 0, 0, inf)

@@ -120,6 +120,30 @@ def test_a_pause_in_which_nobody_waited_does_not_count_as_slowness() -> None:
     bench.engine.close()
 
 
+def test_only_the_time_of_the_last_turn_counts_as_the_age_of_what_comes_in_the_next_one() -> None:
+    natural = lane(NATURAL)
+    natural.guests = 2
+    natural.learn_pace(1, 1000.0)  # by a thread: there has been no run on the loop
+    natural.learn_turn(1, 1000.01)
+    assert natural.lateness(1.0) == ""
+    natural.learn_turn(1, 1003.0)  # something has held up the loop
+    assert "2 requests wait" in natural.lateness(5.0)
+    natural.guests = 0
+    natural.learn_turn(2, 1003.01)
+    natural.guests = 2
+    assert natural.lateness(5.0) == ""
+
+
+def test_what_comes_after_nobody_has_waited_is_not_as_old_as_the_last_turn_was_long() -> None:
+    natural = lane(NATURAL)
+    natural.guests = 2
+    natural.learn_turn(1, 1000.0)
+    natural.guests = 0
+    natural.learn_turn(2, 1003.0)
+    natural.guests = 2
+    assert natural.lateness(5.0) == ""
+
+
 def test_a_lane_that_stops_sharing_lets_every_request_go_alone() -> None:
     natural = lane(NATURAL)
     natural.stop_sharing()

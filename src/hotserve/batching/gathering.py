@@ -221,6 +221,8 @@ class Gathering:
             self.rows -= sum(guest.rows for guest in late)
             self.size -= sum(guest.size for guest in late)
         self.deadline = min((guest.deadline for guest in self.guests), default=inf)
+        if not self.guests:
+            self.clear()
         return late
 
     def inputs(self, guests: Sequence[Guest], rows: int) -> dict[str, Array]:

@@ -441,7 +441,9 @@ class Lane:
         if not (self.queue.tasks or self.guests):
             self._last_finish = None
             return
-        if self._last_finish is not None:
+        if self._last_finish is None:
+            self._waiting_since = now
+        else:
             # Times are averaged and not their inverses: two threads that finish together are not infinitely fast.
             pace = (now - self._last_finish) / answered
             if self._pace:
@@ -457,13 +459,11 @@ class Lane:
         seconds = now - self._last_turn
         pace = seconds / answered
         self._last_turn = now
-        self._age = seconds
-        if self._last_finish is None:  # nobody had waited
-            self._age = 0.0
-            self._waiting_since = now
+        # The turn before may be long ago: threads may have answered meanwhile, or nobody may have waited.
+        self._age = 0.0 if self._last_finish is None else now - self._last_finish
         self.learn_pace(answered, now)
         if self._last_finish is None:
-            self.refused_patience = 0.0
+            self._age = self.refused_patience = 0.0
             self._waiting_since = now
         if self._pace and pace < self._pace:
             self._pace += _PACE_GAIN * (pace - self._pace)

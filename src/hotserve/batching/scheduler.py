@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -115,6 +115,7 @@ class EngineThreads:
         self._began = 0.0  # the first run on the loop in this turn; 0 if there has been none
         self._ended = 0.0  # the last one, in this turn or before
         self._apart = 0.0  # what the loop has done between them, in seconds
+        self._begun = 0  # how many have ever begun
 
     async def run(
         self,
@@ -409,19 +410,34 @@ class EngineThreads:
             self._expecting -= 1
         ready, self._ready = self._ready, {}
         self._began = 0.0
-        for lane in ready:
-            self._serve(lane)
+        if len(ready) == 1:
+            self._serve(*ready)
+        else:
+            self._serve_all(ready)
         if self._unwatched:
             unwatched, self._unwatched = self._unwatched, []
             for task in unwatched:
                 if not task.done():
                     self._watch(task)
 
+    def _serve_all(self, ready: Iterable[Lane]) -> None:
+        """Serves lanes; those that have had a run and wait for another come after the others in the next turn."""
+        served = []
+        for lane in ready:
+            before = self._begun
+            self._serve(lane)
+            if self._begun != before:
+                served.append(lane)
+        for lane in served:
+            if lane in self._ready:
+                del self._ready[lane]
+                self._ready[lane] = None
+
     def _serve(self, lane: Lane, now: float | None = None, *, on_loop: bool = True) -> None:
         """Starts what can be started of a lane; runs on the loop only if that is its turn."""
         if lane.gathered and on_loop:
             gathered, lane.gathered = lane.gathered, {}
-            for gathering in gathered:
+            for gathering in gathered if len(gathered) == 1 else sorted(gathered, key=_first_came):
                 self._serve_gathering(lane, gathering)
         queue = lane.queue
         while queue.tasks:
@@ -455,6 +471,7 @@ class EngineThreads:
 
     def _runs(self, start: float) -> None:
         """A run on the loop begins now."""
+        self._begun += 1
         if not self._began:
             self._began = start
             self._apart = start - self._ended
@@ -755,6 +772,10 @@ class EngineThreads:
                 lane.signature_name,
                 lane.id,
             )
+
+
+def _first_came(gathering: Gathering) -> float:
+    return gathering.guests[0].start if gathering.guests else inf
 
 
 def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
