@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hotserve.api.gathered import Patience
 from hotserve.batching.options import NATURAL
 from hotserve.codecs import compiled
 from hotserve.codecs.tensor_proto import encode_tensor
-from hotserve.errors import InvalidArgument, ServingError
+from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.protos import messages
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 from hotserve.wires.eager import start
@@ -94,6 +95,9 @@ class Visitor:
     def answer(self, body: bytes) -> None:
         self.gathered = True
         self.said.set_result((200, body))
+
+    def refuse(self, error: ServingError) -> None:
+        self.said.set_result((error.code, error.message))
 
     def go_on(self, message: bytes, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
         if not self._has_left:
@@ -248,6 +252,69 @@ def test_what_cannot_be_answered_in_time_is_refused_unread_and_counted(wire: str
         key = ("m", "2", DEFAULT_SIGNATURE, "predict" if wire == "REST" else "Predict", wire, "UNAVAILABLE")
         assert dict(apis.metrics.requests.cells())[key] == (4 if wire == "REST" else 3)
         assert in_flight(apis) == [0, 0]
+
+
+def test_what_cannot_be_answered_in_time_is_refused_however_its_message_is_written() -> None:
+    named = call("", [1.0], (), 2)[1]
+    request = messages.PredictRequest.FromString(named)
+    inputs = messages.PredictRequest(inputs=request.inputs).SerializeToString()
+    behind = inputs + messages.PredictRequest(model_spec=request.model_spec).SerializeToString()
+    many = [("", named), call("", [1.0], (), None), ("", behind)]
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, many)
+            assert all(visitor.gathered for visitor in await all_at_once(apis, many * 2))
+            road: Any = apis.grpc_services.roads[PREDICT]
+            lane = road._last.lane
+            lane.guests, lane._pace = 1000, 1.0
+            for _, message in [*many, *many[::-1]]:
+                if road.refusal(message, len(message), 1.0) is None:
+                    visitor = Visitor(lambda body: GrpcRequest(PREDICT, body, PATIENCE))
+                    assert road.take(message, visitor, 1.0)
+                    assert visitor.said.done(), "it waits with all the others"
+                    assert visitor.said.result()[0] is Code.UNAVAILABLE
+            assert lane.guests == 1000
+            lane.guests = 0
+
+        run(main())
+        assert in_flight(apis) == [0, 0]
+
+
+def test_no_version_that_is_gone_is_kept_by_what_was_sent_to_it() -> None:
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, GOOD)
+            await all_at_once(apis, GOOD * 2)
+
+        run(main())
+        handle = ref(apis.manager.serving["m"].latest)
+        assert handle() is not None
+        apis.serve("m", 1)
+        assert handle() is None
+
+
+def test_the_time_in_which_a_request_has_gathered_counts_towards_its_deadline() -> None:
+    seven = json.dumps({"instances": [7.0]}).encode()  # which cannot be run together with others
+    with InProcess({"m": {1: model(1)}}, timeout_seconds=PATIENCE, rules=NATURAL) as apis:
+        waits: list[float] = []
+        run_checked = apis.rest_api._predict.run_checked
+
+        async def noted(*arguments: Any) -> Any:
+            waits.append(arguments[-1])
+            return await run_checked(*arguments)
+
+        async def main() -> None:
+            await one_by_one(apis, [(PATH, b'{"instances": [1.0]}')] * 2)
+            send(apis, (PATH, b'{"instances": [1.0]}'), by_road=True)  # nobody after this one comes alone
+            visitors = [send(apis, (PATH, body), by_road=True) for body in (seven, b'{"instances": [1.0]}')]
+            apis.rest_api._predict.run_checked = noted  # type: ignore[method-assign]
+            await asyncio.gather(*(visitor.said for visitor in visitors))
+
+        run(main())
+    assert len(waits) == 2
+    assert all(0 < seconds < PATIENCE for seconds in waits)
 
 
 def in_flight(apis: InProcess) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
+from weakref import ref
 
 from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
@@ -54,20 +55,21 @@ class _Form:
         spec: How it begins: with its `model_spec`.
         before: What stands before the values.
         behind: What stands behind them.
-        serving: `ServedVersions.serving` when the version was found.
-        handle: The version.
+        era: `ServedVersions.era` before the version was looked up.
+        model: The name of its model.
+        handle: The version, which is not kept from being forgotten once it is unloaded.
         kind: What such calls have in common.
         seat: Where they gather.
     """
 
-    __slots__ = ("before", "behind", "handle", "kind", "seat", "serving", "spec")
+    __slots__ = ("before", "behind", "era", "handle", "kind", "model", "seat", "spec")
 
     def __init__(
         self,
         spec: bytes,
         before: bytes,
         behind: bytes,
-        serving: object,
+        era: object,
         handle: VersionHandle,
         kind: CheckedKind,
         seat: Seat,
@@ -75,8 +77,9 @@ class _Form:
         self.spec = spec
         self.before = before
         self.behind = behind
-        self.serving = serving
-        self.handle = handle
+        self.era = era
+        self.model = handle.id.name
+        self.handle = ref(handle)
         self.kind = kind
         self.seat = seat
 
@@ -127,15 +130,16 @@ class GrpcRoad(GatheringRoad):
         form = self._forms.get(len(message))
         if (
             form is None
-            or form.serving is not self._manager.serving
+            or form.era is not self._manager.era
             or not message.startswith(form.before)
             or not message.endswith(form.behind)
             or form.kind.seat is not form.seat
             or not self._gatherer.may_gather(form.seat)
-            or self._request_log.logs(form.handle.id.name)
+            or self._request_log.logs(form.model)
+            or (handle := form.handle()) is None
         ):
             return self._read(message, client, timeout_seconds)
-        if form.seat is not self._last:
+        if form.seat is not self._last or not message.startswith(self._last_spec):  # `refusal` has not looked
             self._last_spec = form.spec
             if self._is_refused(form.seat, client, len(message), timeout_seconds):
                 return True
@@ -147,7 +151,7 @@ class GrpcRoad(GatheringRoad):
         deadline = inf if timeout_seconds is None else start + timeout_seconds
         request = (self, form.kind, message)
         guest = Guest(clerk, client, request, seat.rows, seat.size, start, start, contents, deadline)
-        self._gatherer.gather(seat, form.handle, guest)
+        self._gatherer.gather(seat, handle, guest)
         return True
 
     def _read(self, message: bytes, client: Client, timeout_seconds: float | None) -> bool:
@@ -160,6 +164,7 @@ class GrpcRoad(GatheringRoad):
         named = self._named.get(usual[0])
         if named is None:
             return self._patience.found(None)
+        era = self._manager.era
         try:
             handle = self._manager.find(named[0])
         except ServingError:
@@ -172,8 +177,8 @@ class GrpcRoad(GatheringRoad):
             return False
         spec = _written(usual[0])
         if named[0].label is None:  # labels move while all versions stay
-            self._remember(message, spec, handle, kind, seat)
-        if seat is not self._last:
+            self._remember(message, spec, era, handle, kind, seat)
+        if seat is not self._last or not message.startswith(self._last_spec):
             self._last_spec = spec
             if self._is_refused(seat, client, len(message), timeout_seconds):
                 return True
@@ -188,14 +193,16 @@ class GrpcRoad(GatheringRoad):
         self._gatherer.gather(seat, handle, guest)
         return True
 
-    def _remember(self, message: bytes, spec: bytes, handle: VersionHandle, kind: CheckedKind, seat: Seat) -> None:
+    def _remember(
+        self, message: bytes, spec: bytes, era: object, handle: VersionHandle, kind: CheckedKind, seat: Seat
+    ) -> None:
         place = place_of_values(message)
         if place is None or len(message) - (place[1] - place[0]) > _MOST_FORM_BYTES:
             return
         if len(self._forms) >= _MOST_FORMS:
             self._forms.clear()
         before, behind = message[: place[0]], message[place[1] :]
-        self._forms[len(message)] = _Form(spec, before, behind, self._manager.serving, handle, kind, seat)
+        self._forms[len(message)] = _Form(spec, before, behind, era, handle, kind, seat)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         """Sends a call the usual way."""

@@ -243,8 +243,11 @@ class RestApi:
                 return await self._predict_answer(request, spec, call)  # the version has been withdrawn since
             with lease:
                 call.version, call.signature, call.decoded = kind.version, kind.signature_name, times[1]
+                timeout = self._timeout_seconds
+                if timeout is not None:  # some of it has passed where it gathered
+                    timeout -= time.perf_counter() - times[0]
                 answer = await self._predict.run_checked(
-                    lease, kind.signature_name, kind.signature, inputs, kind.outputs, self._timeout_seconds
+                    lease, kind.signature_name, kind.signature, inputs, kind.outputs, timeout
                 )
                 call.mark_ran()
                 said = PredictAnswer(lease, kind.signature_name, kind.signature, answer, row_format)

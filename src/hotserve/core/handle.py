@@ -26,7 +26,7 @@ class VersionHandle:
             put there.
     """
 
-    __slots__ = ("_leases", "_on_drained", "_unreported", "_withdrawn", "id", "remembered", "servable")
+    __slots__ = ("__weakref__", "_leases", "_on_drained", "_unreported", "_withdrawn", "id", "remembered", "servable")
 
     def __init__(self, id: ServableId, servable: Servable, on_drained: Callable[[ServableId], None]) -> None:
         self.id = id

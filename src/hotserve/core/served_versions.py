@@ -47,13 +47,15 @@ class ServedVersions(ABC):
     Attributes:
         events: Hears every change of state.
         labels: The version labels that `lease` resolves.
-        serving: What look-ups read. As long as it is the same object, they find the same, labels apart.
+        serving: What look-ups read.
+        era: As long as it is the same object, look-ups find the same, labels apart. To be read before the look-up.
     """
 
     def __init__(self, events: EventBus | None = None, labels: Labels | None = None) -> None:
         self.events = events or EventBus()
         self.labels = labels or Labels()
         self.serving: Mapping[str, _ServingVersions] = {}
+        self.era = object()
 
     def lease(self, spec: ModelSpec) -> Lease:
         """A hold on the version that `spec` names, for the time of one request.
@@ -112,6 +114,7 @@ class ServedVersions(ABC):
         if by_number:
             serving[name] = _ServingVersions(by_number, by_number[max(by_number)])
         self.serving = serving
+        self.era = object()
 
     def _not_found(self, name: str, number: int | None) -> NotFound:
         what = f"Latest({name})" if number is None else f"Specific({name}, {number})"
