@@ -155,6 +155,65 @@ def test_no_message_waits_for_those_that_processes_read() -> None:
     asyncio.run(scenario())
 
 
+def test_bodies_that_have_a_process_are_read_before_those_that_have_none() -> None:
+    gate, entered = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    async def read(threads: CodecThreads, name: str, *, has_begun: bool) -> None:
+        def begin() -> None:
+            raise ReadApart(go_on, has_begun=has_begun)
+
+        def go_on(processes: ApartProcesses) -> None:
+            entered.set()
+            assert gate.wait(PATIENCE)
+            order.append(name)
+
+        await threads.run(begin)
+
+    async def scenario() -> None:
+        threads = CodecThreads(1)
+        asked = ("first", False), ("new", False), ("dropped", True), ("begun", True)
+        tasks = []
+        for name, has_begun in asked:
+            tasks.append(asyncio.ensure_future(read(threads, name, has_begun=has_begun)))
+            await threads.run(int)  # so that this one has been told to go on
+            await asyncio.sleep(0)
+            assert entered.wait(PATIENCE)
+        tasks[2].cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.wait_for(asyncio.wait(tasks), PATIENCE)
+        threads.close()
+
+    asyncio.run(scenario())
+    assert order == ["first", "begun", "new"]
+
+
+def test_what_waits_for_a_process_is_dropped_at_the_end() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def begin() -> None:
+        raise ReadApart(go_on)
+
+    def go_on(processes: ApartProcesses) -> None:
+        entered.set()
+        assert gate.wait(PATIENCE)
+
+    async def scenario() -> None:
+        threads = CodecThreads(1)
+        tasks = [asyncio.ensure_future(threads.run(begin)) for _ in range(2)]
+        for _ in range(3):
+            await threads.run(int)
+        assert entered.wait(PATIENCE)
+        threads.close()
+        gate.set()
+        found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)
+        assert found[0] is None
+        assert isinstance(found[1], asyncio.CancelledError)
+
+    asyncio.run(scenario())
+
+
 def test_what_is_closed_takes_no_work() -> None:
     threads = CodecThreads()
     threads.close()

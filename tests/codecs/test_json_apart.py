@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -11,7 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotserve.codecs.json_apart import APART_BYTES, KEPT_BYTES, ApartProcesses, BodyApart, ReadApart
+from hotserve.codecs import json_apart_process
+from hotserve.codecs.json_apart import (
+    APART_BYTES,
+    KEPT_BYTES,
+    LENGTH,
+    ApartProcesses,
+    BodyApart,
+    Found,
+    ReadApart,
+    Wanted,
+)
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_predict import read_predict_body
 from hotserve.codecs.json_request import decode_predict
@@ -186,6 +198,23 @@ def test_a_body_that_takes_too_much_memory_is_refused_and_its_process_ends(proce
         BodyApart(b'{"inputs": [' + b"[1], " * APART_BYTES + b"[1]]}", processes)
     assert len(processes) == 0
     wait_until(lambda: not alive(children() - before), what="the end of the process")
+
+
+def test_no_error_is_taken_for_values_where_memory_ends_while_they_are_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def parts(array: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(json_apart_process, "_parts", parts)
+    wanted = pickle.dumps(Wanted({"x": DType.FLOAT}, ""))
+    source, target = io.BytesIO(LENGTH.pack(len(wanted)) + wanted), io.BytesIO()
+    with pytest.raises(SystemExit):
+        json_apart_process._read(b'{"instances": [1.5]}', False, source, target)
+    target.seek(0)
+    said = [pickle.loads(target.read(LENGTH.unpack(target.read(LENGTH.size))[0])) for _ in range(2)]
+    assert said == ["", Found([("x", "float32", (1,))], True)]
+    assert not target.read()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded there only")

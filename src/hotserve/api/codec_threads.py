@@ -15,10 +15,12 @@ second pool wait for processes that read what takes long to read: no other messa
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from hotserve.codecs.json_apart import ApartProcesses, ReadApart
 from hotserve.core.handle import Lease
@@ -51,7 +53,7 @@ class CodecThreads:
             threads: How many messages are read or written at once.
         """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-codec")
-        self._apart = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-apart")
+        self._apart = _ApartThreads(threads)
         self._processes = ApartProcesses()
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -83,21 +85,74 @@ class CodecThreads:
         self, work: Callable[..., T], hold: Lease | None, arguments: tuple[object, ...], named: Mapping[str, object]
     ) -> T:
         try:
-            return await _done_by(self._pool, partial(work, *arguments, **named), hold)
+            return await _done_by(self._pool.submit, partial(work, *arguments, **named), hold)
         except ReadApart as apart:
-            read: T = await _done_by(self._apart, partial(apart.work, self._processes))
+            submit = partial(self._apart.submit, has_begun=apart.has_begun)
+            read: T = await _done_by(submit, partial(apart.work, self._processes))
             return read
 
     def close(self) -> None:
         """Drops what waits and ends the threads once what they do has ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._apart.shutdown(wait=False, cancel_futures=True)
+        self._apart.close()
         self._processes.close()
 
 
-async def _done_by(pool: ThreadPoolExecutor, work: Callable[[], T], hold: Lease | None = None) -> T:
+class _ApartThreads:
+    """The threads that wait for processes.
+
+    They see first to bodies that have a process already: if many come at once, few of them have one, with all that it
+    holds of them, and the others wait.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hotserve-apart")
+        self._begun: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._new: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+
+    def submit(self, work: Callable[[], T], *, has_begun: bool) -> Future[T]:
+        """Has work done; raises `RuntimeError` as a pool does."""
+        future: Future[T] = Future()
+        entry = future, work
+        waiting = self._begun if has_begun else self._new
+        waiting.append(entry)
+        try:
+            self._pool.submit(self._work)
+        except RuntimeError:
+            with suppress(ValueError):  # a thread that there is has begun with it
+                waiting.remove(entry)
+            raise
+        return future
+
+    def _work(self) -> None:
+        entry = None
+        for waiting in (self._begun, self._new):
+            if entry is None:
+                with suppress(IndexError):
+                    entry = waiting.popleft()
+        if entry is None:
+            return
+        future, work = entry
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001  # it is for whoever waits
+                future.set_exception(error)
+        del entry, future, work  # an error knows of this frame, and would keep the body with it
+
+    def close(self) -> None:
+        """Drops what waits, and ends the threads once what they do has ended."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for waiting in (self._begun, self._new):
+            for future, _ in tuple(waiting):
+                future.cancel()
+
+
+async def _done_by(
+    submit: Callable[[Callable[[], T]], Future[T]], work: Callable[[], T], hold: Lease | None = None
+) -> T:
     try:
-        future = pool.submit(work)
+        future = submit(work)
     except RuntimeError as error:
         if hold is not None:
             hold.release()

@@ -410,10 +410,11 @@ class EngineThreads:
             self._expecting -= 1
         ready, self._ready = self._ready, {}
         self._began = 0.0
-        if len(ready) == 1:
-            self._serve(*ready)
-        else:
+        if len(ready) > 1:
             self._serve_all(ready)
+        else:
+            for lane in ready:
+                self._serve(lane)
         if self._unwatched:
             unwatched, self._unwatched = self._unwatched, []
             for task in unwatched:

@@ -89,15 +89,17 @@ class ReadApart(Exception):  # no error: somebody else does it
 
     Attributes:
         work: Reads it, given the processes; blocks, without the GIL.
+        has_begun: Whether a process has the body already.
     """
 
-    def __init__(self, work: Callable[[ApartProcesses], Any]) -> None:
+    def __init__(self, work: Callable[[ApartProcesses], Any], *, has_begun: bool = False) -> None:
         super().__init__()
         self.work = work
+        self.has_begun = has_begun
 
     def then(self, make: Callable[[Any], Any]) -> ReadApart:
         """The same, with something made of what is read."""
-        return ReadApart(lambda processes: make(self.work(processes)))
+        return ReadApart(lambda processes: make(self.work(processes)), has_begun=self.has_begun)
 
 
 class _Gone(Exception):

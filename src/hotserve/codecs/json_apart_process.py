@@ -66,10 +66,13 @@ def _read(body: bytes, lists_examples: bool, source: IO[bytes], target: IO[bytes
         found = decode_predict(document, signature, wanted.name)
     tensors = [(alias, _type_name(array), array.shape) for alias, array in found.inputs.items()]
     _say(target, Found(tensors, found.row_format))
-    for array in found.inputs.values():
-        for part in _parts(array):
-            target.write(part)
-    target.flush()
+    try:
+        for array in found.inputs.values():
+            for part in _parts(array):
+                target.write(part)
+        target.flush()
+    except MemoryError:  # whatever else were said would be taken for values
+        raise SystemExit("There is not enough memory to hand over what the body says.") from None
 
 
 def _bound_memory(size: int) -> None:

@@ -61,7 +61,7 @@ class PredictBody:
             return decode_predict(self._form, signature, name)
         if isinstance(self._form, BodyApart):
             body = self._form
-            raise ReadApart(lambda _: body.decode(signature, name))
+            raise ReadApart(lambda _: body.decode(signature, name), has_begun=True)
         read = self._form.decode(signature)
         if read is not None:
             return read
