@@ -176,9 +176,10 @@ def test_bodies_that_have_a_process_are_read_before_those_that_have_none() -> No
         tasks = []
         for name, has_begun in asked:
             tasks.append(asyncio.ensure_future(read(threads, name, has_begun=has_begun)))
-            await threads.run(int)  # so that this one has been told to go on
             await asyncio.sleep(0)
-            assert entered.wait(PATIENCE)
+            await threads.run(int)  # behind it
+            await asyncio.sleep(0)
+            assert await asyncio.to_thread(entered.wait, PATIENCE)
         tasks[2].cancel()
         await asyncio.sleep(0)
         gate.set()
@@ -204,7 +205,7 @@ def test_what_waits_for_a_process_is_dropped_at_the_end() -> None:
         tasks = [asyncio.ensure_future(threads.run(begin)) for _ in range(2)]
         for _ in range(3):
             await threads.run(int)
-        assert entered.wait(PATIENCE)
+        assert await asyncio.to_thread(entered.wait, PATIENCE)
         threads.close()
         gate.set()
         found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)

@@ -22,6 +22,7 @@ from hotserve.codecs.tensor_proto import encode_tensor
 from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.protos import messages
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
+from hotserve.testing import FakeClock
 from hotserve.wires.eager import start
 from support.in_process import PATIENCE, PREDICT, InProcess, ToyServable
 
@@ -65,7 +66,10 @@ def model(number: float) -> ToyServable:
 
 
 def make() -> InProcess:
-    return InProcess({"m": {1: model(1), 2: model(2)}}, labels={"m": {"old": 1}}, rules=NATURAL)
+    """All runs are short, by a clock that stands still."""
+    return InProcess(
+        {"m": {1: model(1), 2: model(2)}}, labels={"m": {"old": 1}}, rules=NATURAL, clock=FakeClock(1000.0)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +301,7 @@ def test_no_version_that_is_gone_is_kept_by_what_was_sent_to_it() -> None:
 
 def test_the_time_in_which_a_request_has_gathered_counts_towards_its_deadline() -> None:
     seven = json.dumps({"instances": [7.0]}).encode()  # which cannot be run together with others
-    with InProcess({"m": {1: model(1)}}, timeout_seconds=PATIENCE, rules=NATURAL) as apis:
+    with make() as apis:
         waits: list[float] = []
         run_checked = apis.rest_api._predict.run_checked
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,7 @@ class InProcess:
         max_message_bytes: int = 1 << 20,
         engine_threads: int = 2,
         rules: BatchRules = ALONE,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._models = models
         resolver = Labels()
@@ -148,7 +150,7 @@ class InProcess:
         self.problems: dict[str, str] = {}
         self.metrics = Metrics()
         self.engine = EngineThreads(
-            engine_threads, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics
+            engine_threads, clock, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics
         )
         self.health = Health(self.manager, list(models), lambda: self.problems)
         health_service = HealthService(self.health, self.manager.events)
