@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -277,6 +278,24 @@ def test_those_for_a_version_that_is_withdrawn_before_the_turn_ends_go_the_usual
     assert hall.runs == 1
 
 
+def test_a_crowd_whose_version_is_withdrawn_does_not_hold_up_the_loop(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        count = 20 * NATURAL_MAX_ROWS
+        for number in range(count):
+            hall.enter(seat, number)
+        hall.handle.withdraw()
+        await turns(4)
+        assert 0 < len(hall.desk.sent_on) < count / 2
+        await turns(40)
+        assert len(hall.desk.answered) + len(hall.desk.sent_on) == count
+        assert seat.lane.guests == 0
+
+    run(main)
+
+
 def test_no_hold_on_the_version_is_left_after_the_turn(halls: Callable[..., Hall]) -> None:
     hall = halls()
 
@@ -545,6 +564,29 @@ def test_runs_go_on_in_a_turn_for_longer_the_longer_it_has_taken_to_read(halls: 
 
     run(main)
     assert len(hall.desk.answered) == 20 * NATURAL_MAX_ROWS
+
+
+def test_however_patient_those_are_who_are_refused_others_are_read_before_a_second_is_over(
+    halls: Callable[..., Hall],
+) -> None:
+    hall = halls(rules=replace(NATURAL, max_rows=1))
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.servable._run = slow(hall, 0.9 * INLINE_SECONDS)
+        hall.enter(seat, 0)
+        hall.engine._expecting = 1
+        hall.clock.advance(10.0)  # something has held up the loop
+        for number in range(1, 4000):
+            hall.enter(seat, number)
+        seat.lane.refused_patience = 1000.0
+        before = hall.clock()
+        await turns(1)
+        assert 0.5 < hall.clock() - before < 1.1
+        await turns(4000)
+
+    run(main)
+    assert len(hall.desk.answered) == 4000
 
 
 def test_nobody_gathers_whose_run_is_long_or_of_whom_nothing_is_known(halls: Callable[..., Hall]) -> None:

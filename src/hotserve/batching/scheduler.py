@@ -61,6 +61,9 @@ _LONGEST_FULL_TURN = 0.25
 """The same as a part of the time of those who are being refused. What comes from thousands of connections takes long to
 read, if only to be refused, and the runs between must not become few."""
 
+_LONGEST_OF_ALL = 1.0
+"""The same in seconds, however long those wait: others, and health checks, are read between two turns."""
+
 _MAX_LANES = 256
 """How many combinations of signature and outputs of a version are remembered; clients choose the outputs."""
 
@@ -467,7 +470,7 @@ class EngineThreads:
             return True
         longest = _LONGEST_TURN
         if lane.refused_patience:
-            longest = max(longest, _LONGEST_FULL_TURN * lane.refused_patience)
+            longest = max(longest, min(_LONGEST_OF_ALL, _LONGEST_FULL_TURN * lane.refused_patience))
         return self._clock() - began < min(longest, _RUNNING_SHARE * self._apart)
 
     def _runs(self, start: float) -> None:
@@ -568,15 +571,15 @@ class EngineThreads:
 
     def _run_party(self, lane: Lane, gathering: Gathering, party: Party) -> bool:
         """Runs those who have gathered, and has them answered; returns whether it did."""
+        clock = self._clock
+        start = clock()
+        self._runs(start)  # to send many on takes its time, too
         lease = party.handle.acquire()
         if lease is None:
-            return False  # the version has been withdrawn in this turn
+            return False  # the version has been withdrawn meanwhile
         guests = party.guests
-        clock = self._clock
         with lease:
             servable = lease.servable
-            start = clock()
-            self._runs(start)
             try:
                 answers = for_loop(servable).run(
                     lane.signature_name, gathering.inputs(guests, party.rows), lane.outputs
