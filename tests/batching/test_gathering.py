@@ -443,6 +443,28 @@ def crowd(hall: Hall, seat: Seat, seconds: float, count: int) -> None:
     seat.lane.guests = count
 
 
+@pytest.mark.parametrize("how", ["threads answer", "nobody waits"])
+def test_a_long_turn_counts_until_the_loop_reads_again(halls: Callable[..., Hall], how: str) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        lane = (seat := await hall.open()).lane
+        crowd(hall, seat, 0.001, 1)
+        assert lane.lateness(1.0) == ""
+        hall.clock.advance(0.8)
+        lane.learn_turn(1, hall.clock())
+        assert "1 requests wait, for about 0.8 s" in lane.lateness(1.0)
+        if how == "threads answer":
+            lane.learn_pace(1, hall.clock())
+        else:
+            lane.guests = 0
+            assert lane.lateness(1.0) == ""
+            lane.guests = 1
+        assert lane.lateness(1.0) == ""
+
+    run(main)
+
+
 def test_who_would_be_answered_too_late_is_refused_and_counted(halls: Callable[..., Hall]) -> None:
     hall = halls()
 

@@ -420,7 +420,10 @@ class Lane:
         waiting = self.queue.tasks + self.guests
         seconds = waiting * (self._pace or 0.0) + self._age
         if not waiting:
-            self._last_finish = None  # Nobody has waited: the time since then says nothing of how fast answers come.
+            # Nobody has waited: the time since then says nothing of how fast answers come, or how full the loop is.
+            self._last_finish = None
+            self._age = 0.0
+            self._waiting_since = self._last_turn
         elif timeout is not None and seconds > timeout * (
             _STANDING if self._last_turn - self._waiting_since > timeout * _BURST else _IN_TIME
         ):
@@ -437,7 +440,11 @@ class Lane:
         self.queue.stop_joining()
 
     def learn_pace(self, answered: int, now: float) -> None:
-        """Takes into account that so many requests have been answered together, while others waited or not."""
+        """Takes into account that so many requests have been answered together, while others waited or not.
+
+        That is so where threads answer, too: the loop reads meanwhile what comes.
+        """
+        self._age = 0.0
         if not (self.queue.tasks or self.guests):
             self._last_finish = None
             return
@@ -460,10 +467,12 @@ class Lane:
         pace = seconds / answered
         self._last_turn = now
         # The turn before may be long ago: threads may have answered meanwhile, or nobody may have waited.
-        self._age = 0.0 if self._last_finish is None else now - self._last_finish
+        age = 0.0 if self._last_finish is None else now - self._last_finish
         self.learn_pace(answered, now)
         if self._last_finish is None:
-            self._age = self.refused_patience = 0.0
+            self.refused_patience = 0.0
             self._waiting_since = now
+        else:
+            self._age = age
         if self._pace and pace < self._pace:
             self._pace += _PACE_GAIN * (pace - self._pace)
