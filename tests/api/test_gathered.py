@@ -19,6 +19,7 @@ from hotserve.api.gathered import Patience
 from hotserve.batching.options import NATURAL
 from hotserve.codecs import compiled
 from hotserve.codecs.tensor_proto import encode_tensor
+from hotserve.core.served_versions import ModelSpec
 from hotserve.errors import Code, InvalidArgument, ServingError
 from hotserve.protos import messages
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
@@ -293,8 +294,10 @@ def test_no_version_that_is_gone_is_kept_by_what_was_sent_to_it() -> None:
             await all_at_once(apis, GOOD * 2)
 
         run(main())
-        handle = ref(apis.manager.serving["m"].latest)
-        assert handle() is not None
+        found = apis.manager.find(ModelSpec("m"))
+        assert found is not None
+        handle = ref(found)
+        del found
         apis.serve("m", 1)
         assert handle() is None
 

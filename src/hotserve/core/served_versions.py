@@ -1,6 +1,6 @@
 """What requests are resolved against: which versions answer now, and how every version stands.
 
-Look-ups take no lock: they read `serving`, a mapping that is replaced as a whole and never changed. Whoever owns the
+Look-ups take no lock: they read `_serving`, a mapping that is replaced as a whole and never changed. Whoever owns the
 life of the versions shows and hides them, one at a time.
 """
 
@@ -47,14 +47,13 @@ class ServedVersions(ABC):
     Attributes:
         events: Hears every change of state.
         labels: The version labels that `lease` resolves.
-        serving: What look-ups read.
         era: As long as it is the same object, look-ups find the same, labels apart. To be read before the look-up.
     """
 
     def __init__(self, events: EventBus | None = None, labels: Labels | None = None) -> None:
         self.events = events or EventBus()
         self.labels = labels or Labels()
-        self.serving: Mapping[str, _ServingVersions] = {}
+        self._serving: Mapping[str, _ServingVersions] = {}
         self.era = object()
 
     def lease(self, spec: ModelSpec) -> Lease:
@@ -80,7 +79,7 @@ class ServedVersions(ABC):
             InvalidArgument: The label is not one of the model's.
         """
         number = spec.version if spec.label is None else self._number(spec)
-        versions = self.serving.get(spec.name)
+        versions = self._serving.get(spec.name)
         if versions is None:
             return None
         return versions.latest if number is None else versions.by_number.get(number)
@@ -101,19 +100,19 @@ class ServedVersions(ABC):
         """Whether some version of the model is AVAILABLE; no longer so from the moment its UNLOADING is announced."""
 
     def _show(self, handle: VersionHandle) -> None:
-        current = self.serving.get(handle.id.name)
+        current = self._serving.get(handle.id.name)
         shown = {**(current.by_number if current else {}), handle.id.version: handle}
         self._set_serving(handle.id.name, shown)
 
     def _hide(self, id: ServableId) -> None:
-        remaining = {v: h for v, h in self.serving[id.name].by_number.items() if v != id.version}
+        remaining = {v: h for v, h in self._serving[id.name].by_number.items() if v != id.version}
         self._set_serving(id.name, remaining)
 
     def _set_serving(self, name: str, by_number: Mapping[int, VersionHandle]) -> None:
-        serving = {other: versions for other, versions in self.serving.items() if other != name}
+        serving = {other: versions for other, versions in self._serving.items() if other != name}
         if by_number:
             serving[name] = _ServingVersions(by_number, by_number[max(by_number)])
-        self.serving = serving
+        self._serving = serving
         self.era = object()
 
     def _not_found(self, name: str, number: int | None) -> NotFound:
