@@ -9,6 +9,7 @@ from setuptools import Extension, setup
 MODULES = {
     "hotserve.codecs._fast": "src/hotserve/codecs/_fast.pyx",
     "hotserve.codecs._fast_proto": "src/hotserve/codecs/_fast_proto.pyx",
+    "hotserve.observability._spans": "src/hotserve/observability/_spans.pyx",
     "hotserve.wires._calls": "src/hotserve/wires/_calls.pyx",
 }
 if sys.platform == "linux":

@@ -21,7 +21,7 @@ from damage import damaged
 from sanitized import fail, is_sanitized, run_sanitized
 
 from hotserve.codecs.compiled import CODES, EXTENSION
-from hotserve.codecs.json_compiled_body import read_compiled_body
+from hotserve.codecs.json_compiled_body import CompiledBody, read_compiled_body
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_lists import WRITTEN, compiled_lists, plain_lists
 from hotserve.codecs.json_request import decode_predict, signature_name
@@ -124,6 +124,7 @@ def check_reading(chance: random.Random) -> bool:
     form = read_compiled_body(data)
     if form is None:
         return False
+    check_pattern(chance, data, form)
     # Several dtypes: a body is soon read, and the conversions are to be tried as well.
     taken = False
     for _ in range(5):
@@ -152,6 +153,27 @@ def check_reading(chance: random.Random) -> bool:
         if short.row_format != long.row_format:
             fail(data, "another format")
     return taken
+
+
+def check_pattern(chance: random.Random, data: bytes, form: CompiledBody) -> None:
+    """Reads a body, and a damaged one, by the pattern of the first, which has to give the same as without it."""
+    assert EXTENSION is not None
+    count = len(form.aliases)
+    if count > 16:
+        return
+    order = tuple((chance.randrange(count), chance.choice(list(CODES.values()))) for _ in range(chance.randrange(1, 4)))
+    pattern = EXTENSION.Pattern(form.key, order)
+    for other in (data, damaged(chance, data, piece)):
+        values, found = EXTENSION.read_values(other), pattern.read(other)
+        if isinstance(found, tuple):
+            if values is None or values.key != form.key:
+                fail(other, f"taken as like {data!r}")
+            if found != tuple(values.content(index, letter) for index, letter in order):
+                fail(other, f"other contents by the pattern of {data!r}, {order}")
+        elif (found is None) != (values is None):
+            fail(other, f"taken only once, with or without the pattern of {data!r}")
+        elif found is not None and values is not None and found.key != values.key:
+            fail(other, f"another key by the pattern of {data!r}")
 
 
 def check_writing(chance: random.Random) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hotserve.codecs.compiled import CODES, EXTENSION
-from hotserve.codecs.json_compiled_body import read_compiled_body
+from hotserve.codecs.compiled import CODES, EXTENSION, Key
+from hotserve.codecs.json_compiled_body import CompiledBody, read_compiled_body
 from hotserve.codecs.json_document import parse_document
 from hotserve.codecs.json_plain_body import read_plain_body
 from hotserve.codecs.json_predict import UsualBody
@@ -606,3 +606,98 @@ def test_more_strings_than_are_made_in_one_go_keep_their_order() -> None:
     decoded = body.decode(Signature({"s": TensorSpec(DType.STRING, (None,))}, {}))
     assert decoded is not None
     assert decoded.inputs["s"].tolist() == [text.encode() for text in texts]
+
+
+def order_of(form: CompiledBody, dtypes: Sequence[DType]) -> tuple[tuple[int, str], ...]:
+    """All columns, the last one first."""
+    return tuple((index, CODES[dtypes[index % len(dtypes)]]) for index in reversed(range(len(form.aliases))))
+
+
+@compiled_only
+@given(one=bodies(), other=bodies(), dtypes=st.lists(st.sampled_from(list(CODES)), min_size=1, max_size=2))
+def test_a_pattern_reads_what_is_like_the_first_one_and_leaves_what_is_not(
+    one: str, other: str, dtypes: list[DType]
+) -> None:
+    assert EXTENSION is not None
+    form = read_compiled_body(one.encode())
+    if form is None:
+        return
+    order = order_of(form, dtypes)
+    pattern = EXTENSION.Pattern(form.key, order)
+    for body in (one.encode(), other.encode()):
+        values, found = EXTENSION.read_values(body), pattern.read(body)
+        if values is None:
+            assert found is None
+            continue
+        contents = tuple(values.content(index, letter) for index, letter in order if index < len(values.names))
+        if values.key == form.key and None not in contents:
+            assert found == contents
+        else:
+            assert not isinstance(found, tuple)
+            assert found is not None
+            assert found.key == values.key
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    "other",
+    [
+        '{"instances": [[1, 2], [3, 4], [5, 6]]}',
+        '{"instances": [[1], [2]]}',
+        '{"instances": [1, 2]}',
+        '{"inputs": [[1, 2], [3, 4]]}',
+        '{"inputs": {"x": [[1, 2], [3, 4]]}}',
+        '{"signature_name": "s", "instances": [[1, 2], [3, 4]]}',
+        '{"instances": [[1, 2], [3, 400]]}',
+        '{"instances": [["a", "b"], ["c", "d"]]}',
+    ],
+)
+def test_a_body_that_is_not_like_the_first_one_is_read_as_any_other(other: str) -> None:
+    assert EXTENSION is not None
+    pattern = EXTENSION.Pattern(("", True, (None,), ((2, 2),)), ((0, "h"), (0, "H")))
+    assert pattern.read(b'{"instances": [[1, 2], [3, 4]]}') == 2 * (struct.pack("=4h", 1, 2, 3, 4),)
+    narrow = EXTENSION.Pattern(("", True, (None,), ((2, 2),)), ((0, "?"),))
+    for each in (pattern, narrow) if "400" not in other else (narrow,):
+        found = each.read(other.encode())
+        assert found is not None
+        assert not isinstance(found, tuple)
+        assert found.key == read_compiled_body(other.encode()).key  # type: ignore[union-attr]
+
+
+@compiled_only
+def test_a_pattern_of_rows_with_names_knows_how_many_rows_there_are() -> None:
+    assert EXTENSION is not None
+    body = b'{"signature_name": "s\xc3\xa9", "instances": [{"x": [1, 2], "y": 3}, {"x": [4, 5], "y": 6}]}'
+    form = read_compiled_body(body)
+    assert form is not None
+    pattern = EXTENSION.Pattern(form.key, ((1, "B"), (0, "B")))
+    assert pattern.read(body) == (bytes([3, 6]), bytes([1, 2, 4, 5]))
+    for other in (
+        body.replace(b', {"x": [4, 5], "y": 6}', b""),
+        body.replace(b'"y"', b'"z"'),
+        body.replace(b"\xc3\xa9", b""),
+        body.replace(b"[1, 2]", b"[1]").replace(b"[4, 5]", b"[4]"),
+    ):
+        found = pattern.read(other)
+        assert found is not None
+        assert not isinstance(found, tuple)
+    assert pattern.read(body.replace(b"\xc3\xa9", b"\xc3")) is None
+    assert pattern.read(body[:-1]) is None
+
+
+@compiled_only
+@pytest.mark.parametrize(
+    ("key", "order"),
+    [
+        (("", True, (None,) * 17, ((1,),) * 17), ()),
+        (("", True, (), ()), ()),
+        (("", True, (None,), ()), ()),
+        (("", True, (None,), ((1,),)), ((1, "f"),)),
+        (("", True, (None,), ((1,),)), ((-1, "f"),)),
+        (("", True, (None,), ((1,) * 40,)), ((0, "f"),)),
+    ],
+)
+def test_a_pattern_of_what_cannot_be_is_refused(key: Key, order: tuple[tuple[int, str], ...]) -> None:
+    assert EXTENSION is not None
+    with pytest.raises(ValueError, match="expected"):
+        EXTENSION.Pattern(key, order)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hotserve.observability.instruments import HistogramCell, NumberCell
 from hotserve.observability.metrics import LATENCY_LIMITS_US
-from hotserve.observability.request_cells import FEW, Note, RequestCells, count, count_many, count_one
+from hotserve.observability.request_cells import FEW, Note, RequestCells, count, count_many, count_one, count_together
 
 # Milliseconds apart, and limits of buckets themselves.
 SECONDS = st.sampled_from([limit * 1e-6 for limit in LATENCY_LIMITS_US[:12]]) | st.floats(0, 1e4)
@@ -63,6 +63,29 @@ def test_many_requests_are_counted_as_each_of_them_is(
         count_one(note(each, *four), LATENCY_LIMITS_US)
     count_many(many, [note(many, *four) for four in times], LATENCY_LIMITS_US)
     assert contents(many) == contents(each)
+
+
+@given(
+    times=st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=40),
+    rest=SECONDS,
+    ok=st.booleans(),
+    signature=st.booleans(),
+    in_original=st.booleans(),
+)
+def test_those_that_are_answered_together_are_counted_as_each_of_them_is(
+    times: list[tuple[float, float]], rest: float, ok: bool, signature: bool, in_original: bool
+) -> None:
+    each = cells(ok=ok, signature=signature, in_original=in_original)
+    together = cells(ok=ok, signature=signature, in_original=in_original)
+    starts = [start for start, _ in times]
+    decoded = [start + span for start, span in times]
+    ran = max(decoded) + 1.0
+    end = ran + rest
+    for start, then in zip(starts, decoded, strict=True):
+        count_one((each, start, then, ran, end, 100, 7), LATENCY_LIMITS_US)
+    received, sent = 100 * len(times), 7 * len(times)
+    count_together(together, starts, decoded, ran, end, received, sent, LATENCY_LIMITS_US)
+    assert contents(together) == contents(each)
 
 
 @pytest.mark.parametrize("requests", [1, FEW, FEW + 1])

@@ -16,7 +16,7 @@ from hotserve.core.served_versions import ServedVersions
 from hotserve.errors import Code, ServingError, Unavailable
 from hotserve.handlers.checked_kinds import CheckedKind
 from hotserve.observability.metrics import Metrics
-from hotserve.observability.request_cells import Note, RequestCells
+from hotserve.observability.request_cells import RequestCells
 from hotserve.observability.request_log import RequestLog
 from hotserve.observability.request_record import RequestRecord
 
@@ -305,12 +305,15 @@ def give_out(
         bodies: Their answers.
         ran: When the arrays of the answers were there, in seconds of `time.perf_counter`.
     """
-    end = time.perf_counter()
-    notes: list[Note] = [
-        (cells, guest.start, guest.decoded, ran, end, len(guest.request[2]), len(body))
-        for guest, body in zip(guests, bodies, strict=True)
-    ]
-    metrics.count_gathered(cells, notes)
+    metrics.count_gathered(
+        cells,
+        [guest.start for guest in guests],
+        [guest.decoded for guest in guests],
+        ran,
+        time.perf_counter(),
+        sum([len(guest.request[2]) for guest in guests]),
+        sum(map(len, bodies)),
+    )
     for guest, body in zip(guests, bodies, strict=True):
         try:
             guest.client.answer(body)

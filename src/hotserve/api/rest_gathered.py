@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
+from weakref import ref
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.batching.gathering import Answers, Guest
+from hotserve.batching.seats import Seat
 from hotserve.codecs import compiled
 from hotserve.codecs.json_response import encode_predictions, encode_rows
 from hotserve.core.handle import Lease, VersionHandle
@@ -26,6 +28,14 @@ _LARGEST: Final = LARGE_TEXT_BYTES - 1
 
 _LARGE_ANSWER: Final = LARGE_TEXT_BYTES // 4
 """As of `PredictFormat.large_answer_bytes`."""
+
+
+_MOST_COLUMNS: Final = 16
+"""Bodies with more are read anew each time."""
+
+
+def _none() -> None:
+    """The version of no request."""
 
 
 class Resume(Protocol):
@@ -46,7 +56,7 @@ class Resume(Protocol):
 class RestRoad(GatheringRoad):
     """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
 
-    __slots__ = ("_resume", "_spec", "_timeout_seconds")
+    __slots__ = ("_era", "_handle", "_kind", "_resume", "_spec", "_timeout_seconds")
 
     def __init__(
         self,
@@ -73,6 +83,10 @@ class RestRoad(GatheringRoad):
         self._spec = spec
         self._resume = resume
         self._timeout_seconds = timeout_seconds
+        # Of the last request that has gathered, for others like it; its seat is `_last`.
+        self._kind: CheckedKind | None = None
+        self._handle: Callable[[], VersionHandle | None] = _none  # which is not kept from being forgotten
+        self._era: object = None  # `ServedVersions.era` before the version was looked up
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
         """See `Road.refusal`."""
@@ -83,13 +97,38 @@ class RestRoad(GatheringRoad):
 
     def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         """See `Road.take`."""
-        if not self._patience.is_worth_it():
-            return False
+        kind, seat = self._kind, self._last
+        if (
+            kind is None
+            or seat is None
+            or kind.seat is not seat
+            or self._era is not self._manager.era
+            or not self._gatherer.may_gather(seat)
+            or self._request_log.logs(self._spec.name)
+            or len(message) > _LARGEST
+            or (handle := self._handle()) is None
+        ):
+            return self._patience.is_worth_it() and self._read(message, client)
+        assert kind.pattern is not None, "it has been remembered with one"
+        start = time.perf_counter()
+        contents = kind.pattern.read(message)
+        if not isinstance(contents, tuple):
+            self._kind = None
+            return self._patience.is_worth_it() and self._take(message, contents, client, start)
+        self._gather(message, client, kind, seat, handle, contents, start)
+        return True
+
+    def _read(self, message: bytes, client: Client) -> bool:
         start = time.perf_counter()
         assert compiled.EXTENSION is not None, "there is no road without it"
         values = compiled.EXTENSION.read_values(message) if len(message) <= _LARGEST else None
+        return self._take(message, values, client, start)
+
+    def _take(self, message: bytes, values: compiled.Values | None, client: Client, start: float) -> bool:
+        """Takes a request that has been read, if it is one that may gather."""
         if values is None:
             return self._patience.found(None)
+        era = self._manager.era
         try:
             handle = self._manager.find(self._spec)
         except ServingError:
@@ -109,6 +148,32 @@ class RestRoad(GatheringRoad):
             if content is None:
                 return False
             contents.append(content)
+        self._remember(key, kind, seat, handle, era)
+        self._gather(message, client, kind, seat, handle, contents, start)
+        return True
+
+    def _remember(self, key: compiled.Key, kind: CheckedKind, seat: Seat, handle: VersionHandle, era: object) -> None:
+        """Has the next one like this be read by its pattern."""
+        if self._spec.label is not None or len(key[2]) > _MOST_COLUMNS:  # labels move while all versions stay
+            return
+        if kind.pattern is None:
+            assert compiled.EXTENSION is not None, "there is no road without it"
+            order = tuple((index, kind.letters[index]) for index in seat.order)
+            kind.pattern = compiled.EXTENSION.Pattern(key, order)
+        self._kind = kind
+        self._handle = ref(handle)
+        self._era = era
+
+    def _gather(
+        self,
+        message: bytes,
+        client: Client,
+        kind: CheckedKind,
+        seat: Seat,
+        handle: VersionHandle,
+        contents: Sequence[bytes],
+        start: float,
+    ) -> None:
         clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
         deadline = inf if self._timeout_seconds is None else start + self._timeout_seconds
@@ -116,7 +181,6 @@ class RestRoad(GatheringRoad):
         decoded = time.perf_counter()
         guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline)
         self._gatherer.gather(seat, handle, guest)
-        return True
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array], row_format: bool) -> None:
         """Sends a request the usual way."""

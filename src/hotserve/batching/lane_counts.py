@@ -56,9 +56,9 @@ class LaneCounts:
     def ran_gathered(self, lane: Lane, party: Party, started: float, seconds: float) -> None:
         """Counts requests that have gathered and shared a run, which began at `started` and took so many seconds."""
         if self._metrics is not None:
-            waits = [max(0.0, 1e6 * (started - guest.decoded)) for guest in party.guests]
             cells = _cells_of(self._metrics, lane, PREDICT)
-            self._metrics.count_shared_run(cells, 1e6 * seconds, party.rows, waits)
+            came = [guest.decoded for guest in party.guests]
+            self._metrics.count_shared_run(cells, started, seconds, party.rows, came)
 
     def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:
         """Counts a batch."""

@@ -205,13 +205,14 @@ cdef extern from "Python.h":
     void PyMem_Free(void *memory)
     ctypedef struct PyObject
 
-REVISION = 4  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 5  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
 cdef enum:
     MAX_RANK = 32  # what every numpy can have; deeper lists go the long way
     MAX_COLUMNS = 64
+    MAX_ALIKE = 16  # columns of bodies that are compared with earlier ones
     SMALLEST_POWER = -342
     LARGEST_POWER = 342
     SMALLEST_EXPONENT = -1074  # doubles are up to 53 bits times a power of two from this
@@ -1154,10 +1155,7 @@ cdef class Values:
         return self.signature_name, self.row_format, self.names, self.shapes
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(self.body.count):
-            PyMem_RawFree(self.body.columns[i].cells)
-        PyMem_RawFree(self.body.columns)
+        free_body(&self.body)
 
     cdef tuple shape(self, Column *column):
         cdef int depth
@@ -1250,30 +1248,33 @@ cdef Py_ssize_t size_of(char code) noexcept nogil:
     return 2 if code == c"h" or code == c"H" else 1
 
 
-def read_values(bytes data not None):
-    """Reads a predict body.
-
-    Args:
-        data: The body. Read without the GIL from 64 KiB on.
-
-    Returns:
-        Its `Values`; None where it is not of one of the usual forms, be it right or wrong.
-    """
-    cdef Values values = Values.__new__(Values)
-    cdef Body *body = &values.body
-    cdef Column *column
-    cdef bint usual
-    cdef int i
-    values.data = data
+cdef bint read_text_of(bytes data, Body *body) noexcept:
+    """Reads a predict body into what is empty yet; False where it is not of one of the usual forms."""
+    memset(body, 0, sizeof(Body))
     body.origin = <Text>PyBytes_AS_STRING(data)
     body.end = body.origin + PyBytes_GET_SIZE(data)
     if PyBytes_GET_SIZE(data) < LARGE:
-        usual = read_body(body)
-    else:
-        with nogil:
-            usual = read_body(body)
-    if not usual:
-        return None
+        return read_body(body)
+    with nogil:
+        return read_body(body)
+
+
+cdef void free_body(Body *body) noexcept:
+    cdef int i
+    for i in range(body.count):
+        PyMem_RawFree(body.columns[i].cells)
+    PyMem_RawFree(body.columns)
+
+
+cdef Values values_of(bytes data, Body *body):
+    """The values of a body that has been read, which are theirs from now on; None where it has a name that is no UTF-8."""
+    cdef Values values = Values.__new__(Values)
+    cdef int i
+    values.data = data
+    values.body = body[0]
+    body.columns = NULL
+    body.count = 0
+    body = &values.body
     values.row_format = body.row_format
     try:
         values.signature_name = body.signature_name[: body.signature_name_length].decode("utf-8") if (
@@ -1289,6 +1290,132 @@ def read_values(bytes data not None):
         return None
     values.shapes = tuple([values.shape(body.columns + i) for i in range(body.count)])
     return values
+
+
+def read_values(bytes data not None):
+    """Reads a predict body.
+
+    Args:
+        data: The body. Read without the GIL from 64 KiB on.
+
+    Returns:
+        Its `Values`; None where it is not of one of the usual forms, be it right or wrong.
+    """
+    cdef Body body
+    try:
+        return values_of(data, &body) if read_text_of(data, &body) else None
+    finally:
+        free_body(&body)
+
+
+cdef inline bint is_text(Text text, Py_ssize_t length, bytes expected) noexcept:
+    return length == PyBytes_GET_SIZE(expected) and (
+        length == 0 or memcmp(text, PyBytes_AS_STRING(expected), length) == 0
+    )
+
+
+cdef class Pattern:
+    """What bodies have in common that are alike but for their values: what `Values.key` says of one of them."""
+
+    cdef bytes signature_name
+    cdef bint row_format
+    cdef bint named
+    cdef tuple names  # as bytes
+    cdef int count
+    cdef int ranks[MAX_ALIKE]
+    cdef Py_ssize_t sizes[MAX_ALIKE][MAX_RANK + 1]
+    cdef int wanted
+    cdef int order[MAX_ALIKE]
+    cdef char letters[MAX_ALIKE]
+
+    def __init__(self, tuple key not None, tuple order not None):
+        """Makes a pattern.
+
+        Args:
+            key: As of `Values`.
+            order: Which columns are wanted, in which order; of each its index, and its letter as of `Values.content`.
+
+        Raises:
+            ValueError: There are more than 16 columns, or these are not among them.
+        """
+        cdef int i, depth
+        signature_name, row_format, names, shapes = key
+        self.count = <int>len(names)
+        self.wanted = <int>len(order)
+        if not 0 < self.count <= MAX_ALIKE or len(shapes) != self.count or self.wanted > MAX_ALIKE:
+            raise ValueError(f"expected 1 to {MAX_ALIKE} columns, not {self.count}")
+        self.signature_name = signature_name.encode()
+        self.row_format = row_format
+        self.named = names[0] is not None
+        self.names = tuple([b"" if name is None else name.encode() for name in names])
+        for i in range(self.count):
+            shape = shapes[i]
+            if len(shape) > MAX_RANK + 1:
+                raise ValueError(f"expected up to {MAX_RANK + 1} dimensions, not {len(shape)}")
+            self.ranks[i] = <int>len(shape)
+            for depth in range(self.ranks[i]):
+                self.sizes[i][depth] = shape[depth]
+        for i in range(self.wanted):
+            index, letter = order[i]
+            if not 0 <= index < self.count:
+                raise ValueError(f"expected a column below {self.count}, not {index}")
+            self.order[i] = index
+            self.letters[i] = ord(letter)
+
+    cdef bint fits(self, Body *body):
+        cdef Column *column
+        cdef int i, depth, skipped
+        if (
+            body.row_format != self.row_format
+            or body.named != self.named
+            or body.count != self.count
+            or not is_text(body.signature_name, body.signature_name_length, self.signature_name)
+        ):
+            return False
+        skipped = body.row_format and body.named
+        for i in range(self.count):
+            column = body.columns + i
+            if (
+                column.rank + skipped != self.ranks[i]
+                or (skipped and body.rows != self.sizes[i][0])
+                or not is_text(column.name, column.name_length, self.names[i])
+            ):
+                return False
+            for depth in range(column.rank):
+                if column.shape[depth] != self.sizes[i][depth + skipped]:
+                    return False
+        return True
+
+    def read(self, bytes data not None):
+        """Reads a predict body.
+
+        Args:
+            data: The body. Read without the GIL from 64 KiB on.
+
+        Returns:
+            What `Values.content` says of the columns that are wanted, a tuple; its `Values` where it is not like the
+            others, or `content` would say None; None where `read_values` would.
+        """
+        cdef Body body
+        cdef Column *column
+        cdef int i
+        cdef bint fit
+        cdef list contents
+        try:
+            if not read_text_of(data, &body):
+                return None
+            fit = self.fits(&body)
+            contents = []
+            for i in range(self.wanted if fit else 0):
+                column = body.columns + self.order[i]
+                content = PyBytes_FromStringAndSize(NULL, column.count * size_of(self.letters[i]))
+                fit = column.kind != STRINGS and fill(column, PyBytes_AS_STRING(content), self.letters[i])
+                if not fit:
+                    break
+                contents.append(content)
+            return tuple(contents) if fit else values_of(data, &body)
+        finally:
+            free_body(&body)
 
 
 # Doubles to text -------------------------------------------------------------------------------------------------------

@@ -25,6 +25,27 @@ except ImportError:
     _fast_proto = None  # type: ignore[assignment]
 
 
+Key = tuple[str, bool, tuple[str | None, ...], tuple[tuple[int, ...], ...]]
+"""All of a predict body but its values: the signature that it names, whether it has rows, and the names and the shapes
+of its columns."""
+
+
+class Pattern(Protocol):
+    """What bodies have in common that are alike but for their values."""
+
+    def read(self, data: bytes) -> tuple[bytes, ...] | Values | None:
+        """Reads a predict body.
+
+        Args:
+            data: The body.
+
+        Returns:
+            The contents of the columns that are wanted; or its values, where it is not like the others, or a value does
+            not go into its array; None where `Extension.read_values` would say so.
+        """
+        ...
+
+
 class Values(Protocol):
     """The values of a predict body, by column: one for each input that it names, or the only one."""
 
@@ -39,7 +60,7 @@ class Values(Protocol):
         ...
 
     @property
-    def key(self) -> tuple[str, bool, tuple[str | None, ...], tuple[tuple[int, ...], ...]]:
+    def key(self) -> Key:
         """All of the body but its values: the four other attributes."""
         ...
 
@@ -88,6 +109,18 @@ class Extension(Protocol):
         """Reads a predict body; None where it is not of one of the usual forms, be it right or wrong.
 
         From 64 KiB on it does so without the GIL.
+        """
+        ...
+
+    def Pattern(self, key: Key, order: tuple[tuple[int, str], ...]) -> Pattern:  # noqa: N802  # a class
+        """A pattern.
+
+        Args:
+            key: What `Values.key` has said of a body.
+            order: Which columns are wanted, and the letter of each of them, as of `Values.content`.
+
+        Raises:
+            ValueError: There are more than 16 columns.
         """
         ...
 
@@ -141,7 +174,7 @@ class Extension(Protocol):
 SWITCH: Final = "HOTSERVE_NO_EXTENSION"
 """The environment variable that turns the extension off, if it is set to anything."""
 
-_REVISION: Final = 4
+_REVISION: Final = 5
 """What `_fast.REVISION` is in the sources that belong to this file: an editable install may be older than they are."""
 
 EXTENSION: Final[Extension | None] = _fast if getattr(_fast, "REVISION", None) == _REVISION else None

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 from hotserve.batching.seats import Seat
-from hotserve.codecs.compiled import CODES, Place
+from hotserve.codecs.compiled import CODES, Pattern, Place
 from hotserve.core.handle import Lease
 from hotserve.tensors import Array, Signature
 
@@ -31,9 +31,20 @@ class CheckedKind:
         letters: The letter of each input by where its values stand; see `Place`.
         seat: Where they gather to share runs; None where they do not, or where nobody has asked.
         may_gather: Whether it is worth asking.
+        pattern: Reads others of the kind that are written in JSON; None where nobody has made one.
     """
 
-    __slots__ = ("letters", "may_gather", "outputs", "places", "seat", "signature", "signature_name", "version")
+    __slots__ = (
+        "letters",
+        "may_gather",
+        "outputs",
+        "pattern",
+        "places",
+        "seat",
+        "signature",
+        "signature_name",
+        "version",
+    )
 
     def __init__(
         self, lease: Lease, signature_name: str, signature: Signature, outputs: Sequence[str], places: Sequence[Place]
@@ -46,6 +57,7 @@ class CheckedKind:
         self.letters = {index: letter for _, index, _, _, letter in places}
         self.seat: Seat | None = None
         self.may_gather = True
+        self.pattern: Pattern | None = None
 
 
 def remember_kind(

@@ -243,10 +243,29 @@ class Metrics:
             cells = self._request_cells[key] = self._new_request_cells(*key)
         return cells
 
-    def count_gathered(self, cells: RequestCells, notes: Sequence[request_cells.Note]) -> None:
-        """As `count_request`, for each of several requests that were answered together, all of these cells."""
-        cells.in_flight.number -= len(notes)
-        self._requests_noted.add_all(notes)
+    def count_gathered(
+        self,
+        cells: RequestCells,
+        starts: list[float],
+        decoded: list[float],
+        ran: float,
+        end: float,
+        received_bytes: int,
+        sent_bytes: int,
+    ) -> None:
+        """As `count_request`, for each of several requests that were answered together, all of these cells.
+
+        Args:
+            cells: From `answered_cells`.
+            starts: When each of them began, in seconds of `time.perf_counter`.
+            decoded: When each was decoded.
+            ran: When all had run.
+            end: When all were answered.
+            received_bytes: What came of all of them.
+            sent_bytes: What they were answered with.
+        """
+        cells.in_flight.number -= len(starts)
+        request_cells.count_together(cells, starts, decoded, ran, end, received_bytes, sent_bytes, LATENCY_LIMITS_US)
 
     def _count_requests(self, notes: Sequence[request_cells.Note]) -> None:
         request_cells.count(notes, LATENCY_LIMITS_US)
@@ -354,10 +373,12 @@ class Metrics:
         """
         self._lone_runs_noted.add((cells, microseconds, rows))
 
-    def count_shared_run(self, cells: WholeRunCells, microseconds: float, rows: int, waits: Sequence[float]) -> None:
+    def count_shared_run(
+        self, cells: WholeRunCells, started: float, seconds: float, rows: int, came: list[float]
+    ) -> None:
         """Counts a run that requests have shared; see `whole_runs.count_shared_run`."""
-        count_shared_run(cells, microseconds, rows, waits, LATENCY_LIMITS_US, SIZE_LIMITS)
-        self.count_graph_run(microseconds)
+        count_shared_run(cells, started, seconds, rows, came, LATENCY_LIMITS_US, SIZE_LIMITS)
+        self.count_graph_run(1e6 * seconds)
 
     def count_warmup_run(self, model: str, api: str, runtime: str, microseconds: float) -> None:
         """Counts the run of a recorded warm-up request, where the original does; any thread may.

@@ -34,13 +34,6 @@ class Notes(Generic[Note]):
         if len(notes) >= MANY:
             self.count(wait=False)
 
-    def add_all(self, more: Sequence[Note]) -> None:
-        """Adds notes, and counts all of them if they are many."""
-        notes = self._notes
-        notes += more
-        if len(notes) >= MANY:
-            self.count(wait=False)
-
     def count(self, *, wait: bool = True) -> None:
         """Counts all notes.
 

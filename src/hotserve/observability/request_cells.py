@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hotserve.observability.instruments import HistogramCell, NumberCell, observe_many
+from hotserve.observability.spans import observe_spans
 
 FEW = 8
 """So few requests are counted faster one by one."""
@@ -116,3 +117,37 @@ def count_many(cells: RequestCells, notes: Sequence[Note], limits: tuple[float, 
     np.subtract(times[3], times[0], spans[2])
     spans *= 1e6
     observe_many([(cells.decode,), (cells.encode,), (cells.duration, cells.latency)], spans, limits)
+
+
+def count_together(
+    cells: RequestCells,
+    starts: list[float],
+    decoded: list[float],
+    ran: float,
+    end: float,
+    received_bytes: int,
+    sent_bytes: int,
+    limits: tuple[float, ...],
+) -> None:
+    """Counts requests that were run and answered together.
+
+    Args:
+        cells: Of all of them.
+        starts: When each began; and what follows as in `Metrics.count_gathered`.
+        decoded: When each was decoded.
+        ran: When all had run.
+        end: When all were answered.
+        received_bytes: What came of all of them.
+        sent_bytes: What they were answered with.
+        limits: As in `count`.
+    """
+    number = len(starts)
+    cells.requests.number += number
+    cells.received.number += received_bytes
+    cells.sent.number += sent_bytes
+    if cells.in_original is not None:
+        cells.in_original.number += number
+    if cells.duration is not None:
+        observe_spans(starts, end, (cells.duration, cells.latency), limits)
+        observe_spans(starts, decoded, (cells.decode,), limits)
+        observe_spans([ran] * number, end, (cells.encode,), limits)

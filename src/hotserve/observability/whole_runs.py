@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hotserve.observability.instruments import HistogramCell, NumberCell, observe_many
+from hotserve.observability.spans import observe_spans
 
 
 class WholeRunCells:
@@ -33,9 +34,10 @@ class WholeRunCells:
 
 def count_shared_run(
     cells: WholeRunCells,
-    microseconds: float,
+    started: float,
+    seconds: float,
     rows: int,
-    waits: Sequence[float],
+    came: list[float],
     limits: tuple[float, ...],
     size_limits: tuple[float, ...],
 ) -> None:
@@ -43,22 +45,21 @@ def count_shared_run(
 
     Args:
         cells: Of all of them.
-        microseconds: What it took.
+        started: When it began, in seconds.
+        seconds: What it took.
         rows: The rows of all.
-        waits: How long each has waited, in microseconds.
+        came: When each of them began to wait.
         limits: As in `count_lone_runs`.
         size_limits: The same.
     """
-    requests = len(waits)
+    requests = len(came)
+    microseconds = 1e6 * seconds
     bucket = bisect_right(limits, microseconds)
     for cell in (cells.duration, cells.runtime_latency):
         if cell is not None:
             cell.counts[bucket] += requests
             cell.total += requests * microseconds
-    counts = cells.queue.counts
-    for waited in waits:
-        counts[bisect_right(limits, waited)] += 1
-    cells.queue.total += sum(waits)
+    observe_spans(came, started, (cells.queue,), limits)
     if cells.closed is not None:
         cells.closed.number += 1
     if cells.rows is not None:
