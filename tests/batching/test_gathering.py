@@ -32,6 +32,8 @@ from support.in_process import PATIENCE, ToyServable
 FLOAT = np.dtype(np.float32)
 X = TensorSpec(DType.FLOAT, (None,), "x:0")
 PLACES: list[Input] = [("x", 0, (1,), FLOAT)]
+READING = 2e-5
+"""Seconds that it takes to read a request."""
 Run = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
 
 
@@ -186,24 +188,95 @@ def test_each_clerk_answers_its_own_of_one_run(halls: Callable[..., Hall]) -> No
     assert hall.runs == 2
 
 
-def test_more_than_fit_into_a_run_have_several_one_in_a_turn(halls: Callable[..., Hall]) -> None:
+def refuse_others(seat: Seat) -> None:
+    """From now on more come than can be answered, until a turn leaves nobody waiting."""
+    seat.lane.refused_patience = 0.1
+
+
+def test_those_who_fill_a_run_do_not_wait_for_the_end_of_the_turn(halls: Callable[..., Hall]) -> None:
     hall = halls()
     count = 2 * NATURAL_MAX_ROWS + 7
 
     async def main() -> None:
         seat = await hall.open()
-        hall.enter(seat, 0)
-        for number in range(1, count):
+        for number in range(count):
+            hall.clock.advance(READING)
             hall.enter(seat, number)
-        assert hall.runs == 1
-        seen = []
-        for _ in range(4):
-            await asyncio.sleep(0)
-            seen.append(hall.runs)
-        assert sorted(set(seen)) == [2, 3, 4]
+        assert hall.runs == 3  # the first one came alone, as far as anybody knew
+        assert seat.lane.guests == 6
+        await turns(1)
+        assert hall.runs == 4
 
     run(main)
     assert hall.desk.answered == {number: [number + 1.0] for number in range(count)}
+
+
+def test_they_do_in_a_turn_in_which_such_runs_have_taken_long(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.servable._run = took(hall, 0.001)
+        for number in range(200 * NATURAL_MAX_ROWS):
+            hall.clock.advance(READING)
+            hall.enter(seat, number)
+        assert 50 < hall.runs < 150
+        before = hall.runs
+        await turns(1)
+        assert hall.runs == before + 1  # nor may a turn have many more at its end
+        hall.clock.advance(READING)
+        hall.enter(seat, -1)
+        assert hall.runs == before + 2  # those of the next turn do not wait
+        await turns(200)
+
+    run(main)
+    assert len(hall.desk.answered) == 200 * NATURAL_MAX_ROWS + 1
+
+
+def test_they_do_where_runs_take_most_of_the_time(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 0)
+        hall.engine._expecting = 1
+        hall.servable._run = took(hall, 0.001)
+        for number in range(1, 20 * NATURAL_MAX_ROWS):
+            hall.clock.advance(0.0001 / NATURAL_MAX_ROWS)
+            hall.enter(seat, number)
+        assert 4 <= hall.runs <= 8  # three times of the two milliseconds that it takes to read, and one
+        await turns(200)
+
+    run(main)
+    assert len(hall.desk.answered) == 20 * NATURAL_MAX_ROWS
+
+
+@pytest.mark.parametrize("why", ["others are refused", "somebody is in the queue", "their time is over"])
+def test_they_do_where_more_is_to_be_considered(halls: Callable[..., Hall], why: str) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        seat = await hall.open()
+        hall.enter(seat, 0)
+        if why == "others are refused":
+            refuse_others(seat)
+        lease = hall.handle.acquire()
+        assert lease is not None
+        with lease:
+            queued = hall.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([7])}, ["y"])
+            if why == "somebody is in the queue":
+                queued.send(None)
+            for number in range(1, 2 * NATURAL_MAX_ROWS):
+                hall.clock.advance(READING)
+                hall.enter(seat, number, deadline=0.0 if why == "their time is over" else inf)
+            assert hall.runs == 1
+            await turns(5)
+            queued.close()
+        assert seat.lane.guests == 0
+
+    run(main)
+    answered = 1 if why == "their time is over" else 2 * NATURAL_MAX_ROWS
+    assert len(hall.desk.answered) == answered
 
 
 def refuse_three(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -310,6 +383,16 @@ def test_no_hold_on_the_version_is_left_after_the_turn(halls: Callable[..., Hall
     run(main)
 
 
+def took(hall: Hall, seconds: float) -> Run:
+    """Takes so long for however many rows."""
+
+    def run(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        hall.clock.advance(seconds)
+        return plus_one(signature_name, inputs)
+
+    return run
+
+
 def slow(hall: Hall, seconds: float) -> Run:
     """Takes so long for each row."""
 
@@ -367,6 +450,7 @@ def test_more_wait_for_later_turns_than_one_turn_can_run(halls: Callable[..., Ha
 
     async def main() -> None:
         seat = await hall.open()
+        refuse_others(seat)
         count = 20 * NATURAL_MAX_ROWS
         for number in range(count):
             hall.enter(seat, number)
@@ -397,6 +481,7 @@ def test_a_lane_for_which_many_wait_holds_up_no_other(halls: Callable[..., Hall]
         other = hall.seat(desk=others)
         assert other is not None
         hall.handle, version = crowded, hall.handle
+        refuse_others(seat)
         for number in range(20 * NATURAL_MAX_ROWS):
             hall.enter(seat, number)
         hall.handle = version
@@ -419,6 +504,7 @@ def test_those_of_another_kind_have_their_turn_by_when_they_came(halls: Callable
         other = hall.seat([("x", 0, (1,), np.dtype(np.float64))], others)
         assert other is not None
         assert other.gathering is not seat.gathering
+        refuse_others(seat)
         for number in range(10 * NATURAL_MAX_ROWS):
             hall.enter(seat, number, start=1.0)
         content = np.float64([5]).tobytes()
@@ -567,13 +653,10 @@ def test_what_may_wait_counts_those_who_gather(halls: Callable[..., Hall]) -> No
 def test_runs_go_on_in_a_turn_for_longer_the_longer_it_has_taken_to_read(halls: Callable[..., Hall]) -> None:
     hall = halls()
 
-    def took(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        hall.clock.advance(0.001)
-        return plus_one(signature_name, inputs)
-
     async def main() -> None:
         seat = await hall.open()
-        hall.servable._run = took
+        hall.servable._run = took(hall, 0.001)
+        refuse_others(seat)
         hall.enter(seat, 0)
         hall.engine._expecting = 1
         hall.clock.advance(0.002)  # to read what follows

@@ -151,9 +151,10 @@ class Gathering:
         size: How many bytes.
         deadline: No deadline of theirs is earlier.
         handle: The version that they are for; None where nobody waits, so that none is kept.
+        room: How many bytes those could have together who shared the last run.
     """
 
-    __slots__ = ("_clerk", "_is_mixed", "columns", "deadline", "guests", "handle", "rows", "rules", "size")
+    __slots__ = ("_clerk", "_is_mixed", "columns", "deadline", "guests", "handle", "room", "rows", "rules", "size")
 
     def __init__(self, rules: BatchRules, columns: Sequence[Column]) -> None:
         self.rules = rules
@@ -163,6 +164,7 @@ class Gathering:
         self.size = 0
         self.deadline = inf
         self.handle: VersionHandle | None = None
+        self.room = inf
         self._clerk: Clerk | None = None  # of the last one who came
         self._is_mixed = False  # whether there may be several
 

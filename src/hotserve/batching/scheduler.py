@@ -57,6 +57,10 @@ reading more and refusing most of it would take the time in which the others are
 _LONGEST_TURN = 0.05
 """How many seconds after the first one of a turn of the loop its last run may begin: everybody else waits meanwhile."""
 
+_LONGEST_FULL = 0.1
+"""How many seconds runs may take that do not wait for the end of a turn of the loop. Clients that they answer go on,
+and are read in the same turn if it reads from a thousand others: it would go on for more than a second."""
+
 _LONGEST_FULL_TURN = 0.25
 """The same as a part of the time of those who are being refused. What comes from thousands of connections takes long to
 read, if only to be refused, and the runs between must not become few."""
@@ -116,8 +120,10 @@ class EngineThreads:
         self._queued = 0
         self._queued_bytes = 0
         self._began = 0.0  # the first run on the loop in this turn; 0 if there has been none
+        self._full_seconds = 0.0  # what those have taken that did not wait for the end of this turn
         self._ended = 0.0  # the last one, in this turn or before
-        self._apart = 0.0  # what the loop has done between them, in seconds
+        self._other_since = 0.0  # the same, later by what runs have taken since then that did not wait
+        self._apart = 0.0  # what the loop has done between turns' runs, in seconds
         self._begun = 0  # how many have ever begun
 
     async def run(
@@ -242,6 +248,8 @@ class EngineThreads:
                 return
         lane.gathered[gathering] = None
         self._ready[lane] = None
+        if gathering.size > gathering.room or gathering.rows >= gathering.rules.max_rows:
+            self._serve_full(lane, gathering)
 
     def refusal(self, lane: Lane, size: int, timeout_seconds: float | None) -> Unavailable | None:
         """Why a request that would gather is not let in, because too many wait; None where it is.
@@ -418,6 +426,7 @@ class EngineThreads:
         else:
             for lane in ready:
                 self._serve(lane)
+        self._full_seconds = 0.0
         if self._unwatched:
             unwatched, self._unwatched = self._unwatched, []
             for task in unwatched:
@@ -471,14 +480,14 @@ class EngineThreads:
         longest = _LONGEST_TURN
         if lane.refused_patience:
             longest = max(longest, min(_LONGEST_OF_ALL, _LONGEST_FULL_TURN * lane.refused_patience))
-        return self._clock() - began < min(longest, _RUNNING_SHARE * self._apart)
+        return self._clock() - began + self._full_seconds < min(longest, _RUNNING_SHARE * self._apart)
 
     def _runs(self, start: float) -> None:
         """A run on the loop begins now."""
         self._begun += 1
         if not self._began:
             self._began = start
-            self._apart = start - self._ended
+            self._apart = start - self._other_since
 
     def _serve_gathering(self, lane: Lane, gathering: Gathering) -> None:
         """Runs those who have gathered, or sends them the usual way."""
@@ -490,13 +499,37 @@ class EngineThreads:
             if gathering.deadline != inf and gathering.deadline <= self._clock():
                 self._fail_late(lane, gathering)
                 continue
-            party = self._next_party(lane, gathering)
-            is_short = len(party.guests) > 1 or lane.is_short(party.size)
-            if not (is_short and lane.rules is gathering.rules and self._run_party(lane, gathering, party)):
-                self._send_on(gathering, party.handle, party.guests)
+            self._serve_party(lane, gathering)
+
+    def _serve_full(self, lane: Lane, gathering: Gathering) -> None:
+        """Runs those who fill a run before the turn ends, where none of their kind are refused.
+
+        Whoever comes after them cannot join them. A turn brings thousands of requests from as many connections, and at
+        its end what belongs to the first of them would have left the processor's caches. As they are answered their
+        clients go on, which must not keep the turn from ending.
+        """
+        start, others = self._clock(), self._other_since
+        if (
+            self._full_seconds < min(_LONGEST_FULL, _RUNNING_SHARE * (start - others))
+            and not lane.refused_patience
+            and not lane.queue.tasks
+            and gathering.deadline > start
+        ):
+            self._serve_party(lane, gathering)
+            seconds = self._clock() - start
+            self._full_seconds += seconds
+            self._other_since = others + seconds
+
+    def _serve_party(self, lane: Lane, gathering: Gathering) -> None:
+        """Runs as many of those who have gathered as share a run, or sends them the usual way."""
+        party = self._next_party(lane, gathering)
+        is_short = len(party.guests) > 1 or lane.is_short(party.size)
+        if not (is_short and lane.rules is gathering.rules and self._run_party(lane, gathering, party)):
+            self._send_on(gathering, party.handle, party.guests)
 
     def _next_party(self, lane: Lane, gathering: Gathering) -> Party:
-        party = gathering.next_party(lane.room_on_loop())
+        gathering.room = lane.room_on_loop()
+        party = gathering.next_party(gathering.room)
         self._let_out(lane, len(party.guests), party.size)
         return party
 
@@ -586,7 +619,7 @@ class EngineThreads:
                 )
             except BaseException:  # noqa: BLE001  # the usual way finds out whose fault it is, and has the words for it
                 return False
-            end = self._ended = clock()
+            end = self._ended = self._other_since = clock()
             seconds = end - start
             is_alone = len(guests) == 1
             if not is_alone and not can_be_divided(answers, party.rows):
@@ -618,7 +651,7 @@ class EngineThreads:
             return
         self._runs(self._clock())
         shared = self._run_tasks(for_loop(tasks[0].lease.servable), lane, tasks)
-        self._ended = self._clock()
+        self._ended = self._other_since = self._clock()
         lane.answered += len(tasks)
         left = [task for task, answer in zip(tasks, shared.answers, strict=True) if isinstance(answer, NeedsThread)]
         if not left:
