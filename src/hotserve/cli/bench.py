@@ -31,6 +31,7 @@ from hotserve.loadgen.process_usage import ProcessUsage
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import Wire, read_target
 from hotserve.loadgen.work import Hooks
+from hotserve.open_files import raise_limit
 from hotserve.tensors import Signature
 
 GOOD = 0
@@ -67,6 +68,7 @@ def bench(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     words = _parser().parse_args(arguments)
     progress = Progress(sys.stderr)
+    raise_limit()
     try:
         with _interrupts() as interrupt:
             return _bench(words, progress, interrupt)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from hotserve.config.flags import WITHOUT_EFFECT, parse_flags
 from hotserve.config.options import ServerOptions
 from hotserve.observability.logs import configure_logging
+from hotserve.open_files import raise_limit
 from hotserve.server.long_lived import keep_for_good
 from hotserve.server.loop import runner
 from hotserve.server.server import Server
@@ -75,6 +76,7 @@ def run_until_signal(server: Server, on_ready: Callable[[], None] | None = None)
         keep_for_good()
         await server.serve(on_ready or (lambda: None))
 
+    raise_limit()
     with runner() as running:
         running.run(serve_with_signals())
     _leave_stuck_threads()

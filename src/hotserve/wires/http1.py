@@ -29,6 +29,7 @@ from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.gathered import Road
 from hotserve.api.rest_errors import error_response
 from hotserve.errors import ServingError
+from hotserve.open_files import OpenFiles
 from hotserve.wires.eager import Pending, start
 from hotserve.wires.http1_answers import CONTINUE, ENDS, KEPT, SMALL_ANSWER, STAYS, Answers, page, refusal
 from hotserve.wires.http1_chunks import Chunks, Gathered, TooLarge
@@ -101,6 +102,7 @@ class Http1Wire:
         """Heads that have come before, and where requests with them are handed in first."""
         self._road_of = road_of
         self.answers = Answers()
+        self.open_files = OpenFiles()
         self.draining = False
         self._connections: set[Http1Connection] = set()
         self._changed: asyncio.Event | None = None
@@ -259,6 +261,9 @@ class Http1Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's do not say that they are
+        socket = transport.get_extra_info("socket")
+        if socket is not None:
+            self._wire.open_files.opened(socket.fileno())
         encryption = transport.get_extra_info("ssl_object")
         if encryption is not None and encryption.selected_alpn_protocol() == "h2" and self._wire.http2_factory:
             self._hand_over(self._wire.http2_factory, b"")
