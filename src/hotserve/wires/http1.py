@@ -47,6 +47,10 @@ _LONGEST_INTERVAL = 0.5
 _NEVER = math.inf
 
 
+Known = tuple[bytes, Head, Road | None]
+"""A head that has come before: its bytes, what it says, and where requests with it are handed in first."""
+
+
 def no_road(method: str, target: str, headers: Mapping[str, str]) -> Road | None:
     """Where requests are handed in first if `Http1Wire` is told nothing: nowhere."""
     return None
@@ -98,8 +102,8 @@ class Http1Wire:
         self.http2_factory = http2_factory
         self.codec_threads = codec_threads or CodecThreads()
         self.heads = HeadCache(self.limits)
-        self.usual: dict[bytes, tuple[Head, Road | None]] = {}
-        """Heads that have come before, and where requests with them are handed in first."""
+        self.usual: dict[bytes, Known] = {}
+        """Heads that have come before."""
         self._road_of = road_of
         self.answers = Answers()
         self.open_files = OpenFiles()
@@ -172,14 +176,14 @@ class Http1Wire:
         self.sweep.discard(connection)
         self._notify()
 
-    def look_up(self, raw: bytes) -> tuple[Head, Road | None] | None:
+    def look_up(self, raw: bytes) -> Known | None:
         """What is known of a head; None for one that has not come before."""
         head = self.heads.get(raw)
         if head is None:
             return None
         if len(self.usual) >= MAX_CACHED:
             self.usual.clear()
-        known = self.usual[raw] = head, self._road_of(head.method, head.target, head.headers)
+        known = self.usual[raw] = raw, head, self._road_of(head.method, head.target, head.headers)
         return known
 
     def _turn(self) -> None:
@@ -219,6 +223,7 @@ class Http1Connection(asyncio.Protocol):
         "_data",
         "_fresh",
         "_head",
+        "_known",
         "_later",
         "_lingered",
         "_looked_at",
@@ -247,6 +252,7 @@ class Http1Connection(asyncio.Protocol):
         self._begun = False  # a head that is not whole has come, and its deadline is set
         self._looked_at = 0  # how much of it has been checked
         self._fresh = True  # the first bytes have not been looked at
+        self._known: Known | None = None  # the head of the last usual request: the next one most often has the same
         self._head: Head | None = None  # whose body is being read, or whose request is being answered
         self._body: Gathered | Chunks | None = None
         self._body_before = 0  # its size when the deadline was set
@@ -366,12 +372,14 @@ class Http1Connection(asyncio.Protocol):
         if self._data or self._head is not None:
             return False
         wire = self._wire
-        end = data.find(HEAD_END) + 4
-        raw = data[:end]
-        known = wire.usual.get(raw) or wire.look_up(raw)
-        if known is None:
-            return False
-        head, road = known
+        known = self._known
+        if known is None or not data.startswith(known[0]):
+            raw = data[: data.find(HEAD_END) + 4]
+            known = self._known = wire.usual.get(raw) or wire.look_up(raw)
+            if known is None:
+                return False
+        raw, head, road = known
+        end = len(raw)
         if end + head.length != len(data) or head.length > wire.max_message_bytes:
             return False
         self._fresh = False
@@ -545,10 +553,10 @@ class Http1Connection(asyncio.Protocol):
         if self._state is not _ANSWERING or head is None:
             return  # the client has left
         if not wire.draining and head.is_plain and not self._later and not self._writing_paused:
-            written = wire.answers.usual(body)
-            if written is not None:
+            first = wire.answers.usual_heads.get(len(body)) or wire.answers.usual_head(len(body))
+            if first is not None:
                 self._head = None
-                self._transport.write(written)
+                self._transport.write(first + body)
                 self._state = _READING
                 self.deadline = wire.sweep.now + wire.idle_deadline
                 return

@@ -12,7 +12,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
 
-from hotserve.api.exchange import RestResponse
+from hotserve.api.exchange import JSON, RestResponse
 from hotserve.api.rest_errors import error_response
 from hotserve.codecs.json_response import encode_error
 from hotserve.errors import ServingError
@@ -54,7 +54,8 @@ class Answers:
         self._date = b""
         self._prepared: dict[tuple[int, str, bytes], bytes] = {}
         self._heads: dict[tuple[int, int, str, bytes], bytes] = {}  # of answers of one length
-        self._usual: dict[int, bytes] = {}  # of answers in JSON of one length
+        self.usual_heads: dict[int, bytes] = {}
+        """What `usual_head` has said in this second."""
         self._failure: ServingError | None = None
         self._failed = b""  # what was written for it
         self.turn_second()
@@ -64,7 +65,7 @@ class Answers:
         self._date = formatdate(time.time(), usegmt=True).encode("ascii")
         self._prepared.clear()
         self._heads.clear()
-        self._usual.clear()
+        self.usual_heads.clear()
         self._failure = None
 
     def failed(self, error: ServingError) -> bytes:
@@ -74,17 +75,18 @@ class Answers:
             self._failure = error
         return self._failed
 
-    def usual(self, body: bytes) -> bytes | None:
-        """What `whole` writes for a body in JSON, the status 200 and `STAYS`; None if the body is large."""
-        length = len(body)
-        head = self._usual.get(length)
-        if head is None:
-            if length > SMALL_ANSWER:
-                return None
-            if len(self._usual) >= _MAX_PREPARED:
-                self._usual.clear()
-            head = self._usual[length] = self.head(RestResponse(200, body), STAYS)
-        return head + body
+    def usual_head(self, length: int) -> bytes | None:
+        """What `whole` writes before a body in JSON, the status 200 and `STAYS`; None if the body is large.
+
+        Args:
+            length: The bytes of the body.
+        """
+        if length > SMALL_ANSWER:
+            return None
+        if len(self.usual_heads) >= _MAX_PREPARED:
+            self.usual_heads.clear()
+        head = self.usual_heads[length] = self._head_without_others((200, JSON, STAYS), length)
+        return head
 
     def whole(self, response: RestResponse, connection: bytes) -> bytes:
         """As `head`, and the body after it."""
@@ -110,11 +112,14 @@ class Answers:
             ValueError: A header cannot be written.
         """
         key = (response.status, response.content_type, connection)
-        prepared = self._prepared.get(key) or self._prepare(key)
         if not response.headers:
-            return b"%b%d\r\n\r\n" % (prepared, len(response.body))
+            return self._head_without_others(key, len(response.body))
+        prepared = self._prepared.get(key) or self._prepare(key)
         lines = "".join(f"\r\n{_line(name, value)}" for name, value in response.headers.items())
         return b"%b%d%b\r\n\r\n" % (prepared, len(response.body), lines.encode("latin-1"))
+
+    def _head_without_others(self, key: tuple[int, str, bytes], length: int) -> bytes:
+        return b"%b%d\r\n\r\n" % (self._prepared.get(key) or self._prepare(key), length)
 
     def _prepare(self, key: tuple[int, str, bytes]) -> bytes:
         status, content_type, connection = key

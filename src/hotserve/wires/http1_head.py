@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hotserve.wires.http1_limits import Http1Limits
 
@@ -114,6 +114,7 @@ class Head:
         keep_alive: Whether the client wants the connection to stay.
         says_keep_alive: Whether the answer has to say so, because HTTP/1.0 does not imply it.
         expects_continue: Whether the client waits for `100 Continue` before it sends the body.
+        is_plain: Whether the answer need not say anything of the connection, which stays, and has a body.
     """
 
     method: str
@@ -123,11 +124,11 @@ class Head:
     keep_alive: bool
     says_keep_alive: bool
     expects_continue: bool
+    is_plain: bool = field(init=False)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the answer need not say anything of the connection, which stays, and has a body."""
-        return self.keep_alive and not self.says_keep_alive and self.method != "HEAD"
+    def __post_init__(self) -> None:
+        is_plain = self.keep_alive and not self.says_keep_alive and self.method != "HEAD"
+        object.__setattr__(self, "is_plain", is_plain)
 
 
 def check_beginning(beginning: bytes, looked_at: int, limits: Http1Limits) -> None:
