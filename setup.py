@@ -7,6 +7,7 @@ import sys
 from setuptools import Extension, setup
 
 MODULES = {
+    "hotserve.batching._guests": "src/hotserve/batching/_guests.pyx",
     "hotserve.codecs._fast": "src/hotserve/codecs/_fast.pyx",
     "hotserve.codecs._fast_proto": "src/hotserve/codecs/_fast_proto.pyx",
     "hotserve.observability._spans": "src/hotserve/observability/_spans.pyx",

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.batching.gathering import Answers, Gathering, Guest, NotHere, by_clerk, can_be_divided
+from hotserve.batching.gathering import Gathering, NotHere, by_clerk, can_be_divided
+from hotserve.batching.guests import Answers, Guest
 from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, QueueBounds
 from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
 from hotserve.batching.plans import BatchPlans, VersionPlan

@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from hotserve.api.codec_threads import size_of
-from hotserve.batching.gathering import Answers, Clerk, Guest, NotHere
+from hotserve.batching.gathering import NotHere
+from hotserve.batching.guests import Answers, Clerk, Guest, times_of
 from hotserve.batching.lane import Lane
 from hotserve.batching.seats import Input, Seat
 from hotserve.core.handle import VersionHandle
@@ -258,7 +259,7 @@ class CountedClerk:
     def fail(self, guest: Guest, error: ServingError) -> None:
         """See `Clerk.fail`."""
         self.in_flight.number -= 1
-        self.count(error, len(guest.request[-1]))
+        self.count(error, guest.received)
         try:
             guest.client.refuse(error)
         except Exception:  # the others must have their answers
@@ -293,27 +294,18 @@ def check_size(guests: Sequence[Guest], answers: Answers, limit: int) -> None:
         raise NotHere
 
 
-def give_out(
-    metrics: Metrics, cells: RequestCells, guests: Sequence[Guest], bodies: Sequence[bytes], ran: float
-) -> None:
+def give_out(metrics: Metrics, cells: RequestCells, guests: list[Guest], bodies: Sequence[bytes], ran: float) -> None:
     """Counts requests that have been answered, and gives their answers to those who wait.
 
     Args:
         metrics: Where they are counted.
         cells: Of all of them.
-        guests: The requests, whose `request` ends with what came.
+        guests: The requests.
         bodies: Their answers.
         ran: When the arrays of the answers were there, in seconds of `time.perf_counter`.
     """
-    metrics.count_gathered(
-        cells,
-        [guest.start for guest in guests],
-        [guest.decoded for guest in guests],
-        ran,
-        time.perf_counter(),
-        sum([len(guest.request[2]) for guest in guests]),
-        sum(map(len, bodies)),
-    )
+    starts, decoded, received = times_of(guests)
+    metrics.count_gathered(cells, starts, decoded, ran, time.perf_counter(), received, sum(map(len, bodies)))
     for guest, body in zip(guests, bodies, strict=True):
         try:
             guest.client.answer(body)

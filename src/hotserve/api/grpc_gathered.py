@@ -13,9 +13,9 @@ from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
 from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.api.predict_messages import encode_response, encode_responses
-from hotserve.batching.gathering import Answers, Guest
+from hotserve.batching.guests import Answers, Guest, rows_of
 from hotserve.batching.seats import Seat
-from hotserve.codecs.compiled import place_of_values, read_predict
+from hotserve.codecs.compiled import Frame, PlainFrame, place_of_values, read_predict
 from hotserve.codecs.wire import length_delimited
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.served_versions import ModelSpec, ServedVersions
@@ -52,9 +52,9 @@ class _Form:
     """A message that has gathered, without its values: one that is the same but for them need not be read.
 
     Attributes:
-        spec: How it begins: with its `model_spec`.
-        before: What stands before the values.
-        behind: What stands behind them.
+        spec: How it would begin with its `model_spec`.
+        begins_with_spec: Whether it does.
+        frame: All of it but its values.
         era: `ServedVersions.era` before the version was looked up.
         model: The name of its model.
         handle: The version, which is not kept from being forgotten once it is unloaded.
@@ -62,21 +62,20 @@ class _Form:
         seat: Where they gather.
     """
 
-    __slots__ = ("before", "behind", "era", "handle", "kind", "model", "seat", "spec")
+    __slots__ = ("begins_with_spec", "era", "frame", "handle", "kind", "model", "seat", "spec")
 
     def __init__(
         self,
         spec: bytes,
-        before: bytes,
-        behind: bytes,
+        frame: PlainFrame,
         era: object,
         handle: VersionHandle,
         kind: CheckedKind,
         seat: Seat,
     ) -> None:
         self.spec = spec
-        self.before = before
-        self.behind = behind
+        self.begins_with_spec = frame.before.startswith(spec)
+        self.frame = frame
         self.era = era
         self.model = handle.id.name
         self.handle = ref(handle)
@@ -87,7 +86,7 @@ class _Form:
 class GrpcRoad(GatheringRoad):
     """Takes the messages of calls of Predict."""
 
-    __slots__ = ("_as_content", "_forms", "_last_spec", "_named", "_resume")
+    __slots__ = ("_as_content", "_forms", "_last_form", "_last_spec", "_named", "_resume")
 
     def __init__(
         self,
@@ -117,6 +116,7 @@ class GrpcRoad(GatheringRoad):
         self._as_content = as_content
         self._forms: dict[int, _Form] = {}  # by the length of the message
         self._last_spec = b""
+        self._last_form: _Form | None = None  # of the last one, if `refusal` looks at others like it
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
         """See `Road.refusal`."""
@@ -131,26 +131,26 @@ class GrpcRoad(GatheringRoad):
         if (
             form is None
             or form.era is not self._manager.era
-            or not message.startswith(form.before)
-            or not message.endswith(form.behind)
             or form.kind.seat is not form.seat
             or not self._gatherer.may_gather(form.seat)
             or self._request_log.logs(form.model)
             or (handle := form.handle()) is None
+            or (content := form.frame.values(message)) is None
         ):
             return self._read(message, client, timeout_seconds)
-        if form.seat is not self._last or not message.startswith(self._last_spec):  # `refusal` has not looked
+        if form is not self._last_form:  # `refusal` has not looked
             self._last_spec = form.spec
+            self._last_form = form if form.begins_with_spec else None
             if self._is_refused(form.seat, client, len(message), timeout_seconds):
                 return True
         start = time.perf_counter()
         seat = form.seat
         clerk: _GrpcClerk = seat.clerk  # type: ignore[assignment]  # it is from here
         clerk.in_flight.number += 1
-        contents = (message[len(form.before) : len(message) - len(form.behind)],)
         deadline = inf if timeout_seconds is None else start + timeout_seconds
         request = (self, form.kind, message)
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, start, contents, deadline)
+        size = len(message)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, start, (content,), deadline, size)
         self._gatherer.gather(seat, handle, guest)
         return True
 
@@ -180,6 +180,7 @@ class GrpcRoad(GatheringRoad):
             self._remember(message, spec, era, handle, kind, seat)
         if seat is not self._last or not message.startswith(self._last_spec):
             self._last_spec = spec
+            self._last_form = None
             if self._is_refused(seat, client, len(message), timeout_seconds):
                 return True
         values = usual[3]
@@ -189,7 +190,7 @@ class GrpcRoad(GatheringRoad):
         deadline = inf if timeout_seconds is None else start + timeout_seconds
         request = (self, kind, message)
         decoded = time.perf_counter()
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline, len(message))
         self._gatherer.gather(seat, handle, guest)
         return True
 
@@ -201,8 +202,7 @@ class GrpcRoad(GatheringRoad):
             return
         if len(self._forms) >= _MOST_FORMS:
             self._forms.clear()
-        before, behind = message[: place[0]], message[place[1] :]
-        self._forms[len(message)] = _Form(spec, before, behind, era, handle, kind, seat)
+        self._forms[len(message)] = _Form(spec, Frame(message, *place), era, handle, kind, seat)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         """Sends a call the usual way."""
@@ -235,14 +235,11 @@ class _GrpcClerk(CountedClerk):
         self._signature = kind.signature
         self._outputs = kind.outputs
 
-    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
         ran = time.perf_counter()
         check_size(guests, answers, LARGE_BYTES)
         about = (lease, self._signature_name, self._signature, answers, self._outputs, self._as_content)
-        if starts is None:
-            bodies = [encode_response(*about)]
-        else:
-            bodies = encode_responses(*about, starts, [guest.rows for guest in guests])
+        bodies = [encode_response(*about)] if starts is None else encode_responses(*about, starts, rows_of(guests)[1])
         give_out(self._metrics, self._cells, guests, bodies, ran)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:

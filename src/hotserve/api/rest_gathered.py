@@ -12,7 +12,7 @@ from weakref import ref
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import RestRequest, RestResponse
 from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
-from hotserve.batching.gathering import Answers, Guest
+from hotserve.batching.guests import Answers, Guest, rows_of
 from hotserve.batching.seats import Seat
 from hotserve.codecs import compiled
 from hotserve.codecs.json_response import encode_predictions, encode_rows
@@ -115,7 +115,13 @@ class RestRoad(GatheringRoad):
         if not isinstance(contents, tuple):
             self._kind = None
             return self._patience.is_worth_it() and self._take(message, contents, client, start)
-        self._gather(message, client, kind, seat, handle, contents, start)
+        clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
+        clerk.in_flight.number += 1
+        deadline = inf if self._timeout_seconds is None else start + self._timeout_seconds
+        decoded = time.perf_counter()
+        request = (self, kind, message)
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline, len(message))
+        self._gatherer.gather(seat, handle, guest)
         return True
 
     def _read(self, message: bytes, client: Client) -> bool:
@@ -149,7 +155,13 @@ class RestRoad(GatheringRoad):
                 return False
             contents.append(content)
         self._remember(key, kind, seat, handle, era)
-        self._gather(message, client, kind, seat, handle, contents, start)
+        clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
+        clerk.in_flight.number += 1
+        deadline = inf if self._timeout_seconds is None else start + self._timeout_seconds
+        request = (self, kind, message)
+        decoded = time.perf_counter()
+        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline, len(message))
+        self._gatherer.gather(seat, handle, guest)
         return True
 
     def _remember(self, key: compiled.Key, kind: CheckedKind, seat: Seat, handle: VersionHandle, era: object) -> None:
@@ -163,24 +175,6 @@ class RestRoad(GatheringRoad):
         self._kind = kind
         self._handle = ref(handle)
         self._era = era
-
-    def _gather(
-        self,
-        message: bytes,
-        client: Client,
-        kind: CheckedKind,
-        seat: Seat,
-        handle: VersionHandle,
-        contents: Sequence[bytes],
-        start: float,
-    ) -> None:
-        clerk: _RestClerk = seat.clerk  # type: ignore[assignment]  # it is from here
-        clerk.in_flight.number += 1
-        deadline = inf if self._timeout_seconds is None else start + self._timeout_seconds
-        request = (self, kind, message)
-        decoded = time.perf_counter()
-        guest = Guest(clerk, client, request, seat.rows, seat.size, start, decoded, contents, deadline)
-        self._gatherer.gather(seat, handle, guest)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array], row_format: bool) -> None:
         """Sends a request the usual way."""
@@ -213,13 +207,13 @@ class _RestClerk(CountedClerk):
         super().__init__(metrics, (handle.id.name, kind.version, kind.signature_name, "predict", "REST"))
         self._row_format = row_format
 
-    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
         ran = time.perf_counter()
         check_size(guests, answers, _LARGE_ANSWER)
         if starts is None:
             bodies = [encode_predictions(answers, self._row_format)]
         else:
-            bodies = encode_rows(answers, self._row_format, starts, [guest.rows for guest in guests])
+            bodies = encode_rows(answers, self._row_format, starts, rows_of(guests)[1])
         give_out(self._metrics, self._cells, guests, bodies, ran)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:

@@ -13,102 +13,24 @@ No thread, no clock and no loop: `EngineThreads` has them.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import islice
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
+from hotserve.batching.guests import Answers, Clerk, Guest, Waiting, column_of, rows_of
 from hotserve.batching.options import BatchRules
-from hotserve.core.handle import Lease, VersionHandle
-from hotserve.errors import ServingError
+from hotserve.core.handle import VersionHandle
 from hotserve.tensors import Array
 
 PREDICT: Final = "Predict"
 """What clients of those who gather call, for the metrics: there are no others."""
 
-Answers = Mapping[str, Array]
-"""Output alias -> array, with the rows of all requests."""
-
 
 class NotHere(Exception):  # no error: somebody else answers
     """What a clerk raises who leaves requests to the usual way."""
-
-
-class Clerk(Protocol):
-    """Knows the requests of one API for one signature: writes their answers, or sends them the usual way."""
-
-    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
-        """Answers requests.
-
-        Args:
-            lease: The version that has run.
-            guests: The requests.
-            answers: The answer to all of them, perhaps among others.
-            starts: Where the rows of each begin in it; None where it is the answer to the only request, whatever its
-                shape.
-
-        Raises:
-            NotHere: It cannot; nobody has been answered, and all of them have to be sent on.
-            ServingError: The same; the usual way tells each of them why.
-        """
-        ...
-
-    def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
-        """Sends a request the usual way.
-
-        Args:
-            guest: The request.
-            handle: The version that it was read for.
-            inputs: Its arrays.
-        """
-        ...
-
-    def fail(self, guest: Guest, error: ServingError) -> None:
-        """Answers a request with an error."""
-        ...
-
-
-class Guest:
-    """A request that takes part.
-
-    Attributes:
-        clerk: Who answers it.
-        client: Who waits for the answer; the clerk's affair.
-        request: What came; the clerk's affair.
-        rows: How many rows it has.
-        size: The bytes of its inputs.
-        start: When it was there, in seconds of `time.perf_counter`.
-        decoded: When it had been read.
-        contents: The bytes of each input.
-        deadline: When nobody waits for the answer any more, by the same clock; infinite for never.
-    """
-
-    __slots__ = ("clerk", "client", "contents", "deadline", "decoded", "request", "rows", "size", "start")
-
-    def __init__(
-        self,
-        clerk: Clerk,
-        client: Any,
-        request: Any,
-        rows: int,
-        size: int,
-        start: float,
-        decoded: float,
-        contents: Sequence[bytes],
-        deadline: float = inf,
-    ) -> None:
-        self.clerk = clerk
-        self.client = client
-        self.request = request
-        self.rows = rows
-        self.size = size
-        self.start = start
-        self.decoded = decoded
-        self.contents = contents
-        self.deadline = deadline
 
 
 Column = tuple[str, tuple[int, ...], np.dtype[Any]]
@@ -140,45 +62,22 @@ class Party:
         self.is_mixed = is_mixed
 
 
-class Gathering:
+class Gathering(Waiting):
     """Where requests of a lane gather whose rows are alike.
 
     Attributes:
         rules: The rules of the lane when the gathering was made: under others nobody gathers here.
         columns: The inputs.
-        guests: Those who wait, in order.
-        rows: How many rows they have together.
-        size: How many bytes.
-        deadline: No deadline of theirs is earlier.
-        handle: The version that they are for; None where nobody waits, so that none is kept.
         room: How many bytes those could have together who shared the last run.
     """
 
-    __slots__ = ("_clerk", "_is_mixed", "columns", "deadline", "guests", "handle", "room", "rows", "rules", "size")
+    __slots__ = ("columns", "room", "rules")
 
     def __init__(self, rules: BatchRules, columns: Sequence[Column]) -> None:
+        super().__init__()
         self.rules = rules
         self.columns = tuple(columns)
-        self.guests: deque[Guest] = deque()
-        self.rows = 0
-        self.size = 0
-        self.deadline = inf
-        self.handle: VersionHandle | None = None
         self.room = inf
-        self._clerk: Clerk | None = None  # of the last one who came
-        self._is_mixed = False  # whether there may be several
-
-    def add(self, guest: Guest, handle: VersionHandle) -> None:
-        """Adds a request for a version, which is the same for all."""
-        self.handle = handle
-        self.guests.append(guest)
-        self.rows += guest.rows
-        self.size += guest.size
-        if guest.clerk is not self._clerk:
-            self._is_mixed = self._is_mixed or self._clerk is not None
-            self._clerk = guest.clerk
-        if guest.deadline < self.deadline:
-            self.deadline = guest.deadline
 
     def next_party(self, room: float) -> Party:
         """Takes out those who came first, as many as share a run; there has to be somebody.
@@ -189,37 +88,30 @@ class Gathering:
         guests, handle = self.guests, self.handle
         assert handle is not None  # somebody waits
         if self.rows <= self.rules.max_rows and self.size <= room:
-            party = Party(handle, list(guests), self.rows, self.size, guests[0].clerk, is_mixed=self._is_mixed)
-            guests.clear()
-        else:
-            guest = guests.popleft()
-            party = Party(handle, [guest], guest.rows, guest.size, guest.clerk, is_mixed=self._is_mixed)
-            while guests:
-                guest = guests[0]
-                if party.rows + guest.rows > self.rules.max_rows or party.size + guest.size > room:
-                    break
-                party.guests.append(guests.popleft())
-                party.rows += guest.rows
-                party.size += guest.size
-        self.rows -= party.rows
-        self.size -= party.size
+            party = Party(handle, guests, self.rows, self.size, guests[0].clerk, is_mixed=self.is_mixed)
+            self.clear()
+            return party
+        rows, size = guests[0].rows, guests[0].size
+        count = 1
+        for guest in islice(guests, 1, None):
+            if rows + guest.rows > self.rules.max_rows or size + guest.size > room:
+                break
+            count += 1
+            rows += guest.rows
+            size += guest.size
+        party = Party(handle, guests[:count], rows, size, guests[0].clerk, is_mixed=self.is_mixed)
+        del guests[:count]
+        self.rows -= rows
+        self.size -= size
         if not guests:
             self.clear()
         return party
-
-    def clear(self) -> None:
-        """Forgets all who wait."""
-        self.guests.clear()
-        self.rows = self.size = 0
-        self.deadline = inf
-        self.handle = self._clerk = None
-        self._is_mixed = False
 
     def take_late(self, now: float) -> list[Guest]:
         """Takes out those whose deadlines have passed."""
         late = [guest for guest in self.guests if guest.deadline <= now]
         if late:
-            self.guests = deque(guest for guest in self.guests if guest.deadline > now)
+            self.guests = [guest for guest in self.guests if guest.deadline > now]
             self.rows -= sum(guest.rows for guest in late)
             self.size -= sum(guest.size for guest in late)
         self.deadline = min((guest.deadline for guest in self.guests), default=inf)
@@ -227,18 +119,17 @@ class Gathering:
             self.clear()
         return late
 
-    def inputs(self, guests: Sequence[Guest], rows: int) -> dict[str, Array]:
+    def inputs(self, guests: list[Guest], rows: int) -> dict[str, Array]:
         """The inputs of some requests, which have so many rows together; input alias -> array."""
-        contents: Sequence[bytes | bytearray]
         if len(guests) == 1:
             contents = guests[0].contents
-        elif len(self.columns) == 1:
-            contents = (bytearray().join([guest.contents[0] for guest in guests]),)
-        else:
-            contents = [bytearray().join(parts) for parts in zip(*[guest.contents for guest in guests], strict=True)]
+            return {
+                alias: np.ndarray((rows, *tail), dtype, content)
+                for (alias, tail, dtype), content in zip(self.columns, contents, strict=True)
+            }
         return {
-            alias: np.ndarray((rows, *tail), dtype, content)
-            for (alias, tail, dtype), content in zip(self.columns, contents, strict=True)
+            alias: np.ndarray((rows, *tail), dtype, column_of(guests, index))
+            for index, (alias, tail, dtype) in enumerate(self.columns)
         }
 
 
@@ -250,8 +141,7 @@ def can_be_divided(answers: Answers, rows: int) -> bool:
 def by_clerk(party: Party) -> dict[Clerk, tuple[list[Guest], list[int]]]:
     """Whom each clerk has to answer, and where the rows of each of them begin in what all share."""
     if not party.is_mixed:
-        starts = list(accumulate([guest.rows for guest in party.guests[:-1]], initial=0))
-        return {party.clerk: (party.guests, starts)}
+        return {party.clerk: (party.guests, rows_of(party.guests)[0])}
     served: dict[Clerk, tuple[list[Guest], list[int]]] = {}
     start = 0
     for guest in party.guests:

@@ -437,6 +437,7 @@ class Lane:
     def stop_sharing(self) -> None:
         """From now on its requests run alone."""
         self.rules = ALONE
+        self.times.renew()
         self.queue.stop_joining()
 
     def learn_pace(self, answered: int, now: float) -> None:

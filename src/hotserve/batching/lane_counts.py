@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hotserve.batching.batch_queue import Closed
 from hotserve.batching.gathering import PREDICT, Party
+from hotserve.batching.guests import times_of
 from hotserve.batching.lane import Lane, Task
 from hotserve.batching.shared_run import SharedRun
 from hotserve.observability.metrics import Metrics
@@ -57,7 +58,7 @@ class LaneCounts:
         """Counts requests that have gathered and shared a run, which began at `started` and took so many seconds."""
         if self._metrics is not None:
             cells = _cells_of(self._metrics, lane, PREDICT)
-            came = [guest.decoded for guest in party.guests]
+            _, came, _ = times_of(party.guests)
             self._metrics.count_shared_run(cells, started, seconds, party.rows, came)
 
     def ran(self, lane: Lane, tasks: Sequence[Task], reason: Closed, shared: SharedRun) -> None:

@@ -107,7 +107,11 @@ class RunTimes:
         order = 0 if seconds < _SHORT_SECONDS else 1 + int(_ORDERS * math.log2(seconds / _SHORT_SECONDS))
         if self._orders.get(bucket) != order:
             self._orders[bucket] = order
-            self.era = object()
+            self.renew()
+
+    def renew(self) -> None:
+        """Has whoever goes by `era` decide anew."""
+        self.era = object()
 
     def _doubt(self) -> None:
         """Takes sizes that no run had for long to be as fast as others are, if they have seemed slower."""
@@ -119,4 +123,4 @@ class RunTimes:
                 self._entries[bucket] = (min(seconds, near_seconds * size / max(1, near_size)), size)
         self._seen.clear()
         self._runs = 0
-        self.era = object()
+        self.renew()

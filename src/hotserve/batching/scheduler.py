@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from asyncio import get_running_loop
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,7 +29,8 @@ import numpy as np
 
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.deadlines import Deadlines
-from hotserve.batching.gathering import PREDICT, Clerk, Gathering, Guest, NotHere, Party, by_clerk, can_be_divided
+from hotserve.batching.gathering import PREDICT, Gathering, NotHere, Party, by_clerk, can_be_divided
+from hotserve.batching.guests import Clerk, Guest
 from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.padding import Inputs, rows_of
@@ -156,7 +158,7 @@ class EngineThreads:
             InvalidArgument: The request cannot be part of a batch, and batching is configured.
             ServingError: What the servable raises.
         """
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         if loop is not self._loop:
             self._adopt(loop)
         lane = self._lane(lease, signature_name, outputs)
@@ -212,11 +214,9 @@ class EngineThreads:
 
     def may_gather(self, seat: Seat) -> bool:
         """Whether a request of a kind may gather now: its run is short, and its lane still shares runs."""
-        lane = seat.lane
         return (
-            lane.rules is seat.gathering.rules
-            and (seat.was_short if seat.era is lane.times.era else seat.is_short())
-            and asyncio.get_running_loop() is self._loop
+            (seat.was_open if seat.era is seat.times.era else seat.is_open())
+            and get_running_loop() is self._loop
             and not self._closed
         )
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from hotserve.batching.gathering import Clerk, Gathering
+from hotserve.batching.gathering import Gathering
+from hotserve.batching.guests import Clerk
 from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, Lane
 
 _ENOUGH: Final = SHARED_INLINE_SECONDS / INLINE_SECONDS
@@ -32,11 +33,12 @@ class Seat:
         order: Where the values of each input stand among those of a request, in the order of the gathering's columns.
         rows: How many rows each has.
         size: The bytes of the inputs of each.
-        era: Of the lane's times, when `is_short` was asked last.
-        was_short: What it said.
+        times: The lane's.
+        era: Of these, when `is_open` was asked last.
+        was_open: What it said.
     """
 
-    __slots__ = ("clerk", "era", "gathering", "lane", "order", "rows", "size", "was_short")
+    __slots__ = ("clerk", "era", "gathering", "lane", "order", "rows", "size", "times", "was_open")
 
     def __init__(
         self, lane: Lane, gathering: Gathering, clerk: Clerk, order: Sequence[int], rows: int, size: int
@@ -47,16 +49,20 @@ class Seat:
         self.order = tuple(order)
         self.rows = rows
         self.size = size
+        self.times = lane.times
         self.era: object = None
-        self.was_short = False
+        self.was_open = False
 
-    def is_short(self) -> bool:
-        """Whether a run for one such request is known to be short, or one that enough of them share."""
+    def is_open(self) -> bool:
+        """Whether a run for one such request is known to be short, or one that enough of them share; and whether the
+        lane still has its requests share runs."""
         lane = self.lane
-        if lane.times.era is not self.era:
-            self.era = lane.times.era
-            self.was_short = lane.is_short(self.size) or lane.room_on_loop() >= _ENOUGH * self.size
-        return self.was_short
+        if self.times.era is not self.era:
+            self.era = self.times.era
+            self.was_open = lane.rules is self.gathering.rules and (
+                lane.is_short(self.size) or lane.room_on_loop() >= _ENOUGH * self.size
+            )
+        return self.was_open
 
 
 def seat_in(lane: Lane, clerk: Clerk, inputs: Sequence[Input]) -> Seat | None:

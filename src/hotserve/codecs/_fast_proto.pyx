@@ -15,7 +15,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-REVISION = 3  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 4  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -327,6 +327,33 @@ def place_of_values(bytes data not None):
             has_input = True
         p = after
     return (tensor.values - begin, tensor.end - begin) if has_input else None
+
+
+cdef class Frame:
+    """See `compiled.PlainFrame`."""
+
+    cdef readonly bytes before
+    cdef readonly bytes behind
+    cdef Py_ssize_t length
+
+    def __init__(self, bytes message not None, Py_ssize_t start, Py_ssize_t end):
+        if not 0 <= start <= end <= PyBytes_GET_SIZE(message):
+            raise ValueError("values that are not there")
+        self.before = message[:start]
+        self.behind = message[end:]
+        self.length = PyBytes_GET_SIZE(message)
+
+    def values(self, bytes message not None):
+        """See `compiled.PlainFrame.values`."""
+        cdef const char *text = PyBytes_AS_STRING(message)
+        cdef Py_ssize_t head = PyBytes_GET_SIZE(self.before), tail = PyBytes_GET_SIZE(self.behind)
+        if (
+            PyBytes_GET_SIZE(message) != self.length
+            or memcmp(text, PyBytes_AS_STRING(self.before), head)
+            or memcmp(text + self.length - tail, PyBytes_AS_STRING(self.behind), tail)
+        ):
+            return None
+        return PyBytes_FromStringAndSize(text + head, self.length - head - tail)
 
 
 def read_predict(bytes data not None):

@@ -190,7 +190,7 @@ UsualPredict = tuple[bytes, tuple[str, ...], tuple[TensorKind, ...], tuple[bytes
 """A PredictRequest: the bytes of its `model_spec`, its `output_filter`, and of each input the kind and the values, as
 many as its shape says, as they are in memory."""
 
-_PROTO_REVISION: Final = 3
+_PROTO_REVISION: Final = 4
 """The same for `_fast_proto`."""
 
 
@@ -205,6 +205,43 @@ def messages_in_python(head: bytes, data: bytes, tail: bytes, starts: list[int],
     """As `messages_of_rows`."""
     return [b"".join((head, data[start : start + size], tail)) for start in starts]
 
+
+class PlainFrame:
+    """All of a message but its values.
+
+    Attributes:
+        before: What stands before them.
+        behind: What stands behind them.
+    """
+
+    __slots__ = ("_length", "before", "behind")
+
+    def __init__(self, message: bytes, start: int, end: int) -> None:
+        """Takes a message without its values.
+
+        Args:
+            message: The message.
+            start: Where they begin.
+            end: Where they end.
+
+        Raises:
+            ValueError: They are not there.
+        """
+        if not 0 <= start <= end <= len(message):
+            raise ValueError("values that are not there")
+        self.before = message[:start]
+        self.behind = message[end:]
+        self._length = len(message)
+
+    def values(self, message: bytes) -> bytes | None:
+        """What stands in the place of the values of another message; None if that is not the same but for them."""
+        if len(message) != self._length or not message.startswith(self.before) or not message.endswith(self.behind):
+            return None
+        return message[len(self.before) : self._length - len(self.behind)]
+
+
+Frame: type[PlainFrame] = _fast_proto.Frame if _READS_MESSAGES else PlainFrame
+"""`PlainFrame`, or its compiled twin."""
 
 read_predict: Final[Callable[[bytes], UsualPredict | None]] = (
     _fast_proto.read_predict if _READS_MESSAGES else _read_nothing
