@@ -21,6 +21,7 @@ from damage import damaged
 from google.protobuf.message import DecodeError
 from sanitized import fail, is_sanitized, run_sanitized
 
+from hotserve.codecs.compiled import PlainFrame
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.protos import messages
@@ -74,7 +75,7 @@ def request(chance: random.Random) -> bytes:
     return damaged(chance, message.SerializeToString(), piece)
 
 
-def check_request(data: bytes) -> bool:
+def check_request(chance: random.Random, data: bytes) -> bool:
     """Reads a message both ways; returns whether the extension took it."""
     usual = _fast_proto.read_predict(data)
     if usual is None:
@@ -106,6 +107,14 @@ def check_request(data: bytes) -> bool:
         read = _fast_proto.read_predict(data[: place[0]] + others + data[place[1] :])
         if data[slice(*place)] != values[0] or read != (*usual[:3], (others,)):
             fail(data, "other values in the same place make another request")
+        known = _fast_proto.Frame(data, *place)
+        if known.values(data[: place[0]] + others + data[place[1] :]) != others:
+            fail(data, "a message that is the same but for its values is not taken as such")
+        # The same length, so that its bytes are looked at.
+        other = damaged(chance, data, piece)[: len(data)].ljust(len(data), b"\0")
+        taken = known.values(other)
+        if taken != PlainFrame(data, *place).values(other):
+            fail(other, f"the twins do not agree whether it is the same as {data!r} but for its values")
     return True
 
 
@@ -164,7 +173,7 @@ def fuzz(seconds: float, seed: int) -> None:
     rounds = requests = calls = 0
     while time.monotonic() < deadline:
         for _ in range(200):
-            requests += check_request(request(chance))
+            requests += check_request(chance, request(chance))
             calls += check_calls(chance)
         rounds += 200
     found = {"seed": seed, "requests": rounds, "taken": requests, "readings of frames": rounds, "with calls": calls}

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.codecs.compiled import UsualPredict, messages_in_python
+from hotserve.codecs.compiled import PlainFrame, UsualPredict, messages_in_python
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.codecs.wire import length_delimited, varint
@@ -151,6 +151,32 @@ def test_messages_are_their_rows_between_what_all_have_in_common(
 def test_rows_that_are_not_there_are_never_read(starts: list[int], size: int) -> None:
     with pytest.raises(ValueError, match=r"that are not there|more bytes"):
         fast_proto.messages_of_rows(b"", bytes(8), b"", starts, size)
+
+
+FRAMES = [PlainFrame, fast_proto.Frame]
+
+
+@pytest.mark.parametrize("make", FRAMES)
+@given(message=st.binary(max_size=12), other=st.binary(max_size=12), data=st.data())
+def test_a_frame_takes_what_is_the_same_but_for_its_values(
+    make: type[PlainFrame], message: bytes, other: bytes, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(message)))
+    end = data.draw(st.integers(start, len(message)))
+    frame = make(message, start, end)
+    assert (frame.before, frame.behind) == (message[:start], message[end:])
+    assert frame.values(message) == message[start:end]
+    others = data.draw(st.binary(min_size=end - start, max_size=end - start))
+    assert frame.values(message[:start] + others + message[end:]) == others
+    is_alike = len(other) == len(message) and other[:start] == message[:start] and other[end:] == message[end:]
+    assert frame.values(other) == (other[start:end] if is_alike else None)
+
+
+@pytest.mark.parametrize("make", FRAMES)
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (2, 1), (0, 5)])
+def test_a_frame_around_values_that_are_not_there_is_refused(make: type[PlainFrame], start: int, end: int) -> None:
+    with pytest.raises(ValueError, match="not there"):
+        make(b"1234", start, end)
 
 
 def test_the_values_of_several_inputs_have_no_place() -> None:

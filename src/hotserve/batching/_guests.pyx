@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3
 """Requests that take part, and what all of some of them have, in C: what `plain_guests` does; see there."""
 
 cimport cython

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3
 """Times of many requests, counted in C: what `spans.observe_spans_in_python` does; see there."""
 
 REVISION = 1  # to be raised, here and in spans.py, with every change of what Python sees of this file
