@@ -38,7 +38,7 @@ DTYPES = [
     layout.dtype for layout in LAYOUTS.values() if layout.dtype is not DType.STRING and layout.dtype is not DType.BOOL
 ]
 BLOCKS = (b"usual", b"streamed", b"sized")
-DATA, HEADERS, WINDOW_UPDATE = 0, 1, 8
+DATA, HEADERS, RST_STREAM, WINDOW_UPDATE = 0, 1, 3, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,10 @@ def frames(chance: random.Random) -> bytes:
             which = chance.choice((0, *begun))
             by = chance.choice((0, 1, 1000, 0x7FFFFFFF, 0xFFFFFFFF))
             parts.append(frame(WINDOW_UPDATE, 0, which & 0xFFFFFFFF, by.to_bytes(4, "big")))
-        if chance.random() < 0.8:
+        if chance.random() < 0.2:
+            which = chance.choice((1, stream, stream - 2, *begun))
+            parts.append(frame(RST_STREAM, 0, which & 0xFFFFFFFF, chance.randbytes(4)))
+        if begun and chance.random() < 0.8:
             message = chance.randbytes(chance.choice((0, 3, 3, 40)))
             prefixed = b"\0" + len(message).to_bytes(4, "big") + message
             parts.append(frame(DATA, 1, begun.pop(chance.randrange(len(begun))) & 0xFFFFFFFF, prefixed))
@@ -153,7 +156,12 @@ def check_calls(chance: random.Random) -> bool:
         chance.choice((0, 1, 3, 100, 1000)),  # how many calls
         chance.choice((0, 20, 65535, 1 << 31)),  # the window
         chance.choice((0, 65535, 0x7FFFFFFF)),  # the window of answers
+        chance.choice((-1, 1000, 0x7FFFFFFF)),  # how much it may be opened
         chance.choice((0, 8, 16384)),  # the largest frame
+        chance.choice(({}, {1: 0}, {1: 65535, 5: 0})),  # calls from before
+        chance.choice(({}, {}, {1: None})),  # streams of the other road
+        chance.choice((-1, 0, 1, 1000)),  # how many may be reset
+        chance.choice((None, None, (HEADS[BLOCKS[0]], chance.randbytes(chance.choice((0, 0, 1))), b"busy", 20))),
     )
     calls, plain = _calls.read_calls(data, *limits), plain_calls.read_calls(data, *limits)
     if calls != plain:

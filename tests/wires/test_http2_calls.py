@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hotserve.api.grpc_framing import frame as framed
 from hotserve.codecs.compiled import SWITCH
 from hotserve.wires import http2_calls, plain_calls
-from hotserve.wires.http2_connection import Http2Connection
+from hotserve.wires.http2_connection import Http2Connection, Refused
 from hotserve.wires.http2_events import ConnectionFailed, DataReceived, Event, RequestReceived
 from hotserve.wires.http2_headers import RequestHead, encode_block
 from hotserve.wires.http2_limits import Http2Limits
-from hotserve.wires.plain_calls import WholeCall
+from hotserve.wires.plain_calls import Refusing, WholeCall
 from support.http2 import (
     CALL,
     PADDED,
@@ -71,9 +71,18 @@ class Side:
             self.receive(headers(number, known) + data(number, framed(b"abc", pack=False), end=True))
         self.take()
 
-    def receive(self, sent: bytes) -> None:
-        for event in self.http2.receive(sent, 0.0):
-            self._handle(event)
+    def receive(self, sent: bytes, refused: Refused | None = None) -> list[int]:
+        """Takes what has come; returns the sizes of the parts that were taken one after the other."""
+        parts: list[int] = []
+        events = self.http2.receive(sent, 0.0, refused)
+        while True:
+            for event in events:
+                self._handle(event)
+            left = len(self.http2._unread) if self.http2.is_held else 0
+            parts.append(len(sent) - sum(parts) - left)
+            if not self.http2.is_held:
+                return parts
+            events = self.http2.go_on(0.0, refused)
 
     def _handle(self, event: Event | WholeCall) -> None:
         match event:
@@ -81,6 +90,7 @@ class Side:
                 stream_id, head, message, _ = event
                 self._call(stream_id, head.path, framed(message, pack=False))
             case RequestReceived():
+                event.head.note = "seen"
                 event.head.takes_whole = not event.head.path.endswith("Stream")
                 self._bodies[event.stream_id] = event.head.path, b""
                 if event.ended:
@@ -116,8 +126,11 @@ class Side:
         """Everything that decides what happens next, whichever road has led here."""
         http2 = self.http2
         streams, inflow, outbox, patience = http2._streams, http2._inflow, http2._outbox, http2._patience
+        calls = [said for said in self.said if isinstance(said, tuple)]
         return {
-            "said": self.said,
+            # Calls that are taken together come before the ends of their streams.
+            "calls": calls,
+            "said": [said for said in self.said if not isinstance(said, tuple)],
             "sent": [each for each in parse(self.sent) if each.kind != 8],
             "failed": http2.failed,
             "streams": {
@@ -127,7 +140,7 @@ class Side:
             "waiting": {number: stream.waiting_bytes for number, stream in streams.open.items()}
             | dict.fromkeys(streams.whole, 0),
             "given up": streams.given_up,
-            "abandoned": streams.abandoned,
+            "abandoned": tuple(streams.abandoned),
             "last stream": streams.last_begun,
             # Of a connection that has failed nothing more is taken.
             "window": http2.failed or inflow.window + inflow.taken,
@@ -196,6 +209,10 @@ UNUSUAL = st.one_of(
         st.booleans(),
     ),
     st.builds(lambda near: lambda numbers: rst_stream(max(0, numbers.next + near)), NEAR),
+    st.builds(
+        lambda group: lambda numbers: b"".join(rst_stream(max(0, numbers.next + near)) for near in group),
+        st.lists(NEAR, max_size=8),
+    ),
     st.builds(lambda near, by: lambda numbers: window_update(max(0, numbers.next + near), by), NEAR, INCREMENTS),
     st.builds(lambda by: lambda _: window_update(0, by), INCREMENTS),
     st.builds(lambda size: lambda _: settings((4, size)), st.sampled_from([0, 20, 65535, 1 << 20])),
@@ -223,11 +240,12 @@ def test_calls_taken_whole_mean_what_their_frames_mean_one_by_one(
             continue
         parts, cut = step
         sent = b"".join(part(numbers) for part in parts)
-        for side in (whole, single):
-            # What is cut off comes by itself.
-            side.receive(sent if cut is None else sent[:-cut])
-            if cut is not None:
-                side.receive(sent[-cut:])
+        # What is cut off comes by itself.
+        for piece in (sent,) if cut is None else (sent[:-cut], sent[-cut:]):
+            begin = 0
+            for size in whole.receive(piece):
+                single.receive(piece[begin : begin + size])
+                begin += size
         assert whole.state() == single.state()
 
 
@@ -280,7 +298,12 @@ FRAME_PARTS = st.one_of(
     st.builds(headers, st.sampled_from([3, 5, 7, 9]), st.sampled_from([b"a", b"ab"])),
     st.builds(lambda stream, body: data(stream, body, end=True), st.sampled_from([3, 5, 7, 9]), BODIES),
     st.builds(window_update, st.sampled_from([0, 0, 3, 5]), INCREMENTS),
+    st.builds(rst_stream, st.sampled_from([1, 1, 3, 5, 0, 2, 2**31 + 1]), st.sampled_from([8, 2**32 - 1])),
     st.binary(max_size=12),
+)
+KNOWN = st.sampled_from([{}, {1: 65535}, {3: 0, 5: 1}])
+REFUSING = st.sampled_from(
+    [None, (HEADS[b"a"], b"", b"busy", 9), (HEADS[b"a"], b"ab", b"busy", 9), (HEADS[b"ab"], b"", b"", 1)]
 )
 
 
@@ -292,12 +315,31 @@ FRAME_PARTS = st.one_of(
     st.integers(0, 4),
     st.sampled_from([1 << 20, 20]),
     st.sampled_from([65535, -5, 2**31 - 2]),
+    st.sampled_from([2**31 - 1, 1200, -1]),
     st.sampled_from([50, 8]),
+    KNOWN,
+    st.sampled_from([{}, {}, {1: None}]),
+    st.sampled_from([9, 9, 1, 0, -1]),
+    REFUSING,
 )
 def test_both_twins_read_the_same_calls(
-    sent: bytes, position: int, last_stream: int, most: int, window: int, send_window: int, largest: int
+    sent: bytes,
+    position: int,
+    last_stream: int,
+    most: int,
+    window: int,
+    send_window: int,
+    most_opened: int,
+    largest: int,
+    known: dict[int, int],
+    elsewhere: dict[int, object],
+    most_resets: int,
+    refusing: Refusing | None,
 ) -> None:
-    asked = (sent, position, last_stream, HEADS, most, window, send_window, largest)
+    asked = (
+        *(sent, position, last_stream, HEADS, most, window, send_window, most_opened, largest),
+        *(known, elsewhere, most_resets, refusing),
+    )
     assert _calls.read_calls(*asked) == plain_calls.read_calls(*asked)
 
 
@@ -321,7 +363,142 @@ def test_more_calls_than_may_wait_for_their_data_are_left_to_the_other_road(twin
     numbers = range(1, 2 * 65, 2)
     sent = b"".join(headers(number, b"a") for number in numbers)
     sent += b"".join(data(number, framed(b"", pack=False), end=True) for number in numbers)
-    assert twin.read_calls(sent, 0, 0, HEADS, 1000, 1 << 20, 65535, 50)[:2] == ([], 0)
+    assert twin.read_calls(sent, 0, 0, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {}, {}, 9, None)[:2] == ([], 0)
+
+
+def calls_on(numbers: Iterable[int], known: bytes = b"a", message: bytes = b"abc") -> bytes:
+    return b"".join(headers(each, known) + data(each, framed(message, pack=False), end=True) for each in numbers)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_no_more_than_256_calls_are_read_at_once(twin: Any) -> None:
+    sent = calls_on(range(1, 2 * 300, 2))
+    calls, ended, *_ = twin.read_calls(sent, 0, 0, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {}, {}, 9, None)
+    assert [call[0] for call in calls] == list(range(1, 2 * 256, 2))
+    again, ended, *_ = twin.read_calls(sent, ended, 511, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {}, {}, 9, None)
+    assert (len(again), ended) == (44, len(sent))
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_calls_that_are_not_wanted_are_answered_as_they_are_read_as_many_as_there_is_room_for(twin: Any) -> None:
+    sent = calls_on([1]) + calls_on([3], message=b"other") + calls_on([5]) + calls_on([7], known=b"ab") + calls_on([9])
+    refusing = (HEADS[b"a"], b"ab", b"busy", 2)
+    calls, ended, used, _, last, _, _, answers, refused_bytes = twin.read_calls(
+        sent, 0, 0, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {}, {}, 9, refusing
+    )
+    assert [call[0] for call in calls] == [3, 7, 9]
+    assert [(each.kind, each.flags, each.stream_id, each.payload) for each in parse(b"".join(answers))] == [
+        (1, 5, 1, b"busy"),
+        (1, 5, 5, b"busy"),
+    ]
+    assert (ended, used, last, refused_bytes) == (len(sent), 4 * 8 + 10, 9, 2 * 8)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_streams_that_are_reset_are_read_with_the_calls(twin: Any) -> None:
+    sent = calls_on([5]) + rst_stream(5) + rst_stream(3) + rst_stream(1) + rst_stream(5) + calls_on([7]) + rst_stream(1)
+    calls, ended, _, _, last, idle, resets, *_ = twin.read_calls(
+        sent, 0, 3, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {3: 65535}, {}, 9, None
+    )
+    assert [call[0] for call in calls] == [5, 7]
+    assert resets == [(5, 8), (3, 8)]
+    assert (ended, last, idle) == (len(sent), 7, 1)
+
+
+# What is held.
+
+
+def test_calls_beyond_the_room_for_them_are_held_until_those_before_are_answered() -> None:
+    side = Side(50, Http2Limits(max_concurrent_streams=4))
+    sent = b"".join(headers(each, PLAIN) + data(each, framed(b"abc", pack=False), end=True) for each in range(7, 27, 2))
+    events = side.http2.receive(sent, 0.0)
+    taken = 0
+    while True:
+        calls = [event for event in events if isinstance(event, tuple)]
+        assert len(calls) == len(events) <= 4
+        taken += len(calls)
+        for stream_id, *_ in calls:
+            side.http2.answer_call(stream_id, HEADER, b"", TRAILERS)
+        side.take()
+        if not side.http2.is_held:
+            break
+        events = side.http2.go_on(0.0)
+    assert taken == 10
+    assert not [each for each in parse(side.sent) if each.kind == 3]
+
+
+def test_calls_are_refused_where_there_is_no_room_and_nothing_is_answered() -> None:
+    side = Side(50, Http2Limits(max_concurrent_streams=4))
+    sent = b"".join(headers(each, PLAIN) + data(each, framed(b"abw", pack=False), end=True) for each in range(7, 19, 2))
+    side.receive(sent)
+    side.take()
+    assert [each.stream_id for each in parse(side.sent) if each.kind == 3] == [15, 17]
+
+
+def test_what_follows_a_header_that_has_not_come_before_is_held_until_somebody_has_looked_at_it() -> None:
+    side = Side(50, Http2Limits())
+    new = block(with_value(":path", "/new"))
+    sent = b"".join(headers(each, new) + data(each, framed(b"abc", pack=False), end=True) for each in (7, 9, 11))
+    (first,) = side.http2.receive(sent, 0.0)
+    assert isinstance(first, RequestReceived)
+    assert side.http2.is_held
+    first.head.note, first.head.takes_whole = "seen", True
+    body, *others = side.http2.go_on(0.0)
+    assert isinstance(body, DataReceived)
+    assert [event[0] for event in others if isinstance(event, tuple)] == [9, 11]
+    assert not side.http2.is_held
+
+
+# Refused as they are read.
+
+REFUSED_BLOCK = encode_block([(b":status", b"200"), (b"grpc-status", b"14")])
+
+
+@given(st.lists(st.sampled_from([b"abc", b"abw", b"xyz", b""]), max_size=12), st.booleans())
+def test_calls_that_are_refused_as_they_are_read_leave_what_they_would_leave_if_they_were_refused_one_by_one(
+    messages: list[bytes], has_room: bool
+) -> None:
+    limits = Http2Limits(max_concurrent_streams=8)
+    at_once, later = Side(50, limits), Side(50, limits)
+    sent = b"".join(
+        headers(each, PLAIN) + data(each, framed(message, pack=False), end=True)
+        for each, message in zip(range(7, 99, 2), messages, strict=False)
+    )
+    if not has_room:
+        for side in (at_once, later):
+            side.http2._outbox.table_size_due = True
+    head = at_once.http2._heads[PLAIN]
+    counted = 0
+    events = at_once.http2.receive(sent, 0.0, (head, b"ab", REFUSED_BLOCK))
+    while True:
+        counted += at_once.http2.refused_calls
+        for stream_id, _, message, _ in events:
+            if message.startswith(b"ab"):
+                at_once.http2.fail_call(stream_id, REFUSED_BLOCK)
+                counted += 1
+            else:
+                at_once.http2.answer_call(stream_id, HEADER, message, TRAILERS)
+        at_once.take()
+        if not at_once.http2.is_held:
+            break
+        events = at_once.http2.go_on(0.0, (head, b"ab", REFUSED_BLOCK))
+    events = later.http2.receive(sent, 0.0)
+    while True:
+        for stream_id, _, message, _ in events:
+            if message.startswith(b"ab"):
+                later.http2.fail_call(stream_id, REFUSED_BLOCK)
+            else:
+                later.http2.answer_call(stream_id, HEADER, message, TRAILERS)
+        later.take()
+        if not later.http2.is_held:
+            break
+        events = later.http2.go_on(0.0)
+    assert counted == sum(message.startswith(b"ab") for message in messages)
+    found, expected = at_once.state(), later.state()
+    for state in (found, expected):
+        # Those that are refused as they are read are answered before the others.
+        state["sent"] = sorted(state["sent"], key=lambda each: (each.stream_id, each.kind))
+    assert found == expected
 
 
 def test_the_compiled_twin_is_used_where_it_is_there_unless_a_variable_says_otherwise() -> None:

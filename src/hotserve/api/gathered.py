@@ -91,6 +91,10 @@ class Gatherer(Protocol):
         """See `EngineThreads.refusal`."""
         ...
 
+    def count_refused(self, lane: Lane, requests: int) -> None:
+        """See `EngineThreads.count_refused`."""
+        ...
+
 
 class Client(Protocol):
     """Who waits for the answer to a request that has gathered: a connection, or a call."""
@@ -146,6 +150,32 @@ class Road(Protocol):
 
         Returns:
             Whether it was taken; if not, nothing has happened, and the API has to answer it.
+        """
+        ...
+
+
+class CallRoad(Road, Protocol):
+    """A road of whose refusals a wire can be told once for many calls."""
+
+    def standing_refusal(self, timeout_seconds: float | None) -> tuple[bytes, ServingError] | None:
+        """What the last call was told that was refused, if that still goes for others; None where it may not.
+
+        It does at most until the loop goes on to something else than to read calls.
+
+        Args:
+            timeout_seconds: How long the clients of these wait.
+
+        Returns:
+            How the messages begin of all calls that are refused as well, and why.
+        """
+        ...
+
+    def count_refused(self, calls: int, size: int) -> None:
+        """Counts calls that were refused for what `standing_refusal` said.
+
+        Args:
+            calls: How many.
+            size: How many bytes their messages had.
         """
         ...
 
@@ -246,15 +276,15 @@ class CountedClerk:
         self._failed: dict[type[ServingError], RequestCells] = {}
         self.in_flight = self._cells.in_flight
 
-    def count(self, error: ServingError, received_bytes: int) -> None:
-        """Counts a request that has failed, of which so many bytes have come."""
+    def count(self, error: ServingError, received_bytes: int, requests: int = 1) -> None:
+        """Counts requests that have failed alike, of which so many bytes have come together."""
         cells = self._failed.get(type(error))
         if cells is None:
             cells = self._failed[type(error)] = self._metrics.cells_of(*self._labels, error.code.name)
-        cells.requests.number += 1
+        cells.requests.number += requests
         cells.received.number += received_bytes
         if cells.in_original is not None:
-            cells.in_original.number += 1
+            cells.in_original.number += requests
 
     def fail(self, guest: Guest, error: ServingError) -> None:
         """See `Clerk.fail`."""

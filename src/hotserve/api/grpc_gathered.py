@@ -125,6 +125,22 @@ class GrpcRoad(GatheringRoad):
             return None
         return self._refusal(last, size, timeout_seconds)
 
+    def standing_refusal(self, timeout_seconds: float | None) -> tuple[bytes, ServingError] | None:
+        """See `CallRoad.standing_refusal`."""
+        last = self._last
+        refused = None if last is None else last.lane.refused
+        if refused is None or refused[0] != timeout_seconds:
+            return None
+        return self._last_spec, refused[1]
+
+    def count_refused(self, calls: int, size: int) -> None:
+        """See `CallRoad.count_refused`."""
+        last = self._last
+        assert last is not None and last.lane.refused is not None  # the loop has done nothing else since
+        clerk: _GrpcClerk = last.clerk  # type: ignore[assignment]  # it is from here
+        clerk.count(last.lane.refused[1], size, calls)
+        self._gatherer.count_refused(last.lane, calls)
+
     def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         """See `Road.take`."""
         form = self._forms.get(len(message))

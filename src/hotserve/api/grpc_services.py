@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from hotserve.api.codec_threads import CodecThreads
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import Gatherer, Road
+from hotserve.api.gathered import CallRoad, Gatherer
 from hotserve.api.grpc_calls import answering_spec, counted, model_spec_of, parse
 from hotserve.api.grpc_examples import GrpcExamples
 from hotserve.api.grpc_predict import GrpcPredict
@@ -82,7 +82,7 @@ class GrpcServices:
             check_method_name=check_method_name,
             gatherer=gatherer,
         )
-        self.roads: Mapping[str, Road] = MappingProxyType(
+        self.roads: Mapping[str, CallRoad] = MappingProxyType(
             {} if grpc_predict.road is None else {_PREDICT: grpc_predict.road}
         )
         """The path of a method -> where calls of it are to be handed in first."""

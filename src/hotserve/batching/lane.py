@@ -228,7 +228,6 @@ class Lane:
     """
 
     __slots__ = (
-        "_age",
         "_cells",
         "_era",
         "_fits",
@@ -292,7 +291,6 @@ class Lane:
         self._last_finish: float | None = None
         self._last_turn = 0.0
         self._waiting_since = 0.0  # after each turn from then on somebody has waited
-        self._age = 0.0  # how long what is read now may have been in its socket
         self._signature = signature
         # Nothing is left to compare where the shapes have been checked and only the number of rows is free.
         self._is_plain = signature.enforces_shapes and all(
@@ -390,8 +388,14 @@ class Lane:
         seconds = self.times.of(size)
         return seconds is not None and seconds <= min(SHARED_INLINE_SECONDS, requests * INLINE_SECONDS)
 
-    def refusal(self, task: Task, key: Hashable) -> str:
-        """Why a request is not let in, because too many wait; empty where it is."""
+    def refusal(self, task: Task, key: Hashable, age: float) -> str:
+        """Why a request is not let in, because too many wait; empty where it is.
+
+        Args:
+            task: The request.
+            key: What it must have in common with others to share a run.
+            age: How long ago it may have come, in seconds.
+        """
         rules, queue = self.rules, self.queue
         if rules.is_strict:
             if rules.splits:
@@ -409,20 +413,20 @@ class Lane:
                     "The batch scheduling queue to which this task was submitted is full; currently"
                     f" {queue.batches} batches enqueued and max_enqueued_batches is {rules.max_batches}"
                 )
-        return self.lateness(task.timeout)
+        return self.lateness(task.timeout, age)
 
-    def lateness(self, timeout: float | None) -> str:
+    def lateness(self, timeout: float | None, age: float) -> str:
         """Why a request is not let in, because it would be answered too late; empty where it is.
 
         Args:
             timeout: How long its client waits, in seconds; None for as long as it takes.
+            age: How long ago it may have come, in seconds.
         """
         waiting = self.queue.tasks + self.guests
-        seconds = waiting * (self._pace or 0.0) + self._age
+        seconds = waiting * (self._pace or 0.0) + age
         if not waiting:
             # Nobody has waited: the time since then says nothing of how fast answers come, or how full the loop is.
             self._last_finish = None
-            self._age = 0.0
             self._waiting_since = self._last_turn
         elif timeout is not None and seconds > timeout * (
             _STANDING if self._last_turn - self._waiting_since > timeout * _BURST else _IN_TIME
@@ -445,7 +449,6 @@ class Lane:
 
         That is so where threads answer, too: the loop reads meanwhile what comes.
         """
-        self._age = 0.0
         if not (self.queue.tasks or self.guests):
             self._last_finish = None
             return
@@ -467,13 +470,9 @@ class Lane:
         seconds = now - self._last_turn
         pace = seconds / answered
         self._last_turn = now
-        # The turn before may be long ago: threads may have answered meanwhile, or nobody may have waited.
-        age = 0.0 if self._last_finish is None else now - self._last_finish
         self.learn_pace(answered, now)
         if self._last_finish is None:
             self.refused_patience = 0.0
             self._waiting_since = now
-        else:
-            self._age = age
         if self._pace and pace < self._pace:
             self._pace += _PACE_GAIN * (pace - self._pace)

@@ -24,15 +24,15 @@ class LaneCounts:
         if self._metrics is not None and lane.rules.is_strict:
             self._metrics.batching.count_request(rows, inputs)
 
-    def refused(self, lane: Lane) -> None:
-        """Counts a request that was not let in."""
+    def refused(self, lane: Lane, requests: int = 1) -> None:
+        """Counts requests that were not let in."""
         cell = lane.refusals
         if cell is None:
             if self._metrics is None:
                 return
             cells = self._metrics.batching.refused
             cell = lane.refusals = cells.cell(lane.id.name, lane.version, lane.signature_name)
-        cell.number += 1
+        cell.number += requests
 
     def ran_at_once(self, lane: Lane, rows: int, seconds: float, api: str) -> None:
         """Counts a request that did not wait and ran alone."""

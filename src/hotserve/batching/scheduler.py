@@ -35,6 +35,7 @@ from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.padding import Inputs, rows_of
 from hotserve.batching.plans import BatchPlans, ByServable
+from hotserve.batching.reading_age import ReadingAge
 from hotserve.batching.row_check import are_independent
 from hotserve.batching.seats import Input, Seat, seat_in
 from hotserve.batching.shared_run import Answer, SharedRun, run_alone, run_together
@@ -127,6 +128,7 @@ class EngineThreads:
         self._other_since = 0.0  # the same, later by what runs have taken since then that did not wait
         self._apart = 0.0  # what the loop has done between turns' runs, in seconds
         self._begun = 0  # how many have ever begun
+        self._age = ReadingAge()
 
     async def run(
         self,
@@ -236,6 +238,8 @@ class EngineThreads:
         lane.guests += 1
         self._queued += 1
         self._queued_bytes += guest.size
+        if not self._arrivals:
+            self._age.read(guest.start)
         self._arrivals += 1
         if not self._turn_due:
             self._turn_due = True
@@ -264,13 +268,19 @@ class EngineThreads:
         """
         refused = lane.refused
         if refused is None or refused[0] != timeout_seconds:
-            text = lane.lateness(timeout_seconds) or self._refusal(size)
+            now = self._clock()
+            self._age.read(now)
+            text = lane.lateness(timeout_seconds, self._age.at(now)) or self._refusal(size)
             if not text:
                 return None
             refused = lane.refused = (timeout_seconds, Unavailable(text))
             lane.refused_patience = timeout_seconds or 0.0
         self._counts.refused(lane)
         return refused[1]
+
+    def count_refused(self, lane: Lane, requests: int) -> None:
+        """Counts requests that were refused as others were for which `refusal` was asked."""
+        self._counts.refused(lane, requests)
 
     def close(self) -> None:
         """Drops what is queued and ends the threads once what runs has ended."""
@@ -323,7 +333,8 @@ class EngineThreads:
         lane = task.lane
         if self._closed:
             raise Unavailable("No engine thread takes the request: the server is stopping. Send it again, later.")
-        refusal = lane.refusal(task, key) or self._refusal(task.size)
+        self._age.read(task.queued)
+        refusal = lane.refusal(task, key, self._age.at(task.queued)) or self._refusal(task.size)
         if refusal:
             self._counts.refused(lane)
             raise Unavailable(refusal)
@@ -432,6 +443,7 @@ class EngineThreads:
             for task in unwatched:
                 if not task.done():
                     self._watch(task)
+        self._age.end_turn(self._clock())
 
     def _serve_all(self, ready: Iterable[Lane]) -> None:
         """Serves lanes; those that have had a run and wait for another come after the others in the next turn."""

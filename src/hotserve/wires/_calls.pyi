@@ -1,5 +1,7 @@
+from collections.abc import Mapping
+
 from hotserve.wires.http2_headers import RequestHead
-from hotserve.wires.plain_calls import WholeCall
+from hotserve.wires.plain_calls import Refusing, Taken
 
 REVISION: int
 
@@ -11,6 +13,11 @@ def read_calls(
     most: int,
     window: int,
     send_window: int,
+    most_opened: int,
     largest: int,
-) -> tuple[list[WholeCall], int, int, int, bool]: ...
+    known: Mapping[int, int],
+    elsewhere: Mapping[int, object],
+    most_resets: int,
+    refusing: Refusing | None,
+) -> Taken: ...
 def answer_frames(stream: int, header: bytes, message: bytes, trailers: bytes) -> bytes: ...

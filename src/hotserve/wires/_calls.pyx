@@ -9,17 +9,19 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
-REVISION = 1
+REVISION = 2
 
 # As in `http2_frames`.
 cdef enum:
     HEAD_BYTES = 9
     PREFIX_BYTES = 5
     UPDATE_BYTES = 4
+    RESET_BYTES = 4
     DATA = 0
     HEADERS = 1
+    RST_STREAM = 3
     WINDOW_UPDATE = 8
     END_STREAM = 1
     END_HEADERS = 4
@@ -27,6 +29,7 @@ cdef enum:
     LARGEST_FRAME = 0xFFFFFF
     # As in `plain_calls`.
     MOST_BEGUN = 64
+    MOST_AT_ONCE = 256
 
 cdef struct Begun:
     int64_t stream
@@ -60,6 +63,21 @@ cdef inline uint8_t *put_bytes(uint8_t *p, bytes data) noexcept:
     return p + PyBytes_GET_SIZE(data)
 
 
+cdef inline bint is_among(const int64_t *numbers, Py_ssize_t count, int64_t number) noexcept nogil:
+    cdef Py_ssize_t index
+    for index in range(count):
+        if numbers[index] == number:
+            return True
+    return False
+
+
+cdef bytes refusal_frame(uint32_t stream, bytes block):
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, HEAD_BYTES + PyBytes_GET_SIZE(block))
+    cdef uint8_t *p = <uint8_t *>PyBytes_AS_STRING(made)
+    put_bytes(put_head(p, PyBytes_GET_SIZE(block), HEADERS, END_HEADERS | END_STREAM, stream), block)
+    return made
+
+
 def read_calls(
     bytes data not None,
     Py_ssize_t position,
@@ -68,20 +86,40 @@ def read_calls(
     Py_ssize_t most,
     int64_t window,
     int64_t send_window,
+    int64_t most_opened,
     int64_t largest,
+    dict known not None,
+    dict elsewhere not None,
+    Py_ssize_t most_resets,
+    tuple refusing,
 ):
     """See `plain_calls.read_calls`."""
     cdef const char *text = PyBytes_AS_STRING(data)
     cdef const uint8_t *p
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), length, start, ended = position, count = 0, committed = 0
-    cdef int64_t stream, increment, used = 0, opened = 0, ended_used = 0, ended_opened = 0
-    cdef int kind, flags, index, others = 0
-    cdef bint may_open = False, opened_last = False
+    cdef Py_ssize_t refused = 0, ended_refused = 0, most_refused = 0
+    cdef int64_t stream, increment, used = 0, opened = 0, refused_bytes = 0
+    cdef int64_t ended_used = 0, ended_opened = 0, ended_last = last_stream, ended_refused_bytes = 0
+    cdef int64_t idle = 0, ended_idle = 0
+    cdef int kind, flags, index, others = 0, reset = 0
+    cdef bint may_open = False
     cdef Begun begun[MOST_BEGUN]
+    cdef int64_t numbers[MOST_AT_ONCE]  # of the calls
+    cdef int64_t resets[MOST_AT_ONCE]
+    cdef uint32_t codes[MOST_AT_ONCE]
     cdef PyObject *head
-    cdef list calls = []
+    cdef PyObject *refused_head = NULL
+    cdef bytes prefix = b"", block = b""
+    cdef list calls = [], answers = []
     if position < 0:
         raise ValueError("the position is before the data")
+    if refusing is not None:
+        refused_head = <PyObject *>refusing[0]
+        prefix, block, most_refused = refusing[1], refusing[2], refusing[3]
+        if PyBytes_GET_SIZE(block) > LARGEST_FRAME:
+            raise ValueError("a block does not fit into a frame")
+    if most > MOST_AT_ONCE:
+        most = MOST_AT_ONCE
     while size - position >= HEAD_BYTES:
         p = <const uint8_t *>text + position
         length = <Py_ssize_t>p[0] << 16 | <Py_ssize_t>p[1] << 8 | p[2]
@@ -96,7 +134,9 @@ def read_calls(
             if flags != END_HEADERS or not stream & 1 or stream <= last_stream or stream > LARGEST_NUMBER:
                 break
             head = PyDict_GetItem(heads, PyBytes_FromStringAndSize(<const char *>p, length))
-            if head is NULL or count + others >= most or others == MOST_BEGUN or not (<object>head).takes_whole:
+            if head is NULL or others == MOST_BEGUN or not (<object>head).takes_whole:
+                break
+            if count + refused + others >= most:
                 break
             begun[others] = Begun(stream, send_window, head)
             others += 1
@@ -120,14 +160,39 @@ def read_calls(
             announced = (<object>begun[index].head).content_length
             if announced is not None and announced != length:
                 break
-            message = PyBytes_FromStringAndSize(<const char *>p + PREFIX_BYTES, length - PREFIX_BYTES)
-            calls.append((stream, <object>begun[index].head, message, begun[index].room))
-            count += 1
+            if (
+                begun[index].head is refused_head
+                and refused < most_refused
+                and length - PREFIX_BYTES >= PyBytes_GET_SIZE(prefix)
+                and not memcmp(p + PREFIX_BYTES, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
+            ):
+                answers.append(refusal_frame(<uint32_t>stream, block))
+                refused += 1
+                refused_bytes += length
+            else:
+                message = PyBytes_FromStringAndSize(<const char *>p + PREFIX_BYTES, length - PREFIX_BYTES)
+                calls.append((stream, <object>begun[index].head, message, begun[index].room))
+                numbers[count] = stream
+                count += 1
             others -= 1
             begun[index] = begun[others]
             may_open = True
+            idle = 0
             if not others:
-                committed, ended, ended_used, ended_opened, opened_last = count, position, used, opened, False
+                committed, ended, ended_used, ended_opened, ended_last = count, position, used, opened, last_stream
+                ended_idle, ended_refused, ended_refused_bytes = 0, refused, refused_bytes
+        elif kind == RST_STREAM and length == RESET_BYTES:
+            if others or not stream & 1 or stream > last_stream or most_resets < 0 or stream in elsewhere:
+                break
+            if not is_among(resets, reset, stream) and (is_among(numbers, count, stream) or stream in known):
+                if reset >= most_resets or reset == MOST_AT_ONCE:
+                    break
+                resets[reset], codes[reset] = stream, number_at(p)
+                reset += 1
+            else:
+                idle += 1
+            may_open = False
+            ended, ended_idle = position, idle
         elif kind == WINDOW_UPDATE and may_open and length == UPDATE_BYTES:
             may_open = False
             increment = number_at(p) & LARGEST_NUMBER
@@ -140,15 +205,23 @@ def read_calls(
                 if index < 0 or begun[index].room + increment > LARGEST_NUMBER:
                     break
                 begun[index].room += increment
+            elif opened + increment > most_opened:
+                break
             else:
                 opened += increment
+                idle += 1
                 if not others:
-                    ended, ended_opened, opened_last = position, opened, True
+                    ended, ended_opened, ended_idle = position, opened, idle
         else:
             break
     if committed < count:
         del calls[committed:]
-    return calls, ended, ended_used, ended_opened, opened_last
+    if ended_refused < refused:
+        del answers[ended_refused:]
+    given_up = [(resets[index], codes[index]) for index in range(reset)]
+    return (
+        calls, ended, ended_used, ended_opened, ended_last, ended_idle, given_up, answers, ended_refused_bytes
+    )
 
 
 def answer_frames(uint32_t stream, bytes header not None, bytes message not None, bytes trailers not None):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hotserve.api.codec_threads import CodecThreads
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import Road
+from hotserve.api.gathered import CallRoad
 from hotserve.errors import Code, DeadlineExceeded, Internal, ServingError
 from hotserve.wires.eager import Pending, start
 from hotserve.wires.grpc_heads import OK_TRAILERS, CallHead, ErrorAnswers, error_answer
@@ -27,7 +27,7 @@ class Services(Protocol):
         ...
 
     @property
-    def roads(self) -> Mapping[str, Road]:
+    def roads(self) -> Mapping[str, CallRoad]:
         """The path of a method -> where calls of it are handed in first."""
         ...
 

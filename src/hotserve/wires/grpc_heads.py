@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hotserve.api.gathered import Road
+from hotserve.api.gathered import CallRoad
 from hotserve.api.grpc_framing import SUPPORTED_ENCODINGS, is_grpc, packs_answers, parse_timeout, trailers_of
 from hotserve.errors import InvalidArgument, ServingError
 from hotserve.wires.http2_headers import RequestHead, encode_block
@@ -40,7 +40,7 @@ class CallHead:
         self.encoding = head.headers.get("grpc-encoding", "identity")
         self.pack = packs_answers(self.encoding)
         self.header = PACKED_HEADER if self.pack else PLAIN_HEADER
-        self.road: Road | None = None
+        self.road: CallRoad | None = None
         self.timeout_seconds: float | None = None
         self.error: ServingError | None = None
         try:

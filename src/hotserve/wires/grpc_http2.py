@@ -20,6 +20,7 @@ from hotserve.wires.deadlines import Deadlines
 from hotserve.wires.grpc_call import Call, Services
 from hotserve.wires.grpc_growing_call import GrowingCall
 from hotserve.wires.grpc_heads import CallHead, ErrorAnswers, Refusal, error_answer, read_head
+from hotserve.wires.http2_calls import WholeCall
 from hotserve.wires.http2_connection import Http2Connection
 from hotserve.wires.http2_events import (
     ConnectionFailed,
@@ -30,6 +31,7 @@ from hotserve.wires.http2_events import (
     RequestReceived,
     StreamReset,
 )
+from hotserve.wires.http2_headers import RequestHead
 from hotserve.wires.http2_limits import Http2Limits
 from hotserve.wires.turns import TURN_BYTES, let_others_in
 
@@ -190,6 +192,7 @@ class GrpcConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, Call] = {}
         self._new_deadlines: list[Call] = []
+        self._refused_head: RequestHead | None = None  # of the last call that was refused
         self._senders: dict[int, asyncio.Future[None]] = {}
         self._now = 0.0
         self._reading = False
@@ -224,32 +227,67 @@ class GrpcConnection(asyncio.Protocol):
         self._asked_at = None
         self._reading = True
         try:
-            for event in self.http2.receive(data, self._now):
-                if type(event) is tuple:
-                    stream_id, head, message, _ = event
-                    self._busy_at = self._now
-                    said: CallHead = head.note
-                    road = said.road
-                    if road is not None:
-                        error = road.refusal(message, len(message), said.timeout_seconds)
-                        if error is not None:
-                            self.http2.fail_call(stream_id, self.error_answers.block(error))
-                            continue
-                    call = self._calls[stream_id] = Call(self, stream_id, said, self._now)
-                    call.perform(message)
-                    if call.pending is not None:
-                        if call.deadline is not None:
-                            self._new_deadlines.append(call)
-                    elif call.is_over:
-                        self._calls.pop(stream_id, None)
-                else:
-                    self._handle(cast(Event, event))
+            http2 = self.http2
+            self._take(http2.receive(data, self._now, self._refused()))
+            while http2.is_held:
+                self._send()
+                self._take(http2.go_on(self._now, self._refused()))
             if self._new_deadlines:
                 self._watch_deadlines()
         finally:
             self._reading = False
         if self._ending or self.http2.has_output:
             self._send()
+
+    def _take(self, events: list[Event | WholeCall]) -> None:
+        """Does what has come; calls that were refused meanwhile are counted."""
+        http2, given_up = self.http2, self.http2.given_up
+        if http2.refused_calls:
+            self._count_refused()
+        for event in events:
+            if type(event) is tuple:
+                stream_id, head, message, _ = event
+                if given_up and stream_id in given_up:
+                    continue  # in the breath in which it was made
+                self._busy_at = self._now
+                said: CallHead = head.note
+                road = said.road
+                if road is not None:
+                    error = road.refusal(message, len(message), said.timeout_seconds)
+                    if error is not None:
+                        http2.fail_call(stream_id, self.error_answers.block(error))
+                        self._refused_head = head
+                        continue
+                call = self._calls[stream_id] = Call(self, stream_id, said, self._now)
+                call.perform(message)
+                if call.pending is not None:
+                    if call.deadline is not None:
+                        self._new_deadlines.append(call)
+                elif call.is_over:
+                    self._calls.pop(stream_id, None)
+            else:
+                self._handle(cast(Event, event))
+
+    def _refused(self) -> tuple[RequestHead, bytes, bytes] | None:
+        """Calls like the last one that was refused, as long as all of them are: they need not be looked at."""
+        head = self._refused_head
+        if head is None:
+            return None
+        said: CallHead = head.note
+        standing = None if said.road is None else said.road.standing_refusal(said.timeout_seconds)
+        if standing is None:
+            self._refused_head = None
+            return None
+        return head, standing[0], self.error_answers.block(standing[1])
+
+    def _count_refused(self) -> None:
+        self._busy_at = self._now
+        head, http2 = self._refused_head, self.http2
+        assert head is not None  # nobody else's calls are refused there
+        said: CallHead = head.note
+        assert said.road is not None
+        calls = http2.refused_calls
+        said.road.count_refused(calls, http2.refused_bytes - calls * PREFIX_BYTES)
 
     def _read_on(self) -> None:
         if self._transport is not None and not self._transport.is_closing():

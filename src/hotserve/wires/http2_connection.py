@@ -13,15 +13,14 @@ Source: RFC 9113. Numbers of sections in the comments are its.
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import Final
 
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
 from hotserve.wires import http2_frames as frames
-from hotserve.wires.http2_calls import WholeCall, answer_frames, read_calls
-from hotserve.wires.http2_events import ConnectionFailed, Event
+from hotserve.wires.http2_calls import Refusing, WholeCall, answer_frames, read_calls
+from hotserve.wires.http2_events import ConnectionFailed, Event, RequestReceived, StreamReset
 from hotserve.wires.http2_failure import Http2Failure
 from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, PREFACE, ErrorCode
-from hotserve.wires.http2_headers import HeaderReader
+from hotserve.wires.http2_headers import HeaderReader, RequestHead
 from hotserve.wires.http2_incoming import Incoming
 from hotserve.wires.http2_inflow import Inflow
 from hotserve.wires.http2_limits import Http2Limits
@@ -30,8 +29,9 @@ from hotserve.wires.http2_patience import Patience
 from hotserve.wires.http2_stream import Stream
 from hotserve.wires.http2_streams import Streams
 
-_KIND: Final = 3
-"""Where the type of a frame stands in it."""
+Refused = tuple[RequestHead, bytes, bytes]
+"""Calls that are refused as they are read: the header that they have, how their messages begin, and the block that is
+their whole answer."""
 
 
 class Http2Connection:
@@ -39,6 +39,9 @@ class Http2Connection:
 
     Attributes:
         failed: Whether it has ended with an error.
+        is_held: Whether something has come that is to be read with `go_on`.
+        refused_calls: How many calls were refused as they were read, by the last `receive` or `go_on`.
+        refused_bytes: How many bytes their messages had, with their prefixes.
         take_output: What is to be sent next; see `Outbox.take`.
         given_up: The streams that wait for `release`; to be read only.
     """
@@ -52,6 +55,9 @@ class Http2Connection:
                 none.
         """
         self.failed = False
+        self.is_held = False
+        self.refused_calls = self.refused_bytes = 0
+        self._refused: Refused | None = None
         self._max_frame_bytes = limits.max_frame_bytes
         # Received, and not read yet.
         self._unread = bytearray()
@@ -122,16 +128,25 @@ class Http2Connection:
 
     # Bytes in.
 
-    def receive(self, data: bytes, now: float) -> list[Event | WholeCall]:
+    def receive(self, data: bytes, now: float, refused: Refused | None = None) -> list[Event | WholeCall]:
         """Takes what has come.
+
+        It stops behind a header that has not come before, so that it is known whether calls that say the same are wanted
+        whole, and where there is no room for more calls before those that it has read are answered. Then `is_held`, and
+        `go_on` is to be called before this is called again.
 
         Args:
             data: The next bytes of the client.
             now: Seconds of a clock that never goes back.
+            refused: Calls that are not wanted: they are answered as they are read, where they come whole, and nobody
+                hears of them but by their number.
 
         Returns:
-            What they mean, in order. `ConnectionFailed` is the last event that a connection has.
+            What they mean, in order, but for calls and ends of streams that were read together: the former come before
+            the latter. `ConnectionFailed` is the last event that a connection has.
         """
+        self._refused = refused
+        self.refused_calls = self.refused_bytes = 0
         incoming = self._incoming
         events = incoming.events = []
         self._patience.now = now
@@ -145,6 +160,13 @@ class Http2Connection:
         except Http2Failure as failure:
             self._fail(failure)
         return events
+
+    def go_on(self, now: float, refused: Refused | None = None) -> list[Event | WholeCall]:
+        """Takes what is held; as `receive`."""
+        data = bytes(self._unread)
+        self._unread.clear()
+        self.is_held = False
+        return self.receive(data, now, refused)
 
     def _receive(self, data: bytes) -> None:
         if self.failed:
@@ -160,7 +182,7 @@ class Http2Connection:
             self._unread += memoryview(data)[position:]
 
     def _read(self, data: bytes) -> int:
-        """Reads all frames that are whole; returns where the first one begins that is not."""
+        """Reads all frames that are whole; returns where the first one begins that is not, or that is held."""
         size = len(data)
         position = 0
         if not self._greeted:
@@ -173,12 +195,20 @@ class Http2Connection:
         largest, incoming = self._max_frame_bytes, self._incoming
         unpack = FRAME_HEAD.unpack_from
         while size - position >= FRAME_HEAD_BYTES:
-            if self._takes_whole and incoming.is_regular and data[position + _KIND] == frames.HEADERS:
+            high, low, kind, flags, stream_id = unpack(data, position)
+            if (
+                (kind == frames.HEADERS or kind == frames.RST_STREAM)  # noqa: PLR1714  (a tuple would be made each time)
+                and self._takes_whole
+                and incoming.is_regular
+            ):
                 after = self._read_calls(data, position)
                 if after != position:
                     position = after
                     continue
-            high, low, kind, flags, stream_id = unpack(data, position)
+                has_news = incoming.events or self.refused_calls
+                if has_news and kind == frames.HEADERS and self._streams.room() <= 0:
+                    self.is_held = True
+                    break
             length = high << 16 | low
             if length > largest:
                 raise Http2Failure(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes; the limit is {largest}")
@@ -188,8 +218,17 @@ class Http2Connection:
                 self._needed = FRAME_HEAD_BYTES + length
                 return start - FRAME_HEAD_BYTES
             incoming.take(kind, flags, stream_id & LARGEST_NUMBER, data[start:position])
+            if kind == frames.HEADERS and self._takes_whole and self._is_new(incoming.events):
+                self.is_held = position < size
+                break
         self._needed = FRAME_HEAD_BYTES
         return position
+
+    @staticmethod
+    def _is_new(events: list[Event | WholeCall]) -> bool:
+        """Whether the last request has a header that nobody has looked at: the next ones may be like it."""
+        last = events[-1] if events else None
+        return type(last) is RequestReceived and last.head.note is None
 
     def _read_calls(self, data: bytes, position: int) -> int:
         """Takes what comes in whole calls; returns where it ends.
@@ -197,11 +236,13 @@ class Http2Connection:
         The same as if each frame were read by itself, the window of the connection apart: it is opened by what all of
         them take, together.
         """
-        streams, inflow = self._streams, self._inflow
+        streams, inflow, patience = self._streams, self._inflow, self._patience
         whole = streams.whole
         # Most clients have one call under way on a connection: to ask what there is would take longer than to look.
         is_idle = not (whole or streams.open or streams.given_up or self._outbox.unsent_answers)
-        calls, position, used, opened, opened_last = read_calls(
+        refused = self._refused
+        start = position
+        calls, position, used, opened, streams.last_begun, idle, resets, answers, refused_bytes = read_calls(
             data,
             position,
             streams.last_begun,
@@ -209,26 +250,45 @@ class Http2Connection:
             streams.most if is_idle else streams.room(),
             inflow.window,
             streams.first_window,
+            LARGEST_NUMBER - self._outbox.window,
             self._largest_whole,
+            whole,
+            streams.open,
+            -1 if streams.abandoned else int(patience.resets.left),
+            None if refused is None else self._refusing(refused),
         )
-        if not calls:
+        if position == start:
             return position
-        self._incoming.events += calls
-        for number, _, _, window in calls:
-            whole[number] = window
-        streams.last_begun = calls[-1][0]
-        inflow.window -= used
-        inflow.taken += used
-        if inflow.taken >= inflow.half_window:
-            inflow.take(0)
-        patience = self._patience
-        patience.idle_frames.left = patience.idle_frames.most
+        if used:
+            inflow.window -= used
+            inflow.taken += used
+            if inflow.taken >= inflow.half_window:
+                inflow.take(0)
+            patience.idle_frames.left = patience.idle_frames.most
+        if calls:
+            self._incoming.events += calls
+            for number, _, _, window in calls:
+                whole[number] = window
+        if answers:
+            self._outbox.put_answers(answers)
+            patience.resets.earn(len(answers))
+            self.refused_calls += len(answers)
+            self.refused_bytes += refused_bytes
+        if resets:
+            patience.count_reset(len(resets))
+            for number, code in resets:
+                del whole[number]
+                streams.given_up.add(number)
+                self._incoming.events.append(StreamReset(number, code, by_client=True))
+        if idle:
+            patience.count_idle_frame(idle)
         if opened:
-            if opened_last:
-                patience.count_idle_frame()
-            if not self._outbox.open_window(opened):
-                raise Http2Failure(ErrorCode.FLOW_CONTROL_ERROR, "the window of the connection is too large")
+            self._outbox.open_window(opened)
         return position
+
+    def _refusing(self, refused: Refused) -> Refusing:
+        head, prefix, block = refused
+        return head, prefix, block, self._outbox.room_for_answers(FRAME_HEAD_BYTES + len(block))
 
     # Ends.
 

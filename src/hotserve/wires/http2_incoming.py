@@ -208,7 +208,8 @@ class Incoming:
         except OversizedHeaderListError as error:
             raise Http2Failure(ErrorCode.ENHANCE_YOUR_CALM, "a header far over the limit") from error
         except HPACKError as error:
-            raise Http2Failure(ErrorCode.COMPRESSION_ERROR, f"a header that cannot be read: {error}") from error
+            # Without hpack's words, which may have the address of a piece of memory.
+            raise Http2Failure(ErrorCode.COMPRESSION_ERROR, "a header that HPACK cannot read") from error
 
     def _request(self, stream_id: int, ended: bool, block: bytes) -> None:
         too_large = 0

@@ -73,24 +73,24 @@ class Allowance:
         self.left = float(most)
         self._since: float | None = None
 
-    def spend(self, now: float) -> bool:
-        """Takes one; False if none is left.
+    def spend(self, now: float, count: int = 1) -> bool:
+        """Takes some; False if so many are not left.
 
         Args:
             now: Seconds of a clock that never goes back.
+            count: How many.
         """
         if self._since is not None:
             self.left = min(self.most, self.left + (now - self._since) * self._per_second)
         self._since = now
-        if self.left < 1:
+        if self.left < count:
             return False
-        self.left -= 1
+        self.left -= count
         return True
 
-    def earn(self) -> None:
-        """Gives one back."""
-        if self.left < self.most:
-            self.left += 1
+    def earn(self, count: int = 1) -> None:
+        """Gives some back."""
+        self.left = min(self.most, self.left + count)
 
     def restore(self) -> None:
         """Gives all of them back."""

@@ -137,6 +137,16 @@ class Outbox:
         self.unsent_answers += 1
         return True
 
+    def room_for_answers(self, size: int) -> int:
+        """How many whole answers of so many bytes can be written down at once, with `put_answers`."""
+        return 0 if self.table_size_due else max(0, EAGER_BYTES - self.written_bytes) // size
+
+    def put_answers(self, answers: list[bytes]) -> None:
+        """Sends whole answers that have no body."""
+        self.written += answers
+        self.written_bytes += sum(map(len, answers))
+        self.unsent_answers += len(answers)
+
     def add_header(self, stream: Stream, block: bytes) -> None:
         """Begins an answer."""
         stream.header = block

@@ -24,22 +24,22 @@ class Patience:
         self.resets = Allowance(limits.resets, limits.resets_per_second)
         self._most_replies = limits.unsent_replies
 
-    def count_idle_frame(self) -> None:
-        """Counts a frame that leads to nothing.
+    def count_idle_frame(self, count: int = 1) -> None:
+        """Counts frames that lead to nothing.
 
         Raises:
             Http2Failure: There were too many.
         """
-        if not self.idle_frames.spend(self.now):
+        if not self.idle_frames.spend(self.now, count):
             raise Http2Failure(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that lead to nothing")
 
-    def count_reset(self) -> None:
-        """Counts a stream that is given up or reset before it is answered.
+    def count_reset(self, count: int = 1) -> None:
+        """Counts streams that are given up or reset before they are answered.
 
         Raises:
             Http2Failure: There were too many.
         """
-        if not self.resets.spend(self.now):
+        if not self.resets.spend(self.now, count):
             raise Http2Failure(ErrorCode.ENHANCE_YOUR_CALM, "too many streams that were reset")
 
     def check_replies(self, unsent: int) -> None:

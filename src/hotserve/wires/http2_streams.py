@@ -30,13 +30,14 @@ class Streams:
         last_taken: None after it is taken any more.
         first_window: How much of an answer clients take on a stream that begins.
         most: How many requests there may be at a time.
+        abandoned: Those on which frames may still come from a client that does not know of their end.
     """
 
     __slots__ = (
-        "_abandoned",
         "_inflow",
         "_outbox",
         "_stream_window",
+        "abandoned",
         "first_window",
         "given_up",
         "last_begun",
@@ -60,7 +61,7 @@ class Streams:
         self.last_begun = 0
         self.last_taken = LARGEST_NUMBER
         self.first_window = frames.FIRST_WINDOW
-        self._abandoned: dict[int, None] = {}
+        self.abandoned: dict[int, None] = {}
         self.most = limits.max_concurrent_streams
         self._stream_window = limits.stream_window_bytes
         self._outbox = outbox
@@ -72,11 +73,6 @@ class Streams:
         # No property: a method costs a third of one where this is asked for every call.
         at_work = len(self.open) + len(self.whole) + len(self.given_up) + self._outbox.unsent_answers
         return self.most - at_work
-
-    @property
-    def abandoned(self) -> tuple[int, ...]:
-        """Those on which frames may still come from a client that does not know of their end."""
-        return tuple(self._abandoned)
 
     def begin(self, number: int, ended: bool, expected: int | None) -> None:
         """Opens a stream.
@@ -110,18 +106,18 @@ class Streams:
         self.open.clear()
         self.whole.clear()
         self.given_up.clear()
-        self._abandoned.clear()
+        self.abandoned.clear()
         self._outbox.drop_all()
 
     def abandon(self, number: int) -> None:
         """Ends a stream whose client may go on with its request, until it knows."""
-        if len(self._abandoned) >= _MOST_ABANDONED:
-            del self._abandoned[next(iter(self._abandoned))]
-        self._abandoned[number] = None
+        if len(self.abandoned) >= _MOST_ABANDONED:
+            del self.abandoned[next(iter(self.abandoned))]
+        self.abandoned[number] = None
 
     def forget(self, number: int) -> None:
         """The client has ended a stream that was abandoned, too."""
-        self._abandoned.pop(number, None)
+        self.abandoned.pop(number, None)
 
     def change_first_window(self, size: int) -> None:
         """Sets how much of an answer the client takes on streams that begin; it takes as much more on those there are.
@@ -161,9 +157,9 @@ class Streams:
         Raises:
             Http2Failure: They may not.
         """
-        if number in self._abandoned:
+        if number in self.abandoned:
             if ended:
-                del self._abandoned[number]
+                del self.abandoned[number]
             return
         if number > self.last_taken:
             return
