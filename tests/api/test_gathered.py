@@ -259,6 +259,38 @@ def test_what_cannot_be_answered_in_time_is_refused_unread_and_counted(wire: str
         assert in_flight(apis) == [0, 0]
 
 
+def test_a_refusal_stands_for_calls_with_the_same_patience_until_somebody_is_let_out() -> None:
+    message = call("", [1.0], (), 2)[1]
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, [("", message)] * 2)
+            visitors = await all_at_once(apis, [("", message)] * 2)
+            assert all(visitor.gathered for visitor in visitors)
+            road: Any = apis.grpc_services.roads[PREDICT]
+            assert road.standing_refusal(1.0) is None
+            lane = road._last.lane
+            lane.guests, lane._pace = 1000, 1.0
+            refused = road.refusal(message, len(message), 1.0)
+            prefix, error = road.standing_refusal(1.0)
+            assert error is refused
+            assert prefix
+            assert message.startswith(prefix)
+            assert not call("", [1.0], (), 1)[1].startswith(prefix)
+            assert road.standing_refusal(2.0) is None
+            assert road.standing_refusal(None) is None
+            road.count_refused(20, 20 * len(message))
+            lane.guests = 0
+            await all_at_once(apis, [("", message)] * 2)
+            assert road.standing_refusal(1.0) is None
+
+        run(main())
+        key = ("m", "2", DEFAULT_SIGNATURE, "Predict", "GRPC", "UNAVAILABLE")
+        assert dict(apis.metrics.requests.cells())[key] == 21
+        assert dict(apis.metrics.batching.refused.cells())[("m", "2", DEFAULT_SIGNATURE)] == 21
+        assert in_flight(apis) == [0, 0]
+
+
 def test_what_cannot_be_answered_in_time_is_refused_however_its_message_is_written() -> None:
     named = call("", [1.0], (), 2)[1]
     request = messages.PredictRequest.FromString(named)

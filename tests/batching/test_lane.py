@@ -89,8 +89,8 @@ def test_the_pace_of_two_threads_that_finish_together_is_not_infinite() -> None:
         slow.learn_pace(1, float(pair))
         slow.learn_pace(1, float(pair))
     # Two answers a second, and ten requests that wait: five seconds, of which half of the time may be waited.
-    assert slow.refusal(task(13), None) == ""
-    assert "10 requests wait" in slow.refusal(task(7), None)
+    assert slow.refusal(task(13), None, 0.0) == ""
+    assert "10 requests wait" in slow.refusal(task(7), None, 0.0)
     lease.release()
     bench.engine.close()
 
@@ -103,7 +103,7 @@ def test_a_pause_in_which_nobody_waited_does_not_count_as_slowness() -> None:
 
     def enqueue() -> str:
         task = Task(lane_, lease, of_shape(1, 2), 1, 1, 8, "Predict", 0.0, 1.0, ignore)
-        refusal = lane_.refusal(task, None)
+        refusal = lane_.refusal(task, None, 0.0)
         lane_.queue.add(task, 1, 8, None, 0.0)
         return refusal
 
@@ -120,28 +120,13 @@ def test_a_pause_in_which_nobody_waited_does_not_count_as_slowness() -> None:
     bench.engine.close()
 
 
-def test_only_the_time_of_the_last_turn_counts_as_the_age_of_what_comes_in_the_next_one() -> None:
+def test_what_has_been_in_its_socket_for_long_is_let_in_only_where_nobody_waits() -> None:
     natural = lane(NATURAL)
+    assert natural.lateness(5.0, 3.0) == ""
     natural.guests = 2
-    natural.learn_pace(1, 1000.0)  # by a thread: there has been no run on the loop
-    natural.learn_turn(1, 1000.01)
-    assert natural.lateness(1.0) == ""
-    natural.learn_turn(1, 1003.0)  # something has held up the loop
-    assert "2 requests wait" in natural.lateness(5.0)
-    natural.guests = 0
-    natural.learn_turn(2, 1003.01)
-    natural.guests = 2
-    assert natural.lateness(5.0) == ""
-
-
-def test_what_comes_after_nobody_has_waited_is_not_as_old_as_the_last_turn_was_long() -> None:
-    natural = lane(NATURAL)
-    natural.guests = 2
-    natural.learn_turn(1, 1000.0)
-    natural.guests = 0
-    natural.learn_turn(2, 1003.0)
-    natural.guests = 2
-    assert natural.lateness(5.0) == ""
+    assert natural.lateness(5.0, 2.0) == ""
+    assert "2 requests wait, for about 3.0 s" in natural.lateness(5.0, 3.0)
+    assert natural.lateness(None, 3.0) == ""
 
 
 def test_a_lane_that_stops_sharing_lets_every_request_go_alone() -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import Road
+from hotserve.api.gathered import CallRoad
 from hotserve.errors import InvalidArgument, Unimplemented
 from hotserve.server.loop import runner
 from hotserve.wires.grpc_call import Services
@@ -44,7 +44,7 @@ class TestServices:
         self.read = 0
         self.sent = 0
         self.timeouts: list[float | None] = []
-        self.roads: dict[str, Road] = {}
+        self.roads: dict[str, CallRoad] = {}
         self._go_on = asyncio.Event()
 
     @property

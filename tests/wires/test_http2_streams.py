@@ -76,4 +76,4 @@ def test_no_more_streams_are_remembered_than_there_is_reason_to(streams: Streams
     for number in range(1, 6001, 2):
         streams.abandon(number)
     assert len(streams.abandoned) == 1024
-    assert streams.abandoned[-1] == 5999
+    assert list(streams.abandoned)[-1] == 5999

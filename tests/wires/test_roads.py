@@ -8,12 +8,15 @@ from typing import Any
 
 import grpc
 import pytest
+from hpack import Decoder
 
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
 from hotserve.api.gathered import Client, Road
+from hotserve.api.grpc_framing import frame as framed
 from hotserve.errors import InvalidArgument, ServingError, Unavailable
-from support.grpc_wire import ECHO, WAIT, RunningWire
+from support.grpc_wire import ECHO, WAIT, RawClient, RunningWire
 from support.http1_wire import PATIENCE_SECONDS, WireServer, answers, read_to_end
+from support.http2 import DATA, END_STREAM, data, headers, rst_stream, with_value
 from support.in_process import PATIENCE
 
 FULL = Unavailable("The batch scheduling queue is full.")
@@ -26,6 +29,8 @@ class Crossing:
     def __init__(self) -> None:
         self.held: list[Client] = []
         self.refused: list[int] = []
+        self.stands = False
+        self.counted: list[tuple[int, int]] = []
         self.came = threading.Semaphore(0)
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
@@ -33,6 +38,12 @@ class Crossing:
             return None
         self.refused.append(size)
         return FULL
+
+    def standing_refusal(self, timeout_seconds: float | None) -> tuple[bytes, ServingError] | None:
+        return (b"far ", FULL) if self.stands else None
+
+    def count_refused(self, calls: int, size: int) -> None:
+        self.counted.append((calls, size))
 
     def take(self, message: bytes, client: Client, timeout_seconds: float | None = None) -> bool:
         match message:
@@ -287,6 +298,61 @@ def test_a_call_that_is_refused_is_told_why_and_the_next_ones_are_answered(
         assert refused.value.details() == "The batch scheduling queue is full."
     assert echo(b"now", timeout=PATIENCE) == b"[1]"
     assert crossing.refused == ([len(message)] * 3 if message == b"too many" else [])
+
+
+def call(stream_id: int, message: bytes) -> bytes:
+    return headers(stream_id, with_value(":path", ECHO)) + data(stream_id, framed(message, pack=False), end=True)
+
+
+def said(client: RawClient, stream_id: int) -> bytes:
+    """The message of an answer, or the status of one without."""
+    if not any(frame.stream_id == stream_id and frame.flags & END_STREAM for frame in client.frames):
+        client.read_answer(stream_id)
+    frames = [frame for frame in client.frames if frame.stream_id == stream_id]
+    body = b"".join(frame.payload for frame in frames if frame.kind == DATA)
+    return body[5:] or dict(Decoder().decode(frames[-1].payload, raw=True))[b"grpc-status"]
+
+
+def test_as_long_as_a_refusal_stands_calls_that_it_goes_for_are_told_so_unread_and_counted(
+    running: RunningWire, crossing: Crossing
+) -> None:
+    with RawClient(running) as client:
+        client.send(call(1, b"now"))
+        client.read_answer(1)
+        crossing.stands = True
+        client.send(call(3, b"far too many"))
+        client.read_answer(3)
+        assert (crossing.refused, crossing.counted) == ([12], [])
+        numbers = range(5, 2005, 2)
+        client.send(*(call(each, b"now" if each == 1001 else b"far too few") for each in numbers))
+        answers = {each: said(client, each) for each in numbers}
+        assert answers.pop(1001) == b"[1]"
+        assert set(answers.values()) == {b"14"}
+        assert sum(calls for calls, _ in crossing.counted) == 999
+        assert sum(size for _, size in crossing.counted) == 999 * 11
+        crossing.stands = False
+        client.send(call(2007, b"far"))
+        assert said(client, 2007) == b"far"
+    assert crossing.refused == [12]
+
+
+def test_a_call_that_is_given_up_in_the_breath_in_which_it_is_made_is_not_made(
+    running: RunningWire, crossing: Crossing
+) -> None:
+    with RawClient(running) as client:
+        client.send(call(1, b"now"))
+        client.read_answer(1)
+        client.send(call(3, b"later"), call(5, b"now"), rst_stream(3), call(7, b"now"))
+        assert said(client, 5) == said(client, 7) == b"[1]"
+    assert crossing.held == []
+
+
+def test_more_calls_than_there_may_be_at_a_time_are_all_answered_if_the_road_answers_at_once(
+    running: RunningWire,
+) -> None:
+    with RawClient(running) as client:
+        client.send(*(call(each, b"now") for each in range(1, 3001, 2)))
+        assert {said(client, each) for each in range(1, 3001, 2)} == {b"[1]"}
 
 
 def test_services_without_roads_are_asked_at_once() -> None:

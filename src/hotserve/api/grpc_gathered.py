@@ -136,7 +136,8 @@ class GrpcRoad(GatheringRoad):
     def count_refused(self, calls: int, size: int) -> None:
         """See `CallRoad.count_refused`."""
         last = self._last
-        assert last is not None and last.lane.refused is not None  # the loop has done nothing else since
+        assert last is not None
+        assert last.lane.refused is not None, "the loop has done nothing else since"
         clerk: _GrpcClerk = last.clerk  # type: ignore[assignment]  # it is from here
         clerk.count(last.lane.refused[1], size, calls)
         self._gatherer.count_refused(last.lane, calls)

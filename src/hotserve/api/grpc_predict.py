@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads, size_of
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import Gatherer, Road
+from hotserve.api.gathered import CallRoad, Gatherer
 from hotserve.api.grpc_calls import counted, model_spec_of, parse
 from hotserve.api.grpc_gathered import GrpcRoad
 from hotserve.api.predict_messages import NONE_CUT, decode_inputs, encode_large_response, encode_response, parse_predict
@@ -63,7 +63,7 @@ class GrpcPredict:
         self._as_content = as_content
         self._check_method_name = check_method_name
         self._named: dict[bytes, tuple[ModelSpec, str]] = {}
-        self.road: Road | None = None
+        self.road: CallRoad | None = None
         """Where calls are to be handed in first."""
         if gatherer is not None:
             self.road = GrpcRoad(

@@ -239,7 +239,7 @@ class EngineThreads:
         self._queued += 1
         self._queued_bytes += guest.size
         if not self._arrivals:
-            self._age.read(guest.start)
+            self._age.read(self._clock())
         self._arrivals += 1
         if not self._turn_due:
             self._turn_due = True

@@ -131,9 +131,9 @@ class Http2Connection:
     def receive(self, data: bytes, now: float, refused: Refused | None = None) -> list[Event | WholeCall]:
         """Takes what has come.
 
-        It stops behind a header that has not come before, so that it is known whether calls that say the same are wanted
-        whole, and where there is no room for more calls before those that it has read are answered. Then `is_held`, and
-        `go_on` is to be called before this is called again.
+        It stops behind a header that has not come before, so that it is known whether calls that say the same are
+        wanted whole, and where there is no room for more calls before those that it has read are answered. Then
+        `is_held`, and `go_on` is to be called before this is called again.
 
         Args:
             data: The next bytes of the client.
@@ -196,11 +196,7 @@ class Http2Connection:
         unpack = FRAME_HEAD.unpack_from
         while size - position >= FRAME_HEAD_BYTES:
             high, low, kind, flags, stream_id = unpack(data, position)
-            if (
-                (kind == frames.HEADERS or kind == frames.RST_STREAM)  # noqa: PLR1714  (a tuple would be made each time)
-                and self._takes_whole
-                and incoming.is_regular
-            ):
+            if (kind == frames.HEADERS or kind == frames.RST_STREAM) and self._takes_whole and incoming.is_regular:
                 after = self._read_calls(data, position)
                 if after != position:
                     position = after

@@ -26,15 +26,15 @@ A plain tuple, as there is one for each call.
 """
 
 Refusing = tuple[RequestHead, bytes, bytes, int]
-"""Which calls are refused as they are read: the header that they have, how their messages begin, the block that is their
-whole answer, and how many there may be.
+"""Which calls are refused as they are read: the header that they have, how their messages begin, the block that is
+their whole answer, and how many there may be.
 """
 
 Taken = tuple[list[WholeCall], int, int, int, int, int, list[tuple[int, int]], list[bytes], int]
-"""What was read: the calls; where what follows begins; how much DATA there was; by how much the window of the connection
-was opened; the last stream that has begun; how many frames that lead to nothing have come since the last call; streams
-that were reset, each of which was one of the calls or was known, and the error codes; the answers to calls that were
-refused; and the bytes of their messages, with their prefixes.
+"""What was read: the calls; where what follows begins; how much DATA there was; by how much the window of the
+connection was opened; the last stream that has begun; how many frames that lead to nothing have come since the last
+call; streams that were reset, each of which was one of the calls or was known, and the error codes; the answers to
+calls that were refused; and the bytes of their messages, with their prefixes.
 """
 
 _PREFIX = Struct("!BI")
