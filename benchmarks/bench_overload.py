@@ -9,7 +9,9 @@ the rest, how long either takes, and what the server's memory does; and how late
 which is not the server's delay. The same clients make both loops.
 
 The model `slow` takes ten milliseconds for one number, so that the engine is what is short. With `--model=digits` it
-is the reading and writing of requests, and the load takes a core for itself.
+is the reading and writing of requests, and the load takes a core for itself; with `--model=half_plus_two` it is nothing
+else. An open loop needs as many connections and streams as there are requests before the oldest is too late: where it
+has fewer, requests wait in the client, where no server can refuse them.
 """
 
 from __future__ import annotations
@@ -90,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             base_path = Path(folder, "slow")
             models.slow(base_path, options.layers)
             words = (*words[:-2], "--model_name=slow", f"--model_base_path={base_path}")
+        elif options.model == "half_plus_two":
+            base_path = Path(folder, "half_plus_two")
+            models.half_plus_two(base_path)
+            words = (*words[:-2], "--model_name=half_plus_two", f"--model_base_path={base_path}")
         words += (f"--rest_api_timeout_in_ms={round(options.timeout * 1e3)}", *options.flags)
         try:
             with RunningServer(ServerCommand("hotserve", words)) as server:
@@ -130,6 +136,8 @@ def _turn(server: RunningServer, wire: str, options: argparse.Namespace) -> Turn
     words = open_load_words(
         workload=options.model, wire=wire, port=port, rate=rate, seconds=options.seconds, timeout=options.timeout
     )
+    if options.open_connections:
+        words = [*words, f"--connections={options.open_connections}"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as load:
         while load.poll() is None:
             most = max(most, server.memory_bytes())
@@ -175,12 +183,13 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=["slow", "digits"], default="slow")
+    parser.add_argument("--model", choices=["slow", "digits", "half_plus_two"], default="slow")
     parser.add_argument("--wires", nargs="+", choices=["grpc", "rest"], default=["grpc", "rest"])
     parser.add_argument("--times", type=positive_float, default=3.0, help="the load, as a multiple of the peak")
     parser.add_argument("--seconds", type=positive_float, default=5.0, help="how long each loop lasts")
     parser.add_argument("--timeout", type=positive_float, default=1.0, help="how long a client waits, in seconds")
     parser.add_argument("--connections", type=positive_int, default=16, help="of the closed loop")
+    parser.add_argument("--open-connections", type=positive_int, help="of the open loop (REST: 4000, gRPC: 256)")
     parser.add_argument("--layers", type=positive_int, default=32, help="how much the slow model calculates")
     parser.add_argument("--rounds", type=positive_int, default=3)
     parser.add_argument("--flags", nargs="*", default=[], help="more flags of the server")

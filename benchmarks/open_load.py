@@ -29,7 +29,7 @@ from hotserve.loadgen.work import UNSENT
 REFUSED = {"rest": ("503",), "grpc": ("UNAVAILABLE", "RESOURCE_EXHAUSTED")}
 """What says that the server is too busy."""
 
-CONNECTIONS = {"rest": 4000, "grpc": 16}
+CONNECTIONS = {"rest": 4000, "grpc": 256}
 STREAMS = 256
 """How many connections there are at most, and how many calls may be under way on each of those of gRPC."""
 
@@ -82,7 +82,7 @@ def run_open_load(options: argparse.Namespace) -> OpenResult:
     # As many as can be under way at once before the oldest is too late.
     streams = STREAMS if options.wire == "grpc" and IS_COMPILED else 1
     most = options.connections or (CONNECTIONS[options.wire] if IS_COMPILED else CONNECTIONS["rest"])
-    connections = min(most, math.ceil(2 * options.rate * options.timeout))
+    connections = min(most, math.ceil(2 * options.rate * options.timeout / streams))
     work = workload(options.workload, options.wire)
     if options.path:
         work = replace(work, path=options.path)
@@ -131,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=positive_float, required=True, help="requests in a second")
     parser.add_argument("--seconds", type=positive_float, default=5.0, help="how long requests are sent")
     parser.add_argument("--timeout", type=positive_float, default=1.0, help="how long a client waits, in seconds")
-    parser.add_argument("--connections", type=positive_int, help="no more than these (REST: 4000, gRPC: 16)")
+    parser.add_argument("--connections", type=positive_int, help="no more than these (REST: 4000, gRPC: 256)")
     return parser.parse_args()
 
 
