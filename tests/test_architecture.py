@@ -16,7 +16,9 @@ import hotserve
 ROOT = Path(hotserve.__file__).parent
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"background", "child_python", "errors", "open_files", "processors", "tensors", "version"}),
+    frozenset(
+        {"background", "child_python", "errors", "open_files", "processors", "spared_processor", "tensors", "version"}
+    ),
     frozenset({"core"}),
     frozenset({"observability", "codecs", "protos"}),
     frozenset({"sources", "platforms", "batching"}),

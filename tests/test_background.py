@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hotserve.background import NICENESS, BackgroundThreads, give_way, give_way_behind, run_apart
+from hotserve.spared_processor import SparedProcessor
 from support.server_process import wait_until
 
 PATIENCE = 30.0
@@ -15,6 +16,10 @@ PATIENCE = 30.0
 Make = Callable[[int], BackgroundThreads]
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no priorities of single threads")
+
+needs_processors = pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="one of several processors is left, on Linux"
+)
 
 
 @pytest.fixture
@@ -150,6 +155,42 @@ def test_a_background_thread_gives_way_and_the_next_one_begins_as_any_other(make
     assert done.wait(PATIENCE)
     assert seen == 2 * [own, min(19, own + NICENESS)]
     assert niceness() == own
+
+
+@needs_processors
+@pytest.mark.parametrize("are_answered", [True, False])
+def test_a_task_that_comes_while_requests_are_answered_leaves_a_processor_to_them(are_answered: bool) -> None:
+    everything = os.sched_getaffinity(0)
+    threads = BackgroundThreads(1, "test", SparedProcessor(lambda: are_answered))
+    seen: list[set[int]] = []
+    helper = Stage()
+    done = threading.Event()
+
+    def part() -> None:
+        give_way()
+        seen.append(os.sched_getaffinity(0))
+
+    def work() -> None:
+        seen.append(os.sched_getaffinity(0))
+        run_apart(part)
+        give_way()
+        seen.append(os.sched_getaffinity(0))
+        # What it starts from now on does as it does, and has all of them again when it has ended.
+        threading.Thread(target=helper.run, name="helper").start()
+        done.set()
+
+    try:
+        threads.submit(work)
+        assert done.wait(PATIENCE)
+        assert helper.begun.wait(PATIENCE)
+        left = everything - {min(everything)} if are_answered else everything
+        assert seen == [everything, left, left]
+        number = next(thread.native_id for thread in threading.enumerate() if thread.name == "helper")
+        assert number is not None
+        wait_until(lambda: os.sched_getaffinity(number) == everything, what="all processors to be used again")
+    finally:
+        helper.may_end.set()
+        threads.shutdown()
 
 
 @on_linux

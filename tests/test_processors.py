@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def test_a_process_that_is_pinned_counts_only_the_processors_that_it_may_use() -
         assert usable_cpus() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be pinned here")
+def test_a_thread_that_leaves_some_alone_counts_those_of_the_process() -> None:
+    counts = [usable_cpus()]
+
+    def count() -> None:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        counts.append(usable_cpus())
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    thread.join()
+    assert counts[1] == counts[0]
 
 
 def write(file: Path, text: str) -> None:

@@ -5,6 +5,8 @@ that has given way once cannot take that back without privileges, and what it st
 threads that an engine starts with a session should not. Each ends with its task, the starter after `shutdown`; tasks
 that wait by then never start. `run_apart` has a thread for a part of a task, and waits for it. `give_way_behind` has
 one look for the threads of an engine, for a second at most.
+
+A task that gives way may also leave one processor to others: see `spared_processor.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
+
+from hotserve.spared_processor import SparedProcessor, native_ids
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,15 +40,40 @@ Source: sched(7); the weights are in kernel/sched/core.c of Linux, sched_prio_to
 _OF_PROCESS = os.getpriority(os.PRIO_PROCESS, 0)
 """How far behind others all of this process stands, as it was started."""
 
-
-_TASKS = Path("/proc/self/task")
-
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.0005
 
 
 class _BackgroundThread(threading.Thread):
     """A thread that may give way."""
+
+    def __init__(self, work: Callable[[], None], name: str, spared: SparedProcessor | None, *, daemon: bool) -> None:
+        """Makes one.
+
+        Args:
+            work: What it does.
+            name: Its name.
+            spared: What it leaves alone once it has given way.
+            daemon: Whether the end of the process does not wait for it.
+        """
+        super().__init__(name=name, daemon=daemon)
+        self.spared = spared
+        self._work = work
+
+    def run(self) -> None:
+        """See `threading.Thread.run`."""
+        try:
+            self._work()
+        finally:
+            if self.spared is not None:
+                self.spared.take_back(threading.get_native_id())
+
+    def stand_behind(self, native_id: int) -> None:
+        """Gives way, from whichever thread; `native_id` is this one's."""
+        # What is more than the system has counts as the most.
+        os.setpriority(os.PRIO_PROCESS, native_id, _OF_PROCESS + NICENESS)
+        if self.spared is not None:
+            self.spared.leave(native_id)
 
 
 def give_way() -> None:
@@ -53,9 +82,9 @@ def give_way() -> None:
     Does nothing on a thread that is not of `BackgroundThreads`, which may have other work to come, and where the system
     has no priorities of single threads (other than Linux).
     """
-    if sys.platform != "linux" or not isinstance(threading.current_thread(), _BackgroundThread):
-        return
-    _put_behind(threading.get_native_id())
+    thread = threading.current_thread()
+    if sys.platform == "linux" and isinstance(thread, _BackgroundThread):
+        thread.stand_behind(threading.get_native_id())
 
 
 def give_way_behind(threads: int) -> None:
@@ -72,15 +101,15 @@ def give_way_behind(threads: int) -> None:
     if threads <= 0 or sys.platform != "linux" or not isinstance(thread, _BackgroundThread):
         give_way()
         return
-    native_id, before = threading.get_native_id(), _native_ids()
+    native_id, before = threading.get_native_id(), native_ids()
 
     def look() -> None:
         own = threading.get_native_id()
         end = time.monotonic() + _LOOK_SECONDS
         while thread.is_alive() and time.monotonic() < end:
-            if len(_native_ids() - before - {own}) >= threads:
+            if len(native_ids() - before - {own}) >= threads:
                 with suppress(ProcessLookupError):  # it has ended just now
-                    _put_behind(native_id)
+                    thread.stand_behind(native_id)
                 return
             time.sleep(_PAUSE_SECONDS)
 
@@ -88,16 +117,6 @@ def give_way_behind(threads: int) -> None:
         threading.Thread(target=look, name=f"{thread.name}-behind", daemon=True).start()
     except RuntimeError as error:
         logger.debug("%s does not give way: %s", thread.name, error)
-
-
-def _native_ids() -> set[int]:
-    """The threads of this process, by the numbers that the system has for them."""
-    return {int(entry.name) for entry in _TASKS.iterdir()}
-
-
-def _put_behind(native_id: int) -> None:
-    # What is more than the system has counts as the most.
-    os.setpriority(os.PRIO_PROCESS, native_id, _OF_PROCESS + NICENESS)
 
 
 def run_apart(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -122,25 +141,29 @@ def run_apart(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised by `run_apart`
             future.set_exception(error)
 
-    _BackgroundThread(target=run, name=f"{threading.current_thread().name}-apart", daemon=True).start()
+    caller = threading.current_thread()
+    spared = caller.spared if isinstance(caller, _BackgroundThread) else None
+    _BackgroundThread(run, f"{caller.name}-apart", spared, daemon=True).start()
     return future.result()
 
 
 class BackgroundThreads:
     """Runs tasks, no more than so many at once, in the order in which they come."""
 
-    def __init__(self, threads: int, name: str) -> None:
+    def __init__(self, threads: int, name: str, spared: SparedProcessor | None = None) -> None:
         """Starts no thread yet.
 
         Args:
             threads: How many tasks may run at the same time, at least 1.
             name: What the names of the threads begin with.
+            spared: What the tasks leave alone that come when that is wanted, from when they give way.
         """
+        self._spared = spared
         self._most = max(1, threads)
         self._name = name
         self._changed = threading.Condition()
         self._running = 0
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], SparedProcessor | None]] = deque()
         self._starter: threading.Thread | None = None
         self._closed = False
 
@@ -157,7 +180,8 @@ class BackgroundThreads:
                 starter = threading.Thread(target=self._start_all, name=f"{self._name}-starter", daemon=True)
                 starter.start()
                 self._starter = starter
-            self._waiting.append(lambda: work(*arguments))
+            spared = self._spared if self._spared is not None and self._spared.is_wanted() else None
+            self._waiting.append((lambda: work(*arguments), spared))
             self._changed.notify_all()
 
     def shutdown(self) -> None:
@@ -174,11 +198,12 @@ class BackgroundThreads:
                 self._changed.wait_for(lambda: self._closed or (self._waiting and self._running < self._most))
                 if self._closed:
                     return
-                work = self._waiting.popleft()
+                work, spared = self._waiting.popleft()
                 self._running += 1
             try:
                 # No daemon, as the starter is: the end of the process has to know of what still runs.
-                _BackgroundThread(target=self._run, args=(work,), name=f"{self._name}_{number}", daemon=False).start()
+                name = f"{self._name}_{number}"
+                _BackgroundThread(partial(self._run, work), name, spared, daemon=False).start()
             except RuntimeError as error:
                 logger.warning(
                     "%s: the system has no thread for a task, which holds the others up: %s", self._name, error

@@ -25,7 +25,8 @@ def usable_cpus() -> int:
         return int(share)
     cpus = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
+        # Of the main thread: one that loads may leave a processor alone for a while, which its engine is to use later.
+        cpus = len(os.sched_getaffinity(os.getpid()))
     quota = cpu_quota()
     return max(1, cpus if quota is None else min(cpus, ceil(quota)))
 

@@ -101,6 +101,19 @@ def not_found(manager: Manager, spec: ModelSpec) -> str:
 # Look-ups.
 
 
+def test_something_is_served_from_the_first_version_to_the_last(held: Stage) -> None:
+    assert not held.manager.serves_any()
+    held.source.aspire("m", 1)
+    held.wait_for(1, LOADING)
+    assert not held.manager.serves_any()
+    held.loader.finish(held.path(1))
+    held.wait_for(1, AVAILABLE)
+    assert held.manager.serves_any()
+    held.source.aspire("m")
+    held.wait_for(1, END)
+    assert not held.manager.serves_any()
+
+
 def test_without_a_version_the_latest_answers(stage: Stage) -> None:
     stage.source.aspire("m", 9, 10)
     stage.settle()

@@ -154,6 +154,18 @@ def test_a_system_that_does_not_show_memory_changes_nothing(monkeypatch: pytest.
     assert weights.min() == 1
 
 
+def test_the_heaps_of_other_threads_than_the_main_one_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    maps = tmp_path / "maps"
+    monkeypatch.setattr(memory, "_MAPPINGS", maps)
+    heap, piece, pieces = 0x7F22_A400_0000, 0x7F22_B7DF_F000, 0x7F22_C000_0000
+    lines = [f"{heap:x}-{heap + (60 << 20):x} rw-p 00000000 00:00 0"]
+    lines += [f"{start:x}-{start + (200 << 20):x} rw-p 00000000 00:00 0" for start in (piece, pieces)]
+    maps.write_text("\n".join(lines))
+    assert memory._large_mappings() == {(start, start + (200 << 20)) for start in (piece, pieces)}
+
+
 @needs_proc
 def test_what_fails_while_it_is_allocated_is_told() -> None:
     with pytest.raises(MemoryError), in_huge_pages(64 << 20):

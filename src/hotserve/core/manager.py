@@ -44,6 +44,7 @@ from hotserve.core.source import AspiredVersion
 from hotserve.core.states import State, VersionStatus
 from hotserve.core.transition_policy import TransitionPolicy, preserve_availability
 from hotserve.errors import Code, Internal, ServingError
+from hotserve.spared_processor import SparedProcessor
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +89,10 @@ class Manager(ServedVersions):
         self._feeding = False
         self._closing = False
         self._handles: dict[ServableId, VersionHandle] = {}
-        self._load_pool = BackgroundThreads(load_threads, "hotserve-load")
-        self._unload_pool = BackgroundThreads(unload_threads, "hotserve-unload")
+        # At a start nothing is served yet, and all processors are there to load with.
+        spared = SparedProcessor(self.serves_any)
+        self._load_pool = BackgroundThreads(load_threads, "hotserve-load", spared)
+        self._unload_pool = BackgroundThreads(unload_threads, "hotserve-unload", spared)
 
     # What sources call.
 

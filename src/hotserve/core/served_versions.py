@@ -84,6 +84,10 @@ class ServedVersions(ABC):
             return None
         return versions.latest if number is None else versions.by_number.get(number)
 
+    def serves_any(self) -> bool:
+        """Whether look-ups find a version of some model."""
+        return bool(self._serving)
+
     def _number(self, spec: ModelSpec) -> int | None:
         return spec.version if spec.label is None else self.labels.resolve(spec.name, spec.label)
 

@@ -21,6 +21,7 @@ from hotserve.core.servable import Servable
 from hotserve.core.served_versions import ServedVersions
 from hotserve.core.states import State, VersionStatus
 from hotserve.errors import Internal, ServingError
+from hotserve.spared_processor import SparedProcessor
 from hotserve.workers.channel import plain
 from hotserve.workers.messages import LoadEnded, Opened, Unloaded
 
@@ -75,8 +76,10 @@ class FollowingManager(ServedVersions):
         self._shown: set[ServableId] = set()
         self._statuses: dict[str, dict[int, VersionStatus]] = {}
         self._names: tuple[str, ...] = ()
-        self._load_pool = BackgroundThreads(load_threads, "hotserve-load")
-        self._unload_pool = BackgroundThreads(unload_threads, "hotserve-unload")
+        # At a start nothing is served yet, and all processors are there to load with.
+        spared = SparedProcessor(self.serves_any)
+        self._load_pool = BackgroundThreads(load_threads, "hotserve-load", spared)
+        self._unload_pool = BackgroundThreads(unload_threads, "hotserve-unload", spared)
 
     # What the supervisor says, on the event loop.
 
