@@ -16,6 +16,7 @@ it loses there is not the server's.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import select
@@ -23,8 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -221,18 +222,27 @@ def _swap(
 ) -> Sequence[tuple[float, float]]:
     """Swaps again and again; returns when each swap began and ended."""
     swaps = []
-    time.sleep(options.seconds)
-    for number in range(2, options.swaps + 2):
-        begin = time.monotonic()
-        _publish(prepared, base_path, number)
-        while _states(server) != {number: "AVAILABLE", number - 1: "END"}:
-            if time.monotonic() > begin + _SWAP_SECONDS:
-                raise RuntimeError(f"no swap; the server has printed:\n{server.output()}")
-            time.sleep(POLL_SECONDS / 2)
-        swaps.append((begin, time.monotonic()))
-        time.sleep(_PAUSE_SECONDS)
-    time.sleep(options.seconds)
+    with closing(http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)) as connection:
+        _look_on(connection, options.seconds)
+        for number in range(2, options.swaps + 2):
+            begin = time.monotonic()
+            _publish(prepared, base_path, number)
+            while _states(connection) != {number: "AVAILABLE", number - 1: "END"}:
+                if time.monotonic() > begin + _SWAP_SECONDS:
+                    raise RuntimeError(f"no swap; the server has printed:\n{server.output()}")
+                time.sleep(POLL_SECONDS / 2)
+            swaps.append((begin, time.monotonic()))
+            _look_on(connection, _PAUSE_SECONDS)
+        _look_on(connection, options.seconds)
     return swaps
+
+
+def _look_on(connection: http.client.HTTPConnection, seconds: float) -> None:
+    """Lets time pass in which the server is asked for states as it is during swaps, so that these cost no more then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        _states(connection)
+        time.sleep(POLL_SECONDS / 2)
 
 
 def _publish(prepared: Path, base_path: Path, number: int) -> None:
@@ -244,10 +254,10 @@ def _publish(prepared: Path, base_path: Path, number: int) -> None:
             os.link(source, target)
 
 
-def _states(server: RunningServer) -> dict[int, str]:
+def _states(connection: http.client.HTTPConnection) -> dict[int, str]:
     """The states of the two newest versions of the large model."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/v1/models/{LARGE}", timeout=60) as answer:
-        statuses = json.load(answer)["model_version_status"]
+    connection.request("GET", f"/v1/models/{LARGE}")
+    statuses = json.load(connection.getresponse())["model_version_status"]
     states = {int(status["version"]): status["state"] for status in statuses}
     return {number: states[number] for number in sorted(states)[-2:]}
 
