@@ -550,6 +550,23 @@ def test_what_was_read_after_a_long_turn_may_be_as_old_as_that_and_is_refused(ha
     run(main)
 
 
+def test_a_turn_in_which_all_were_refused_does_not_make_what_comes_much_later_old(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        lane = (seat := await hall.open()).lane
+        crowd(hall, seat, 0.01, 1000)
+        assert hall.engine.refusal(lane, 4, 1.0) is not None
+        await turns(2)
+        hall.clock.advance(10.0)
+        lane.guests = 10
+        lane.refused = None
+        assert hall.engine.refusal(lane, 4, 5.0) is None
+        lane.guests = 0
+
+    run(main)
+
+
 def test_who_would_be_answered_too_late_is_refused_and_counted(halls: Callable[..., Hall]) -> None:
     hall = halls()
 

@@ -18,21 +18,25 @@ part of that turn. Otherwise it wrote answers, or read something else."""
 
 
 class ReadingAge:
-    """Follows the turns of one loop, by the requests that it reads first in each."""
+    """Follows the turns of one loop, by the requests that it reads first in each.
 
-    __slots__ = ("_began", "_ended", "_is_reading", "_since")
+    Attributes:
+        is_reading: Whether a request has been read in this turn: `end_turn` is to be called at its end.
+    """
+
+    __slots__ = ("_began", "_ended", "_since", "is_reading")
 
     def __init__(self) -> None:
         """Nothing has been read."""
-        self._is_reading = False  # in this turn
+        self.is_reading = False  # in this turn
         self._began = 0.0  # to read, in this turn or the one before
         self._ended = 0.0
         self._since = 0.0  # nothing that is read in this turn came earlier
 
     def read(self, now: float) -> None:
         """A request is read; of no effect but for the first one of a turn."""
-        if not self._is_reading:
-            self._is_reading = True
+        if not self.is_reading:
+            self.is_reading = True
             idle = now - self._ended
             has_waited = idle > _IDLE_SECONDS and idle > _IDLE_SHARE * (self._ended - self._began)
             self._since = now if has_waited else self._began
@@ -40,7 +44,7 @@ class ReadingAge:
 
     def end_turn(self, now: float) -> None:
         """All that could be run has been run; the loop goes on to write, and to read."""
-        self._is_reading = False
+        self.is_reading = False
         self._ended = now
 
     def at(self, now: float) -> float:

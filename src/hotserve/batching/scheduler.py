@@ -268,9 +268,7 @@ class EngineThreads:
         """
         refused = lane.refused
         if refused is None or refused[0] != timeout_seconds:
-            now = self._clock()
-            self._age.read(now)
-            text = lane.lateness(timeout_seconds, self._age.at(now)) or self._refusal(size)
+            text = lane.lateness(timeout_seconds, self._age_at(self._clock())) or self._refusal(size)
             if not text:
                 return None
             refused = lane.refused = (timeout_seconds, Unavailable(text))
@@ -333,8 +331,7 @@ class EngineThreads:
         lane = task.lane
         if self._closed:
             raise Unavailable("No engine thread takes the request: the server is stopping. Send it again, later.")
-        self._age.read(task.queued)
-        refusal = lane.refusal(task, key, self._age.at(task.queued)) or self._refusal(task.size)
+        refusal = lane.refusal(task, key, self._age_at(task.queued)) or self._refusal(task.size)
         if refusal:
             self._counts.refused(lane)
             raise Unavailable(refusal)
@@ -418,9 +415,19 @@ class EngineThreads:
 
     def _wake(self, lane: Lane) -> None:
         self._ready[lane] = None
+        self._have_turn()
+
+    def _have_turn(self) -> None:
         if not self._turn_due and self._loop is not None:
             self._turn_due = True
             self._loop.call_soon(self._turn)
+
+    def _age_at(self, now: float) -> float:
+        """How long ago a request that is read now may have come."""
+        if not self._age.is_reading:
+            self._age.read(now)
+            self._have_turn()  # it may be refused, or wait for a thread: still the turn of the loop has to end
+        return self._age.at(now)
 
     def _turn(self) -> None:
         """The end of a turn of the loop: what it has brought is run, or handed over."""
