@@ -594,15 +594,62 @@ def test_a_burst_may_wait_for_longer_than_a_queue_that_stays(halls: Callable[...
     hall = halls()
 
     async def main() -> None:
-        seat = await hall.open()
-        lane = seat.lane
-        crowd(hall, seat, 0.001, 300)  # of which there is always somebody, for a tenth of a second
+        lane = (seat := await hall.open()).lane
+        crowd(hall, seat, 0.001, 450)  # of which there is always somebody, for a tenth of a second
         assert lane.lateness(1.0, 0.0) == ""
         crowd(hall, seat, 0.01, 30)  # for a second more
         assert "30 requests wait" in lane.lateness(1.0, 0.0)
         lane.guests = 0
         lane.learn_turn(1, hall.clock())  # nobody is left
         lane.guests = 30
+        assert lane.lateness(1.0, 0.0) == ""
+        lane.guests = 0
+
+    run(main)
+
+
+def test_a_queue_is_kept_short_for_a_while_after_somebody_was_refused(halls: Callable[..., Hall]) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        lane = (seat := await hall.open()).lane
+        for _ in range(20):
+            crowd(hall, seat, 0.01, 20)  # clients who wait for their answers before they ask again
+            assert lane.lateness(1.0, 0.0) == ""
+        lane.guests = 30
+        assert "30 requests wait" in lane.lateness(1.0, 0.0)
+        lane.guests = 20
+        assert "20 requests wait" in lane.lateness(1.0, 0.0)
+        crowd(hall, seat, 0.01, 15)
+        assert "15 requests wait" in lane.lateness(1.0, 0.0)
+        lane.guests = 5
+        assert lane.lateness(1.0, 0.0) == ""
+        for _ in range(4):
+            crowd(hall, seat, 0.01, 20)
+        assert lane.lateness(1.0, 0.0) == ""
+        lane.guests = 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["a turn leaves nobody", "nobody waits", "threads answer"])
+def test_it_may_be_long_again_when_it_has_ended(halls: Callable[..., Hall], how: str) -> None:
+    hall = halls()
+
+    async def main() -> None:
+        lane = (seat := await hall.open()).lane
+        crowd(hall, seat, 0.01, 55)
+        assert "55 requests wait" in lane.lateness(1.0, 0.0)
+        lane.guests = 20
+        assert "20 requests wait" in lane.lateness(1.0, 0.0)
+        lane.guests = 0
+        if how == "a turn leaves nobody":
+            lane.learn_turn(1, hall.clock())
+        elif how == "nobody waits":
+            assert lane.lateness(1.0, 0.0) == ""
+        else:
+            lane.learn_pace(1, hall.clock())
+        lane.guests = 20
         assert lane.lateness(1.0, 0.0) == ""
         lane.guests = 0
 

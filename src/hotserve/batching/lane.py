@@ -41,12 +41,19 @@ _MAX_TRIED: Final = 16
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
 
-_STANDING = 0.1
-"""The same once others have waited without a pause for longer than `_BURST` of that time. A burst is answered soon;
-a queue that stays answers nobody more, and keeps clients' connections and calls taken."""
+_STANDING = 0.25
+"""The same once others have waited without a pause for longer than `_BURST` of that time. A burst is answered soon, and
+who asks again only when answered never waits for longer; of a queue that grows nobody has anything more."""
 
 _BURST = 0.25
 """See `_STANDING`."""
+
+_IN_OVERLOAD = 0.1
+"""The same after somebody was not let in, for as many times of a request's own time as `_OVERLOAD` says or until nobody
+waits. Where more come than can be answered, a longer queue makes all late, and keeps connections and calls taken."""
+
+_OVERLOAD = 4.0
+"""See `_IN_OVERLOAD`. Clients who ask again as soon as they are refused would never see the end of it otherwise."""
 
 _NO_CELLS: Final[tuple[str, BatchRules | None, WholeRunCells | None]] = ("", None, None)
 
@@ -234,6 +241,7 @@ class Lane:
         "_is_plain",
         "_last_finish",
         "_last_turn",
+        "_overload_until",
         "_pace",
         "_room",
         "_signature",
@@ -291,6 +299,7 @@ class Lane:
         self._last_finish: float | None = None
         self._last_turn = 0.0
         self._waiting_since = 0.0  # after each turn from then on somebody has waited
+        self._overload_until = 0.0
         self._signature = signature
         # Nothing is left to compare where the shapes have been checked and only the number of rows is free.
         self._is_plain = signature.enforces_shapes and all(
@@ -427,15 +436,19 @@ class Lane:
         if not waiting:
             # Nobody has waited: the time since then says nothing of how fast answers come, or how full the loop is.
             self._last_finish = None
+            self._overload_until = 0.0
             self._waiting_since = self._last_turn
-        elif timeout is not None and seconds > timeout * (
-            _STANDING if self._last_turn - self._waiting_since > timeout * _BURST else _IN_TIME
-        ):
-            return (
-                f"The batch scheduling queue to which this task was submitted is full; currently {waiting} requests"
-                f" wait, for about {seconds:.1f} s, and the client waits for {timeout:g} s. Send it"
-                " again, later."
-            )
+        elif timeout is not None:
+            in_overload = self._last_turn < self._overload_until
+            is_standing = self._last_turn - self._waiting_since > timeout * _BURST
+            if seconds > timeout * (_IN_OVERLOAD if in_overload else _STANDING if is_standing else _IN_TIME):
+                if not in_overload:
+                    self._overload_until = self._last_turn + _OVERLOAD * timeout
+                return (
+                    "The batch scheduling queue to which this task was submitted is full; currently"
+                    f" {waiting} requests wait, for about {seconds:.1f} s, and the client waits for {timeout:g} s."
+                    " Send it again, later."
+                )
         return ""
 
     def stop_sharing(self) -> None:
@@ -449,6 +462,10 @@ class Lane:
 
         That is so where threads answer, too: the loop reads meanwhile what comes.
         """
+        self._overload_until = 0.0
+        self._learn(answered, now)
+
+    def _learn(self, answered: int, now: float) -> None:
         if not (self.queue.tasks or self.guests):
             self._last_finish = None
             return
@@ -470,9 +487,9 @@ class Lane:
         seconds = now - self._last_turn
         pace = seconds / answered
         self._last_turn = now
-        self.learn_pace(answered, now)
+        self._learn(answered, now)
         if self._last_finish is None:
-            self.refused_patience = 0.0
+            self.refused_patience = self._overload_until = 0.0
             self._waiting_since = now
         if self._pace and pace < self._pace:
             self._pace += _PACE_GAIN * (pace - self._pace)
