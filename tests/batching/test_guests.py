@@ -57,7 +57,7 @@ def test_a_guest_is_what_it_was_made_of(twin: ModuleType) -> None:
 @pytest.mark.parametrize("twin", TWINS)
 @given(entries=ENTRIES)
 def test_those_who_wait_are_added_up(twin: ModuleType, entries: list[Entry]) -> None:
-    waiting = twin.Waiting()
+    waiting = twin.Waiting(1000)
     assert (waiting.guests, waiting.rows, waiting.size, waiting.deadline, waiting.handle) == ([], 0, 0, inf, None)
     all_of_them = guests_of(twin, entries)
     for guest in all_of_them:
@@ -76,6 +76,16 @@ def test_those_who_wait_are_added_up(twin: ModuleType, entries: list[Entry]) -> 
     for guest in all_of_them[:1]:
         waiting.add(guest, "version")
         assert waiting.is_mixed is False
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_run_is_filled_by_its_most_rows_or_by_more_bytes_than_there_is_room_for(twin: ModuleType) -> None:
+    one = twin.Guest("desk", None, None, 1, 4, 0.0, 0.0, [])
+    waiting = twin.Waiting(3)
+    assert [waiting.add(one, "version") for _ in range(3)] == [False, False, True]
+    waiting.clear()
+    waiting.room = 4.0
+    assert [waiting.add(one, "version") for _ in range(2)] == [False, True]
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -109,7 +119,7 @@ def test_what_is_no_guest_is_refused_by_compiled_code() -> None:
         with pytest.raises(TypeError):
             function([object()])  # type: ignore[list-item]
     with pytest.raises(TypeError):
-        _guests.Waiting().add(None, None)  # type: ignore[arg-type]
+        _guests.Waiting(1).add(None, None)  # type: ignore[arg-type]
 
 
 @WITHOUT

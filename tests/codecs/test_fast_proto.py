@@ -136,21 +136,42 @@ def test_values_have_a_place_of_their_own_where_they_are_written_as_they_are_in_
         assert place is None
 
 
-@given(st.binary(max_size=5), st.binary(max_size=40), st.binary(max_size=5), st.data())
+MESSAGES = [messages_in_python, fast_proto.messages_of_rows]
+
+
+@pytest.mark.parametrize("write", MESSAGES)
+@given(st.binary(max_size=5), st.binary(max_size=40), st.binary(max_size=5), st.integers(1, 8), st.data())
 def test_messages_are_their_rows_between_what_all_have_in_common(
-    head: bytes, rows: bytes, tail: bytes, data: st.DataObject
+    write: Callable[..., list[bytes]], head: bytes, rows: bytes, tail: bytes, row: int, data: st.DataObject
 ) -> None:
-    size = data.draw(st.integers(0, len(rows)))
-    starts = data.draw(st.lists(st.integers(0, len(rows) - size), max_size=5))
-    expected = [head + rows[start : start + size] + tail for start in starts]
-    assert fast_proto.messages_of_rows(head, rows, tail, starts, size) == expected
-    assert messages_in_python(head, rows, tail, starts, size) == expected
+    there = len(rows) // row
+    count = data.draw(st.integers(0, there))
+    starts = data.draw(st.lists(st.integers(0, there - count), max_size=5))
+    expected = [head + rows[row * start : row * (start + count)] + tail for start in starts]
+    assert write(head, rows, tail, starts, row, count) == expected
 
 
-@pytest.mark.parametrize(("starts", "size"), [([0, 5], 4), ([-1], 1), ([0], 9), ([], -1), ([2**62], 8)])
-def test_rows_that_are_not_there_are_never_read(starts: list[int], size: int) -> None:
-    with pytest.raises(ValueError, match=r"that are not there|more bytes"):
-        fast_proto.messages_of_rows(b"", bytes(8), b"", starts, size)
+@pytest.mark.parametrize("write", MESSAGES)
+@pytest.mark.parametrize(
+    ("starts", "row", "rows"),
+    [
+        ([0, 5], 1, 4),
+        ([-1], 1, 1),
+        ([0], 1, 9),
+        ([], 1, -1),
+        ([2**62], 1, 8),
+        ([2**62], 4, 1),
+        ([2], 4, 1),
+        ([0], 0, 0),
+        ([0], -1, 1),
+        ([0], 4, 2**62),
+    ],
+)
+def test_rows_that_are_not_there_are_never_read(
+    write: Callable[..., list[bytes]], starts: list[int], row: int, rows: int
+) -> None:
+    with pytest.raises(ValueError, match=r"that are not there|more rows|there are"):
+        write(b"", bytes(8), b"", starts, row, rows)
 
 
 FRAMES = [PlainFrame, fast_proto.Frame]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
@@ -252,7 +252,7 @@ class _GrpcClerk(CountedClerk):
         self._signature = kind.signature
         self._outputs = kind.outputs
 
-    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: list[int] | None) -> None:
         ran = time.perf_counter()
         check_size(guests, answers, LARGE_BYTES)
         about = (lease, self._signature_name, self._signature, answers, self._outputs, self._as_content)

@@ -114,8 +114,8 @@ def encode_responses(
     answers: Mapping[str, Array],
     outputs: Sequence[str],
     as_content: bool,
-    starts: Sequence[int],
-    counts: Sequence[int],
+    starts: list[int],
+    counts: list[int],
 ) -> list[bytes]:
     """Writes the PredictResponses of several requests, whose rows stand in the same arrays; see `encode_response`.
 
@@ -126,7 +126,7 @@ def encode_responses(
         answers: Output alias -> array, each with the rows as its first dimension.
         outputs: As in `encode_response`.
         as_content: The same.
-        starts: Where the rows of each request begin.
+        starts: Where the rows of each request begin; there is one, at least.
         counts: How many it has.
     """
     if len(outputs) == 1:
@@ -136,6 +136,10 @@ def encode_responses(
         data = array.tobytes()
         row_bytes = len(data) // max(1, len(array))
         spec = _serialized_spec(lease.id.name, lease.id.version, signature_name)
+        if counts.count(counts[0]) == len(counts):  # most often, and soon written
+            fixed = _head_of_fixed(alias, dtype, (counts[0], *tail), as_content)
+            if fixed is not None and fixed[1] == array.dtype:
+                return messages_of_rows(fixed[0], data, spec, starts, row_bytes, counts[0])
         heads: dict[int, bytes] = {}
         for count in set(counts):
             fixed = _head_of_fixed(alias, dtype, (count, *tail), as_content)
@@ -145,8 +149,8 @@ def encode_responses(
         else:
             written: list[bytes] = []
             for count, alike in groupby(zip(counts, starts, strict=True), itemgetter(0)):
-                offsets = [start * row_bytes for _, start in alike]
-                written += messages_of_rows(heads[count], data, spec, offsets, count * row_bytes)
+                those = [start for _, start in alike]
+                written += messages_of_rows(heads[count], data, spec, those, row_bytes, count)
             return written
     return [
         encode_response(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
@@ -207,7 +207,7 @@ class _RestClerk(CountedClerk):
         super().__init__(metrics, (handle.id.name, kind.version, kind.signature_name, "predict", "REST"))
         self._row_format = row_format
 
-    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: list[int] | None) -> None:
         ran = time.perf_counter()
         check_size(guests, answers, _LARGE_ANSWER)
         if starts is None:

@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 from libc.string cimport memcpy
 
-REVISION = 1  # to be raised, here and in guests.py, with every change of what Python sees of this file
+REVISION = 2  # to be raised, here and in guests.py, with every change of what Python sees of this file
 
 
 @cython.freelist(256)
@@ -59,9 +59,13 @@ cdef class Waiting:
     cdef public double deadline
     cdef public object handle
     cdef public bint is_mixed
+    cdef public double room
+    cdef Py_ssize_t _max_rows
     cdef object _clerk
 
-    def __init__(self):
+    def __init__(self, Py_ssize_t max_rows):
+        self._max_rows = max_rows
+        self.room = INFINITY
         self.clear()
 
     def add(self, Guest guest not None, handle):
@@ -75,6 +79,7 @@ cdef class Waiting:
             self._clerk = guest.clerk
         if guest.deadline < self.deadline:
             self.deadline = guest.deadline
+        return self.size > self.room or self.rows >= self._max_rows
 
     def clear(self):
         """See `plain_guests.Waiting.clear`."""

@@ -68,16 +68,14 @@ class Gathering(Waiting):
     Attributes:
         rules: The rules of the lane when the gathering was made: under others nobody gathers here.
         columns: The inputs.
-        room: How many bytes those could have together who shared the last run.
     """
 
-    __slots__ = ("columns", "room", "rules")
+    __slots__ = ("columns", "rules")
 
     def __init__(self, rules: BatchRules, columns: Sequence[Column]) -> None:
-        super().__init__()
+        super().__init__(rules.max_rows)
         self.rules = rules
         self.columns = tuple(columns)
-        self.room = inf
 
     def next_party(self, room: float) -> Party:
         """Takes out those who came first, as many as share a run; there has to be somebody.

@@ -15,7 +15,7 @@ except ImportError:
 
 __all__ = ["IS_COMPILED", "Answers", "Clerk", "Guest", "Waiting", "column_of", "rows_of", "times_of"]
 
-_REVISION: Final = 1
+_REVISION: Final = 2
 """What `_guests.REVISION` is in the sources that belong here: an editable install may be older than they are."""
 
 IS_COMPILED: Final = getattr(_guests, "REVISION", None) == _REVISION and not os.environ.get(SWITCH)

@@ -21,7 +21,7 @@ Answers = Mapping[str, Array]
 class Clerk(Protocol):
     """Knows the requests of one API for one signature: writes their answers, or sends them the usual way."""
 
-    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
+    def answer(self, lease: Lease, guests: list[Guest], answers: Answers, starts: list[int] | None) -> None:
         """Answers requests.
 
         Args:
@@ -105,9 +105,10 @@ class Waiting:
         deadline: No deadline of theirs is earlier.
         handle: The version that they are for; None where nobody waits, so that none is kept.
         is_mixed: Whether there may be several clerks.
+        room: How many bytes those could have together who shared the last run.
     """
 
-    __slots__ = ("_clerk", "deadline", "guests", "handle", "is_mixed", "rows", "size")
+    __slots__ = ("_clerk", "_max_rows", "deadline", "guests", "handle", "is_mixed", "room", "rows", "size")
 
     guests: list[Guest]
     rows: int
@@ -117,11 +118,18 @@ class Waiting:
     is_mixed: bool
     _clerk: Clerk | None  # of the last one who came
 
-    def __init__(self) -> None:
+    def __init__(self, max_rows: int) -> None:
+        """Has nobody wait.
+
+        Args:
+            max_rows: The most rows that those have who share a run.
+        """
+        self._max_rows = max_rows
+        self.room = inf
         self.clear()
 
-    def add(self, guest: Guest, handle: VersionHandle) -> None:
-        """Adds a request for a version, which is the same for all."""
+    def add(self, guest: Guest, handle: VersionHandle) -> bool:
+        """Adds a request for a version, which is the same for all; returns whether they fill a run."""
         self.handle = handle
         self.guests.append(guest)
         self.rows += guest.rows
@@ -131,6 +139,7 @@ class Waiting:
             self._clerk = guest.clerk
         if guest.deadline < self.deadline:
             self.deadline = guest.deadline
+        return self.size > self.room or self.rows >= self._max_rows
 
     def clear(self) -> None:
         """Forgets all who wait; whoever has `guests` keeps them."""

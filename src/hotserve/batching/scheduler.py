@@ -234,7 +234,7 @@ class EngineThreads:
             guest: The request.
         """
         lane, gathering = seat.lane, seat.gathering
-        gathering.add(guest, handle)
+        is_full = gathering.add(guest, handle)
         lane.guests += 1
         self._queued += 1
         self._queued_bytes += guest.size
@@ -252,7 +252,7 @@ class EngineThreads:
                 return
         lane.gathered[gathering] = None
         self._ready[lane] = None
-        if gathering.size > gathering.room or gathering.rows >= gathering.rules.max_rows:
+        if is_full:
             self._serve_full(lane, gathering)
 
     def refusal(self, lane: Lane, size: int, timeout_seconds: float | None) -> Unavailable | None:

@@ -15,7 +15,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-REVISION = 4  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+REVISION = 5  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -263,15 +263,18 @@ cdef bint has_values_as_they_are(const Tensor *tensor) noexcept nogil:
     )
 
 
-def messages_of_rows(bytes head not None, bytes data not None, bytes tail not None, list starts not None, Py_ssize_t size):
+def messages_of_rows(
+    bytes head not None, bytes data not None, bytes tail not None, list starts not None, Py_ssize_t row, Py_ssize_t rows
+):
     """Writes messages that are alike but for their rows.
 
     Args:
         head: What stands before the rows of each.
         data: The rows of all.
         tail: What stands behind them.
-        starts: Where those of each begin in `data`, in bytes.
-        size: How many bytes each has of it.
+        starts: Where those of each begin in `data`, counted in rows.
+        row: The bytes of a row, at least one.
+        rows: How many of them each message has.
 
     Returns:
         The messages.
@@ -279,20 +282,21 @@ def messages_of_rows(bytes head not None, bytes data not None, bytes tail not No
     Raises:
         ValueError: There are no such rows.
     """
-    cdef Py_ssize_t head_size = PyBytes_GET_SIZE(head), tail_size = PyBytes_GET_SIZE(tail), start
-    cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t head_size = PyBytes_GET_SIZE(head), tail_size = PyBytes_GET_SIZE(tail), start, size
+    cdef Py_ssize_t there = PyBytes_GET_SIZE(data) // row if row > 0 else -1
     cdef char *to
     cdef list made = []
     cdef bytes message
-    if size < 0 or size > length:
-        raise ValueError("more bytes than there are")
+    if rows < 0 or rows > there:
+        raise ValueError("more rows than there are")
+    size = rows * row
     for start in starts:
-        if start < 0 or start > length - size:
+        if start < 0 or start > there - rows:
             raise ValueError("rows that are not there")
         message = PyBytes_FromStringAndSize(NULL, head_size + size + tail_size)
         to = PyBytes_AS_STRING(message)
         memcpy(to, PyBytes_AS_STRING(head), head_size)
-        memcpy(to + head_size, PyBytes_AS_STRING(data) + start, size)
+        memcpy(to + head_size, PyBytes_AS_STRING(data) + start * row, size)
         memcpy(to + head_size + size, PyBytes_AS_STRING(tail), tail_size)
         made.append(message)
     return made

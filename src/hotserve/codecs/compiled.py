@@ -190,7 +190,7 @@ UsualPredict = tuple[bytes, tuple[str, ...], tuple[TensorKind, ...], tuple[bytes
 """A PredictRequest: the bytes of its `model_spec`, its `output_filter`, and of each input the kind and the values, as
 many as its shape says, as they are in memory."""
 
-_PROTO_REVISION: Final = 4
+_PROTO_REVISION: Final = 5
 """The same for `_fast_proto`."""
 
 
@@ -201,9 +201,24 @@ def _read_nothing(data: bytes) -> None:
     return None
 
 
-def messages_in_python(head: bytes, data: bytes, tail: bytes, starts: list[int], size: int) -> list[bytes]:
-    """As `messages_of_rows`."""
-    return [b"".join((head, data[start : start + size], tail)) for start in starts]
+def messages_in_python(head: bytes, data: bytes, tail: bytes, starts: list[int], row: int, rows: int) -> list[bytes]:
+    """Writes messages that are alike but for their rows.
+
+    Args:
+        head: What stands before the rows of each.
+        data: The rows of all.
+        tail: What stands behind them.
+        starts: Where those of each begin in `data`, counted in rows.
+        row: The bytes of a row, at least one.
+        rows: How many of them each message has.
+
+    Raises:
+        ValueError: There are no such rows.
+    """
+    there = len(data) // row if row > 0 else -1
+    if not 0 <= rows <= there or any(not 0 <= start <= there - rows for start in starts):
+        raise ValueError(f"expected {rows} rows of {row} bytes from {starts} on, and there are {there}")
+    return [b"".join((head, data[start * row : (start + rows) * row], tail)) for start in starts]
 
 
 class PlainFrame:
@@ -291,6 +306,6 @@ def describe_codec() -> str:
     return "plain Python (installed without a C compiler)"
 
 
-messages_of_rows: Final[Callable[[bytes, bytes, bytes, list[int], int], list[bytes]]] = (
+messages_of_rows: Final[Callable[[bytes, bytes, bytes, list[int], int, int], list[bytes]]] = (
     _fast_proto.messages_of_rows if _READS_MESSAGES else messages_in_python
 )
