@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
 from hotserve.api.gathered import Patience
+from hotserve.batching.lane import QueueBounds
 from hotserve.batching.options import NATURAL
 from hotserve.codecs import compiled
 from hotserve.codecs.tensor_proto import encode_tensor
@@ -66,10 +67,14 @@ def model(number: float) -> ToyServable:
     )
 
 
-def make() -> InProcess:
+def make(bounds: QueueBounds | None = None) -> InProcess:
     """All runs are short, by a clock that stands still."""
     return InProcess(
-        {"m": {1: model(1), 2: model(2)}}, labels={"m": {"old": 1}}, rules=NATURAL, clock=FakeClock(1000.0)
+        {"m": {1: model(1), 2: model(2)}},
+        labels={"m": {"old": 1}},
+        rules=NATURAL,
+        clock=FakeClock(1000.0),
+        bounds=bounds,
     )
 
 
@@ -250,13 +255,75 @@ def test_what_cannot_be_answered_in_time_is_refused_unread_and_counted(wire: str
             refused = [road.refusal(sent[1], len(sent[1]), 1.0) for _ in range(3)]
             assert "1000 requests wait" in refused[0].message
             assert refused[0] is refused[1] is refused[2]
-            assert road.refusal(b"", 0, 1.0) is (refused[0] if wire == "REST" else None)
+            assert road.refusal(b"", 0, 1.0) is None  # as nothing says that it is like the others
             lane.guests = 0
 
         run(main())
         key = ("m", "2", DEFAULT_SIGNATURE, "predict" if wire == "REST" else "Predict", wire, "UNAVAILABLE")
-        assert dict(apis.metrics.requests.cells())[key] == (4 if wire == "REST" else 3)
+        assert dict(apis.metrics.requests.cells())[key] == 3
         assert in_flight(apis) == [0, 0]
+
+
+TWO = b'{"instances": [{"x": 1.0, "n": 2}], "signature_name": "two"}'
+BEFORE = b'{"signature_name": "two", "instances": [{"x": 1.0, "n": 2}]}'
+
+
+@pytest.mark.parametrize("other", [TWO, BEFORE])
+def test_over_rest_a_request_for_another_signature_is_judged_by_those_that_wait_for_that(other: bytes) -> None:
+    path, body = "/v1/models/m/versions/2:predict", b'{"instances": [1.0]}'
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, [(path, body), (path, other)] * 2)
+            assert all(visitor.gathered for visitor in await all_at_once(apis, [(path, other), (path, body)] * 2))
+            road: Any = apis.rest_api.road("POST", path, {})
+
+            async def ask(message: bytes) -> Any:
+                error = road.refusal(b"head" + message, len(message), None)
+                if error is not None:
+                    return error.code
+                visitor = send(apis, (path, message), by_road=True)
+                return (await visitor.said)[0]
+
+            crowded = road._last.lane
+            crowded.guests, crowded._pace = 1000, 1.0
+            assert await ask(body) is Code.UNAVAILABLE
+            assert await ask(b'{"instances": [3.5]}') is Code.UNAVAILABLE
+            assert await ask(other) == 200
+            assert road._last.lane is not crowded
+            assert await ask(body) is Code.UNAVAILABLE  # not by the lane of the last one, where nobody waits
+            assert road._last.lane is crowded
+            assert road.refusal(body, len(body), None) is not None
+            crowded.guests = 0
+
+        run(main())
+
+
+@pytest.mark.parametrize("wire", ["REST", "GRPC"])
+def test_no_more_than_the_bound_wait_however_small_it_is(wire: str) -> None:
+    message = call("", [1.0], (), 2)[1]
+    path = "/v1/models/m/versions/2:predict"
+    sent = (path, b'{"instances": [1.0]}') if wire == "REST" else ("", message)
+    with make(QueueBounds(requests=3)) as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, [sent] * 2)
+            assert all(visitor.gathered for visitor in await all_at_once(apis, [sent] * 2))
+            road: Any = apis.rest_api.road("POST", sent[0], {}) if wire == "REST" else apis.grpc_services.roads[PREDICT]
+            visitors = []
+            refused = 0
+            for _ in range(20):
+                if road.refusal(sent[1], len(sent[1]), 1.0) is None:
+                    visitors.append(send(apis, sent, by_road=True))
+                else:
+                    refused += 1
+            assert road._last.lane.guests == 3
+            await asyncio.gather(*(visitor.said for visitor in visitors))
+            assert all(visitor.gathered for visitor in visitors)
+            assert refused + len(visitors) == 20
+            assert len(visitors) <= 4  # one may have run at once
+
+        run(main())
 
 
 def test_a_refusal_stands_for_calls_with_the_same_patience_until_somebody_is_let_out() -> None:

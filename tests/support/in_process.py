@@ -20,6 +20,7 @@ from hotserve.api.grpc_reload import GrpcReload
 from hotserve.api.grpc_services import GrpcServices
 from hotserve.api.health_service import HealthService
 from hotserve.api.rest import RestApi
+from hotserve.batching.lane import QueueBounds
 from hotserve.batching.options import ALONE, BatchRules
 from hotserve.batching.plans import BatchPlans, VersionPlan
 from hotserve.batching.scheduler import EngineThreads
@@ -140,6 +141,7 @@ class InProcess:
         engine_threads: int = 2,
         rules: BatchRules = ALONE,
         clock: Callable[[], float] = time.perf_counter,
+        bounds: QueueBounds | None = None,
     ) -> None:
         self._models = models
         resolver = Labels()
@@ -150,7 +152,7 @@ class InProcess:
         self.problems: dict[str, str] = {}
         self.metrics = Metrics()
         self.engine = EngineThreads(
-            engine_threads, clock, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics
+            engine_threads, clock, plans=BatchPlans(VersionPlan(otherwise=rules)), metrics=self.metrics, bounds=bounds
         )
         self.health = Health(self.manager, list(models), lambda: self.problems)
         health_service = HealthService(self.health, self.manager.events)

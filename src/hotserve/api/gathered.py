@@ -27,9 +27,6 @@ _UNREAD: Final = 8
 """So many requests are not looked at after one that could not gather, before the next one is: looking means to read
 them, and they are read again on the usual way."""
 
-FEW: Final = 64
-"""Whether so many wait already is not asked of each that comes: they are answered in less than a tenth of a second."""
-
 
 class Patience:
     """Which requests are worth looking at, going by the last one that was.
@@ -203,7 +200,7 @@ class GatheringRoad:
 
     def _refusal(self, seat: Seat, size: int, timeout_seconds: float | None) -> ServingError | None:
         """Why a request of so many bytes that would take a seat is refused, and counted; None where it is not."""
-        if seat.lane.guests <= FEW:
+        if seat.lane.guests <= seat.lane.few:
             return None
         error = self._gatherer.refusal(seat.lane, seat.size, timeout_seconds)
         if error is not None:

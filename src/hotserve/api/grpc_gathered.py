@@ -11,7 +11,7 @@ from weakref import ref
 
 from hotserve.api.codec_threads import LARGE_BYTES
 from hotserve.api.exchange import GrpcRequest
-from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
+from hotserve.api.gathered import Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.api.predict_messages import encode_response, encode_responses
 from hotserve.batching.guests import Answers, Guest, rows_of
 from hotserve.batching.seats import Seat
@@ -121,7 +121,7 @@ class GrpcRoad(GatheringRoad):
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
         """See `Road.refusal`."""
         last = self._last
-        if last is None or last.lane.guests <= FEW or not message.startswith(self._last_spec):
+        if last is None or last.lane.guests <= last.lane.few or not message.startswith(self._last_spec):
             return None
         return self._refusal(last, size, timeout_seconds)
 

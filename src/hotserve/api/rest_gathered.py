@@ -11,7 +11,7 @@ from weakref import ref
 
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import RestRequest, RestResponse
-from hotserve.api.gathered import FEW, Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
+from hotserve.api.gathered import Client, CountedClerk, Gatherer, GatheringRoad, check_size, give_out
 from hotserve.batching.guests import Answers, Guest, rows_of
 from hotserve.batching.seats import Seat
 from hotserve.codecs import compiled
@@ -56,7 +56,7 @@ class Resume(Protocol):
 class RestRoad(GatheringRoad):
     """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
 
-    __slots__ = ("_era", "_handle", "_kind", "_resume", "_spec", "_timeout_seconds")
+    __slots__ = ("_beginning", "_end", "_era", "_handle", "_kind", "_resume", "_spec", "_timeout_seconds")
 
     def __init__(
         self,
@@ -87,11 +87,16 @@ class RestRoad(GatheringRoad):
         self._kind: CheckedKind | None = None
         self._handle: Callable[[], VersionHandle | None] = _none  # which is not kept from being forgotten
         self._era: object = None  # `ServedVersions.era` before the version was looked up
+        # Around the values of the first one that took the seat: all bodies that say the same there name its signature.
+        self._beginning = self._end = b""
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
         """See `Road.refusal`."""
         last = self._last
-        if last is None or last.lane.guests <= FEW:
+        if last is None or last.lane.guests <= last.lane.few:
+            return None
+        if not (message.startswith(self._beginning, len(message) - size) and message.endswith(self._end)):
+            self._last = None  # it may be for another signature: `take` finds out, and asks
             return None
         return self._refusal(last, size, self._timeout_seconds)
 
@@ -146,8 +151,10 @@ class RestRoad(GatheringRoad):
         seat = self._seat(handle, kind, partial(self._clerk, handle, kind, key[1]))
         if seat is None:
             return False
-        if seat is not self._last and self._is_refused(seat, client, len(message), self._timeout_seconds):
-            return True
+        if seat is not self._last:
+            self._beginning, self._end = _around_values(message)
+            if self._is_refused(seat, client, len(message), self._timeout_seconds):
+                return True
         contents = []
         for index in seat.order:
             content = values.content(index, kind.letters[index])
@@ -196,6 +203,12 @@ class RestRoad(GatheringRoad):
         if clerk is None:
             clerk = handle.remembered[key] = _RestClerk(self._metrics, handle, kind, row_format)
         return clerk
+
+
+def _around_values(body: bytes) -> tuple[bytes, bytes]:
+    """What stands in a body before its first list and behind its last one; all of it where there is none."""
+    first, last = body.find(b"["), body.rfind(b"]")
+    return (body, body) if first < 0 else (body[: first + 1], body[last:])
 
 
 class _RestClerk(CountedClerk):

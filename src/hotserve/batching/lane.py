@@ -38,6 +38,10 @@ _TRIED_AFTER: Final = 8
 _MAX_TRIED: Final = 16
 """For how many shapes that is tried."""
 
+_FEW: Final = 64
+"""Whether so many wait already is not asked of each that would gather: they are answered in less than a tenth of a
+second."""
+
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
 
@@ -227,6 +231,8 @@ class Lane:
             requests must have in common; whoever runs them tries whether they may share runs, and says so with
             `learn_rows`.
         guests: How many have, in all of them.
+        few: Whether to let in one that would gather need not be asked while no more of them have; negative if it
+            always has to be.
         answered: How many were answered in this turn of the loop, by runs on it.
         refusals: Where those are counted who are not let in.
         refused: How long those wait, in seconds, whom there is no room for now, and what they are told; None as long as
@@ -248,6 +254,7 @@ class Lane:
         "_undeclared",
         "_waiting_since",
         "answered",
+        "few",
         "gathered",
         "gatherings",
         "guests",
@@ -275,7 +282,14 @@ class Lane:
         outputs: tuple[str, ...],
         rules: BatchRules,
         runtime: str,
+        *,
+        most_waiting: int = QueueBounds().requests,
     ) -> None:
+        """Makes a lane in which nobody waits; for the arguments see `Lane`.
+
+        Args:
+            most_waiting: How many requests may wait, in all lanes together.
+        """
         self.id = id
         self.version = str(id.version)
         self.signature_name = signature_name
@@ -291,6 +305,7 @@ class Lane:
         self.gatherings: dict[Hashable, Gathering] = {}
         self.gathered: dict[Gathering, None] = {}
         self.guests = 0
+        self.few = _FEW if most_waiting > _FEW else -1
         self.answered = 0
         self.refusals: NumberCell | None = None
         self.refused: tuple[float | None, Unavailable] | None = None
