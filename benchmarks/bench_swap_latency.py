@@ -9,8 +9,10 @@ is held up hides nothing. Shown are those of requests that were due between swap
 of the median of all swaps to the median of all times between two of them.
 
 A swap lasts from the moment at which the new version's folder is there to the END of the old one. Beside each latency
-stands how late the load itself has sent requests: it shares the processors with the server and with the swap, and what
-it loses there is not the server's.
+stands how late the load itself has sent requests. Its clients stand for others on other machines: it has a real-time
+priority where the system lets it, so that neither the server nor the swap keeps it from a processor. With
+--ordinary-load, or where the system does not let it, it competes for processors as the server's threads do, and what
+it loses there is in the latencies as well.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ _LONGEST_SECONDS = 3600.0
 _TIMEOUT_SECONDS = 10.0
 _SWAP_SECONDS = 120.0
 _SEED = 5
+_REAL_TIME, _ORDINARY = "real-time", "ordinary"
 _COLUMNS = (
     "large model",
     "workers",
@@ -98,6 +101,7 @@ class Turn:
         refused: How many requests were answered with an error, at any time.
         others_cores: How many cores everything else on the machine kept busy, the load generator included.
         stolen_cores: How many cores the host gave to others while this machine had work for them.
+        has_real_time_load: Whether the load took a processor whenever it wanted one.
     """
 
     kind: str
@@ -115,6 +119,7 @@ class Turn:
     refused: int
     others_cores: float
     stolen_cores: float
+    has_real_time_load: bool
 
     def ratio(self, percentile: str) -> float:
         """How much longer requests take during swaps."""
@@ -156,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"- The host gave {median(stolen):.2f} of the machine's cores to others in the median turn,"
         f" {max(stolen):.2f} in the worst: what that delays is nobody's here.",
     ]
+    real_time = sum(turn.has_real_time_load for turn in turns)
+    notes.append(f"- The load had a real-time priority in {real_time} of {len(turns)} turns.")
     finish(aims_table(aims), notes, turns, where, options.json)
     return 0
 
@@ -177,13 +184,14 @@ def _turn(folder: Path, kind: str, workers: int, wire: str, options: argparse.Na
         peak = run_own(SMALL, wire=wire, path="", port=port, connections=16, rows=1, seconds=options.seconds)
         rate = options.load * peak.answers / peak.seconds
         file = folder / "latencies.npy"
-        send = (f"--send={file}", f"--port={port}", f"--rate={rate}", f"--wire={wire}")
+        send = [f"--send={file}", f"--port={port}", f"--rate={rate}", f"--wire={wire}"]
+        send += ["--ordinary-load"] * options.ordinary_load
         busy, stolen, cpu, start = busy_seconds(), stolen_seconds(), server.cpu_seconds(), time.monotonic()
         with subprocess.Popen(
             [sys.executable, __file__, *send], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as sender:
             assert sender.stdout is not None
-            sender.stdout.readline()  # it sends
+            begun = sender.stdout.readline()  # it sends
             swaps = _swap(server, folder / kind, base_path, options)
             sender.communicate("stop\n")
         if sender.returncode:
@@ -214,6 +222,7 @@ def _turn(folder: Path, kind: str, workers: int, wire: str, options: argparse.Na
         refused=int(np.isnan(seconds).sum()),
         others_cores=max(0.0, others - stolen),
         stolen_cores=stolen,
+        has_real_time_load=begun.strip() == _REAL_TIME,
     )
 
 
@@ -282,12 +291,24 @@ def _send(options: argparse.Namespace) -> None:
     connections = min(CONNECTIONS[options.wire] if IS_COMPILED else MOST_CONNECTIONS, MOST_CONNECTIONS)
     run = Run(load, connections, Hooks(should_stop, on_ended=note), streams)
     run.open()
-    print("begun", flush=True)
+    print(_ORDINARY if options.ordinary_load or not _take_real_time() else _REAL_TIME, flush=True)
     run.go(OpenPace(time.perf_counter_ns(), 0, _LONGEST_SECONDS, None, rate=options.rate, poisson_seed=_SEED))
     if checker.wrong:
         raise WrongAnswerError(checker.wrong)
     rows = np.concatenate(parts, axis=1)
     np.save(options.send, rows[:, np.argsort(rows[0])])
+
+
+def _take_real_time() -> bool:
+    """Has this process run whenever it has something to do, whatever else there is; returns whether the system lets it.
+
+    Source: sched(7), SCHED_FIFO.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
@@ -328,6 +349,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--load", type=positive_float, default=0.5, help="the load, as a part of the peak")
     parser.add_argument(
         "--seconds", type=positive_float, default=3.0, help="of the peak, and before and after the swaps"
+    )
+    parser.add_argument(
+        "--ordinary-load", action="store_true", help="no real-time priority for the load, though the system lets it"
     )
     parser.add_argument("--flags", nargs="*", default=[], help="more flags of the server")
     parser.add_argument("--json", type=Path, help="where to write the results")
