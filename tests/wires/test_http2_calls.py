@@ -383,7 +383,7 @@ def test_no_more_than_256_calls_are_read_at_once(twin: Any) -> None:
 def test_calls_that_are_not_wanted_are_answered_as_they_are_read_as_many_as_there_is_room_for(twin: Any) -> None:
     sent = calls_on([1]) + calls_on([3], message=b"other") + calls_on([5]) + calls_on([7], known=b"ab") + calls_on([9])
     refusing = (HEADS[b"a"], b"ab", b"busy", 2)
-    calls, ended, used, _, last, _, _, answers, refused_bytes = twin.read_calls(
+    calls, ended, used, last, (_, _, _, answers, refused_bytes) = twin.read_calls(
         sent, 0, 0, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {}, {}, 9, refusing
     )
     assert [call[0] for call in calls] == [3, 7, 9]
@@ -397,7 +397,7 @@ def test_calls_that_are_not_wanted_are_answered_as_they_are_read_as_many_as_ther
 @pytest.mark.parametrize("twin", TWINS)
 def test_streams_that_are_reset_are_read_with_the_calls(twin: Any) -> None:
     sent = calls_on([5]) + rst_stream(5) + rst_stream(3) + rst_stream(1) + rst_stream(5) + calls_on([7]) + rst_stream(1)
-    calls, ended, _, _, last, idle, resets, *_ = twin.read_calls(
+    calls, ended, _, last, (_, idle, resets, *_) = twin.read_calls(
         sent, 0, 3, HEADS, 1000, 1 << 20, 65535, 1 << 30, 50, {3: 65535}, {}, 9, None
     )
     assert [call[0] for call in calls] == [5, 7]
@@ -471,7 +471,7 @@ def test_calls_that_are_refused_as_they_are_read_leave_what_they_would_leave_if_
     counted = 0
     events = at_once.http2.receive(sent, 0.0, (head, b"ab", REFUSED_BLOCK))
     while True:
-        counted += at_once.http2.refused_calls
+        counted += at_once.http2.take_refused()[0]
         for stream_id, _, message, _ in events:
             if message.startswith(b"ab"):
                 at_once.http2.fail_call(stream_id, REFUSED_BLOCK)

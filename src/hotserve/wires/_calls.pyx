@@ -11,7 +11,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-REVISION = 2
+REVISION = 3
 
 # As in `http2_frames`.
 cdef enum:
@@ -218,10 +218,11 @@ def read_calls(
         del calls[committed:]
     if ended_refused < refused:
         del answers[ended_refused:]
-    given_up = [(resets[index], codes[index]) for index in range(reset)]
-    return (
-        calls, ended, ended_used, ended_opened, ended_last, ended_idle, given_up, answers, ended_refused_bytes
-    )
+    unusual = None
+    if ended_opened or ended_idle or reset or ended_refused:
+        given_up = [(resets[index], codes[index]) for index in range(reset)]
+        unusual = (ended_opened, ended_idle, given_up, answers, ended_refused_bytes)
+    return calls, ended, ended_used, ended_last, unusual
 
 
 def answer_frames(uint32_t stream, bytes header not None, bytes message not None, bytes trailers not None):

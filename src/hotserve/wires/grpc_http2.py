@@ -228,7 +228,8 @@ class GrpcConnection(asyncio.Protocol):
         self._reading = True
         try:
             http2 = self.http2
-            self._take(http2.receive(data, self._now, self._refused()))
+            refused = None if self._refused_head is None else self._refused()
+            self._take(http2.receive(data, self._now, refused))
             while http2.is_held:
                 self._send()
                 self._take(http2.go_on(self._now, self._refused()))
@@ -241,15 +242,16 @@ class GrpcConnection(asyncio.Protocol):
 
     def _take(self, events: list[Event | WholeCall]) -> None:
         """Does what has come; calls that were refused meanwhile are counted."""
-        http2, given_up = self.http2, self.http2.given_up
+        http2, calls = self.http2, self._calls
+        given_up = http2.given_up
         if http2.refused_calls:
             self._count_refused()
+        self._busy_at = self._now
         for event in events:
             if type(event) is tuple:
                 stream_id, head, message, _ = event
                 if given_up and stream_id in given_up:
                     continue  # in the breath in which it was made
-                self._busy_at = self._now
                 said: CallHead = head.note
                 road = said.road
                 if road is not None:
@@ -258,13 +260,13 @@ class GrpcConnection(asyncio.Protocol):
                         http2.fail_call(stream_id, self.error_answers.block(error))
                         self._refused_head = head
                         continue
-                call = self._calls[stream_id] = Call(self, stream_id, said, self._now)
+                call = calls[stream_id] = Call(self, stream_id, said, self._now)
                 call.perform(message)
                 if call.pending is not None:
                     if call.deadline is not None:
                         self._new_deadlines.append(call)
                 elif call.is_over:
-                    self._calls.pop(stream_id, None)
+                    calls.pop(stream_id, None)
             else:
                 self._handle(cast(Event, event))
 
@@ -282,12 +284,11 @@ class GrpcConnection(asyncio.Protocol):
 
     def _count_refused(self) -> None:
         self._busy_at = self._now
-        head, http2 = self._refused_head, self.http2
+        head = self._refused_head
         assert head is not None  # nobody else's calls are refused there
         said: CallHead = head.note
         assert said.road is not None
-        calls = http2.refused_calls
-        said.road.count_refused(calls, http2.refused_bytes - calls * PREFIX_BYTES)
+        said.road.count_refused(*self.http2.take_refused())
 
     def _read_on(self) -> None:
         if self._transport is not None and not self._transport.is_closing():

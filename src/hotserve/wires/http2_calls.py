@@ -7,16 +7,16 @@ from typing import Final
 
 from hotserve.codecs.compiled import SWITCH
 from hotserve.wires import plain_calls
-from hotserve.wires.plain_calls import Refusing, WholeCall
+from hotserve.wires.plain_calls import Refusing, Unusual, WholeCall
 
 try:
     from hotserve.wires import _calls
 except ImportError:
     _calls = None  # type: ignore[assignment]
 
-__all__ = ["IS_COMPILED", "Refusing", "WholeCall", "answer_frames", "read_calls"]
+__all__ = ["IS_COMPILED", "Refusing", "Unusual", "WholeCall", "answer_frames", "read_calls"]
 
-_REVISION: Final = 2
+_REVISION: Final = 3
 """What `_calls.REVISION` is in the sources that belong to this file: an editable install may be older than they are."""
 
 IS_COMPILED: Final = getattr(_calls, "REVISION", None) == _REVISION and not os.environ.get(SWITCH)

@@ -16,7 +16,7 @@ from collections.abc import Set
 
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
 from hotserve.wires import http2_frames as frames
-from hotserve.wires.http2_calls import Refusing, WholeCall, answer_frames, read_calls
+from hotserve.wires.http2_calls import Refusing, Unusual, WholeCall, answer_frames, read_calls
 from hotserve.wires.http2_events import ConnectionFailed, Event, RequestReceived, StreamReset
 from hotserve.wires.http2_failure import Http2Failure
 from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NUMBER, PREFACE, ErrorCode
@@ -40,8 +40,7 @@ class Http2Connection:
     Attributes:
         failed: Whether it has ended with an error.
         is_held: Whether something has come that is to be read with `go_on`.
-        refused_calls: How many calls were refused as they were read, by the last `receive` or `go_on`.
-        refused_bytes: How many bytes their messages had, with their prefixes.
+        refused_calls: How many calls were refused as they were read, and not counted by `take_refused`.
         take_output: What is to be sent next; see `Outbox.take`.
         given_up: The streams that wait for `release`; to be read only.
     """
@@ -56,7 +55,7 @@ class Http2Connection:
         """
         self.failed = False
         self.is_held = False
-        self.refused_calls = self.refused_bytes = 0
+        self.refused_calls = self._refused_bytes = 0
         self._refused: Refused | None = None
         self._max_frame_bytes = limits.max_frame_bytes
         # Received, and not read yet.
@@ -146,13 +145,12 @@ class Http2Connection:
             the latter. `ConnectionFailed` is the last event that a connection has.
         """
         self._refused = refused
-        self.refused_calls = self.refused_bytes = 0
         incoming = self._incoming
         events = incoming.events = []
         self._patience.now = now
         try:
             if self._takes_whole and incoming.is_regular and not self._unread:
-                position = self._read_calls(data, 0)
+                position = self._read_calls(data, 0, -1)
                 if position == len(data):
                     return events
                 data = data[position:]
@@ -197,7 +195,8 @@ class Http2Connection:
         while size - position >= FRAME_HEAD_BYTES:
             high, low, kind, flags, stream_id = unpack(data, position)
             if (kind == frames.HEADERS or kind == frames.RST_STREAM) and self._takes_whole and incoming.is_regular:
-                after = self._read_calls(data, position)
+                most_resets = -1 if self._streams.abandoned else int(self._patience.resets.left)
+                after = self._read_calls(data, position, most_resets)
                 if after != position:
                     position = after
                     continue
@@ -226,19 +225,22 @@ class Http2Connection:
         last = events[-1] if events else None
         return type(last) is RequestReceived and last.head.note is None
 
-    def _read_calls(self, data: bytes, position: int) -> int:
+    def _read_calls(self, data: bytes, position: int, most_resets: int) -> int:
         """Takes what comes in whole calls; returns where it ends.
 
         The same as if each frame were read by itself, the window of the connection apart: it is opened by what all of
         them take, together.
+
+        Args:
+            data: What has come.
+            position: Where a frame begins there.
+            most_resets: How many streams may be reset; less than 0 to leave frames that reset streams for later.
         """
-        streams, inflow, patience = self._streams, self._inflow, self._patience
-        whole = streams.whole
+        streams, inflow, outbox = self._streams, self._inflow, self._outbox
+        whole, refused = streams.whole, self._refused
         # Most clients have one call under way on a connection: to ask what there is would take longer than to look.
-        is_idle = not (whole or streams.open or streams.given_up or self._outbox.unsent_answers)
-        refused = self._refused
-        start = position
-        calls, position, used, opened, streams.last_begun, idle, resets, answers, refused_bytes = read_calls(
+        is_idle = not (whole or streams.open or streams.given_up or outbox.unsent_answers)
+        calls, position, used, streams.last_begun, unusual = read_calls(
             data,
             position,
             streams.last_begun,
@@ -246,41 +248,51 @@ class Http2Connection:
             streams.most if is_idle else streams.room(),
             inflow.window,
             streams.first_window,
-            LARGEST_NUMBER - self._outbox.window,
+            LARGEST_NUMBER - outbox.window,
             self._largest_whole,
             whole,
             streams.open,
-            -1 if streams.abandoned else int(patience.resets.left),
+            most_resets,
             None if refused is None else self._refusing(refused),
         )
-        if position == start:
-            return position
         if used:
             inflow.window -= used
             inflow.taken += used
             if inflow.taken >= inflow.half_window:
                 inflow.take(0)
-            patience.idle_frames.left = patience.idle_frames.most
-        if calls:
+            idle_frames = self._patience.idle_frames
+            idle_frames.left = idle_frames.most
             self._incoming.events += calls
             for number, _, _, window in calls:
                 whole[number] = window
+        if unusual is not None:
+            self._take_unusual(unusual)
+        return position
+
+    def _take_unusual(self, unusual: Unusual) -> None:
+        opened, idle, resets, answers, refused_bytes = unusual
+        streams, patience = self._streams, self._patience
         if answers:
             self._outbox.put_answers(answers)
             patience.resets.earn(len(answers))
             self.refused_calls += len(answers)
-            self.refused_bytes += refused_bytes
+            self._refused_bytes += refused_bytes
         if resets:
             patience.count_reset(len(resets))
             for number, code in resets:
-                del whole[number]
+                del streams.whole[number]
                 streams.given_up.add(number)
                 self._incoming.events.append(StreamReset(number, code, by_client=True))
         if idle:
             patience.count_idle_frame(idle)
         if opened:
             self._outbox.open_window(opened)
-        return position
+
+    def take_refused(self) -> tuple[int, int]:
+        """How many calls were refused as they were read since this was asked, and the bytes of their messages."""
+        calls, size = self.refused_calls, self._refused_bytes
+        self.refused_calls = self._refused_bytes = 0
+        return calls, size - calls * PREFIX_BYTES
 
     def _refusing(self, refused: Refused) -> Refusing:
         head, prefix, block = refused

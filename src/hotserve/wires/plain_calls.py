@@ -30,11 +30,15 @@ Refusing = tuple[RequestHead, bytes, bytes, int]
 their whole answer, and how many there may be.
 """
 
-Taken = tuple[list[WholeCall], int, int, int, int, int, list[tuple[int, int]], list[bytes], int]
-"""What was read: the calls; where what follows begins; how much DATA there was; by how much the window of the
-connection was opened; the last stream that has begun; how many frames that lead to nothing have come since the last
-call; streams that were reset, each of which was one of the calls or was known, and the error codes; the answers to
-calls that were refused; and the bytes of their messages, with their prefixes.
+Unusual = tuple[int, int, list[tuple[int, int]], list[bytes], int]
+"""What else was read: by how much the window of the connection was opened; how many frames that lead to nothing have
+come since the last call; streams that were reset, each of which was one of the calls or was known, and the error codes;
+the answers to calls that were refused; and the bytes of their messages, with their prefixes.
+"""
+
+Taken = tuple[list[WholeCall], int, int, int, Unusual | None]
+"""What was read: the calls; where what follows begins; how much DATA there was; the last stream that has begun; and
+what else was read, which mostly is nothing.
 """
 
 _PREFIX = Struct("!BI")
@@ -174,7 +178,8 @@ def read_calls(
         else:
             break
     ended, used, opened, last_stream, idle, refused, refused_bytes = found
-    return whole, ended, used, opened, last_stream, idle, list(resets.items()), answers[:refused], refused_bytes
+    unusual = (opened, idle, list(resets.items()), answers[:refused], refused_bytes)
+    return whole, ended, used, last_stream, unusual if opened or idle or resets or refused else None
 
 
 def answer_frames(stream: int, header: bytes, message: bytes, trailers: bytes) -> bytes:
