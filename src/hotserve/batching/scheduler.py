@@ -33,6 +33,7 @@ from hotserve.batching.gathering import PREDICT, Gathering, NotHere, Party, by_c
 from hotserve.batching.guests import Clerk, Guest
 from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
+from hotserve.batching.loop_share import LoopShare
 from hotserve.batching.padding import Inputs, rows_of
 from hotserve.batching.plans import BatchPlans, ByServable
 from hotserve.batching.reading_age import ReadingAge
@@ -50,26 +51,6 @@ logger = logging.getLogger(__name__)
 
 _EXPECTING_TURNS = 16
 """How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
-
-_RUNNING_SHARE = 3.0
-"""While requests wait, runs on the loop take up to so many times of what it does otherwise: reading, for the most part.
-
-What comes while a run goes on waits in its socket, where it costs nothing. If all of it were read before the next run,
-reading more and refusing most of it would take the time in which the others are to be answered."""
-
-_LONGEST_TURN = 0.05
-"""How many seconds after the first one of a turn of the loop its last run may begin: everybody else waits meanwhile."""
-
-_LONGEST_FULL = 0.1
-"""How many seconds runs may take that do not wait for the end of a turn of the loop. Clients that they answer go on,
-and are read in the same turn if it reads from a thousand others: it would go on for more than a second."""
-
-_LONGEST_FULL_TURN = 0.25
-"""The same as a part of the time of those who are being refused. What comes from thousands of connections takes long to
-read, if only to be refused, and the runs between must not become few."""
-
-_LONGEST_OF_ALL = 1.0
-"""The same in seconds, however long those wait: others, and health checks, are read between two turns."""
 
 _MAX_LANES = 256
 """How many combinations of signature and outputs of a version are remembered; clients choose the outputs."""
@@ -122,12 +103,7 @@ class EngineThreads:
         self._expecting = 0
         self._queued = 0
         self._queued_bytes = 0
-        self._began = 0.0  # the first run on the loop in this turn; 0 if there has been none
-        self._full_seconds = 0.0  # what those have taken that did not wait for the end of this turn
-        self._ended = 0.0  # the last one, in this turn or before
-        self._other_since = 0.0  # the same, later by what runs have taken since then that did not wait
-        self._apart = 0.0  # what the loop has done between turns' runs, in seconds
-        self._begun = 0  # how many have ever begun
+        self._share = LoopShare()
         self._age = ReadingAge()
 
     async def run(
@@ -246,7 +222,7 @@ class EngineThreads:
             assert self._loop is not None  # `may_gather` has looked
             self._loop.call_soon(self._turn)
             if not self._expecting:
-                self._began = 0.0
+                self._share.begin_turn()
                 self._serve_gathering(lane, gathering)
                 lane.answered = 0
                 return
@@ -439,13 +415,13 @@ class EngineThreads:
         elif arrivals and self._expecting:
             self._expecting -= 1
         ready, self._ready = self._ready, {}
-        self._began = 0.0
+        self._share.begin_turn()
         if len(ready) > 1:
             self._serve_all(ready)
         else:
             for lane in ready:
                 self._serve(lane)
-        self._full_seconds = 0.0
+        self._share.end_turn()
         if self._unwatched:
             unwatched, self._unwatched = self._unwatched, []
             for task in unwatched:
@@ -457,9 +433,9 @@ class EngineThreads:
         """Serves lanes; those that have had a run and wait for another come after the others in the next turn."""
         served = []
         for lane in ready:
-            before = self._begun
+            before = self._share.begun
             self._serve(lane)
-            if self._begun != before:
+            if self._share.begun != before:
                 served.append(lane)
         for lane in served:
             if lane in self._ready:
@@ -490,24 +466,10 @@ class EngineThreads:
                 break
         if lane.answered:
             answered, lane.answered = lane.answered, 0
-            lane.learn_turn(answered, self._ended)
+            lane.learn_turn(answered, self._share.ended)
 
     def _may_run(self, lane: Lane) -> bool:
-        """Whether a run on the loop may begin: the first one of a turn, or a further one soon enough after that."""
-        began = self._began
-        if not began:
-            return True
-        longest = _LONGEST_TURN
-        if lane.refused_patience:
-            longest = max(longest, min(_LONGEST_OF_ALL, _LONGEST_FULL_TURN * lane.refused_patience))
-        return self._clock() - began + self._full_seconds < min(longest, _RUNNING_SHARE * self._apart)
-
-    def _runs(self, start: float) -> None:
-        """A run on the loop begins now."""
-        self._begun += 1
-        if not self._began:
-            self._began = start
-            self._apart = start - self._other_since
+        return self._share.may_run(self._clock(), lane.refused_patience)
 
     def _serve_gathering(self, lane: Lane, gathering: Gathering) -> None:
         """Runs those who have gathered, or sends them the usual way."""
@@ -528,17 +490,16 @@ class EngineThreads:
         its end what belongs to the first of them would have left the processor's caches. As they are answered their
         clients go on, which must not keep the turn from ending.
         """
-        start, others = self._clock(), self._other_since
+        start, share = self._clock(), self._share
         if (
-            self._full_seconds < min(_LONGEST_FULL, _RUNNING_SHARE * (start - others))
+            share.may_run_early(start)
             and not lane.refused_patience
             and not lane.queue.tasks
             and gathering.deadline > start
         ):
+            since = share.early_since()
             self._serve_party(lane, gathering)
-            seconds = self._clock() - start
-            self._full_seconds += seconds
-            self._other_since = others + seconds
+            share.end_early(since, self._clock() - start)
 
     def _serve_party(self, lane: Lane, gathering: Gathering) -> None:
         """Runs as many of those who have gathered as share a run, or sends them the usual way."""
@@ -626,7 +587,7 @@ class EngineThreads:
         """Runs those who have gathered, and has them answered; returns whether it did."""
         clock = self._clock
         start = clock()
-        self._runs(start)  # to send many on takes its time, too
+        self._share.begin_run(start)  # to send many on takes its time, too
         lease = party.handle.acquire()
         if lease is None:
             return False  # the version has been withdrawn meanwhile
@@ -639,7 +600,8 @@ class EngineThreads:
                 )
             except BaseException:  # noqa: BLE001  # the usual way finds out whose fault it is, and has the words for it
                 return False
-            end = self._ended = self._other_since = clock()
+            end = clock()
+            self._share.end_run(end)
             seconds = end - start
             is_alone = len(guests) == 1
             if not is_alone and not can_be_divided(answers, party.rows):
@@ -669,9 +631,9 @@ class EngineThreads:
         reason, tasks = self._take(lane, batch)
         if not tasks:
             return
-        self._runs(self._clock())
+        self._share.begin_run(self._clock())
         shared = self._run_tasks(for_loop(tasks[0].lease.servable), lane, tasks)
-        self._ended = self._other_since = self._clock()
+        self._share.end_run(self._clock())
         lane.answered += len(tasks)
         left = [task for task, answer in zip(tasks, shared.answers, strict=True) if isinstance(answer, NeedsThread)]
         if not left:
