@@ -52,3 +52,11 @@ def test_a_gap_that_is_short_beside_the_turn_before_it_is_no_wait() -> None:
     turn(age, 1000.0, 1001.0)
     age.read(1001.3)  # a thousand connections had to be written to
     assert age.at(1001.3) == pytest.approx(1.3)
+
+
+def test_what_is_read_after_a_turn_that_brought_nothing_has_come_since_then() -> None:
+    age = ReadingAge()
+    turn(age, 1000.0, 1000.1)
+    age.end_turn(1060.0)
+    age.read(1060.001)
+    assert age.at(1060.001) == pytest.approx(0.001)

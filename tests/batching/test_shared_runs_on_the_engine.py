@@ -21,7 +21,7 @@ from hotserve.errors import (
     ServingError,
     Unavailable,
 )
-from hotserve.tensors import DType, Signature, TensorSpec
+from hotserve.tensors import Array, DType, Signature, TensorSpec
 from hotserve.testing import FakeClock
 from support.batching_bench import BAD, Bench, settle, values
 from support.server_process import wait_until
@@ -335,6 +335,23 @@ def test_more_than_may_wait_is_refused_at_once() -> None:
     assert isinstance(error, Unavailable)
     assert error.message.startswith("The batch scheduling queue to which this task was submitted is full; currently 2")
     assert bench.batches == [[0], [1, 2], [4]]
+
+
+def test_what_comes_after_requests_that_ran_at_once_is_not_taken_for_old() -> None:
+    bench = Bench(NATURAL)
+    bench.seconds = 0.0001
+    assert isinstance(bench.clock, FakeClock)
+    clock = bench.clock
+
+    async def main() -> list[dict[str, Array]]:
+        for number in range(100):
+            clock.advance(1.0)
+            await bench.ask(number, timeout=10.0)
+            await settle()
+        clock.advance(0.001)
+        return await asyncio.gather(*[bench.ask(number, timeout=10.0) for number in (1, 2, 3)])
+
+    assert [values(answer) for answer in bench.run(main)] == [[2], [4], [6]]
 
 
 def test_more_bytes_than_may_wait_are_refused_but_one_request_always_may() -> None:

@@ -44,6 +44,8 @@ class ReadingAge:
 
     def end_turn(self, now: float) -> None:
         """All that could be run has been run; the loop goes on to write, and to read."""
+        if not self.is_reading:
+            self._began = now  # what is read next was not there when the loop looked last
         self.is_reading = False
         self._ended = now
 
