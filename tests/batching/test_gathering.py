@@ -713,6 +713,23 @@ def test_what_may_wait_counts_those_who_gather(halls: Callable[..., Hall]) -> No
     run(main)
 
 
+def test_who_is_refused_because_others_wait_is_let_in_once_they_do_not(halls: Callable[..., Hall]) -> None:
+    hall, others = halls(bounds=QueueBounds(requests=3)), halls()
+    others.engine.close()
+    others.engine, others.clock = hall.engine, hall.clock
+
+    async def main() -> None:
+        seat, other = await hall.open(), await others.open()
+        for number in range(4):
+            others.enter(other, number)
+        assert hall.engine.refusal(seat.lane, 4, None) is not None
+        await turns()
+        assert sorted(others.desk.answered) == [0, 1, 2, 3]
+        assert hall.engine.refusal(seat.lane, 4, None) is None
+
+    run(main)
+
+
 def test_runs_go_on_in_a_turn_for_longer_the_longer_it_has_taken_to_read(halls: Callable[..., Hall]) -> None:
     hall = halls()
 

@@ -247,8 +247,10 @@ class EngineThreads:
             text = lane.lateness(timeout_seconds, self._age_at(self._clock())) or self._refusal(size)
             if not text:
                 return None
-            refused = lane.refused = (timeout_seconds, Unavailable(text))
-            lane.refused_patience = timeout_seconds or 0.0
+            refused = (timeout_seconds, Unavailable(text))
+            if lane.guests:  # else nobody is let out of it, which is when others may be let in again
+                lane.refused = refused
+                lane.refused_patience = timeout_seconds or 0.0
         self._counts.refused(lane)
         return refused[1]
 
