@@ -12,10 +12,10 @@ from urllib.parse import unquote
 import pytest
 
 from hotserve.api.grpc_framing import frame as framed
-from hotserve.wires.grpc_http2 import GrpcLimits
+from hotserve.wires.grpc_http2 import GrpcLimits, GrpcWire
 from hotserve.wires.http2_frames import ErrorCode
 from hotserve.wires.http2_limits import Http2Limits
-from support.grpc_wire import CHAT, COUNT, ECHO, FAIL, WAIT, RawClient, RunningWire
+from support.grpc_wire import CHAT, COUNT, ECHO, FAIL, WAIT, RawClient, RunningWire, TestServices
 from support.http2 import (
     ACK,
     CALL,
@@ -76,6 +76,40 @@ def ask(wire: RunningWire, *frames: bytes, stream_id: int = 1, start: bytes = ST
 
 
 # Calls.
+
+
+class Written(asyncio.Transport):
+    """Keeps what is written, in the pieces in which it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.pieces.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def test_answers_to_calls_that_come_together_leave_in_one_piece_though_their_headers_differ() -> None:
+    services, transport = TestServices(), Written()
+
+    async def main() -> None:
+        connection = GrpcWire(services, GrpcLimits(), asyncio.get_running_loop()).protocol()
+        connection.connection_made(transport)
+        connection.data_received(START)
+        transport.pieces.clear()
+        calls = [call(each, ECHO, message(b"a"), ("grpc-timeout", f"{each}S")) for each in range(101, 201, 2)]
+        connection.data_received(b"".join(calls))
+        connection.connection_lost(None)
+
+    asyncio.run(main())
+    assert len(services.timeouts) == 50
+    assert len(transport.pieces) == 1
 
 
 def test_a_call_is_answered_with_a_header_a_message_and_trailers(echo: RunningWire) -> None:

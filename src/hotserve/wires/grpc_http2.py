@@ -231,7 +231,8 @@ class GrpcConnection(asyncio.Protocol):
             refused = None if self._refused_head is None else self._refused()
             self._take(http2.receive(data, self._now, refused))
             while http2.is_held:
-                self._send()
+                if not http2.has_room:
+                    self._send()  # what has been answered makes room once it has left
                 self._take(http2.go_on(self._now, self._refused()))
             if self._new_deadlines:
                 self._watch_deadlines()

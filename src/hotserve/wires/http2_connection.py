@@ -111,6 +111,11 @@ class Http2Connection:
         return bool(outbox.written or outbox.ready)
 
     @property
+    def has_room(self) -> bool:
+        """Whether more requests may begin; those whose answers have not been handed over count, too."""
+        return self._streams.room() > 0
+
+    @property
     def data_sent(self) -> int:
         """How much of the bodies of answers has been handed over."""
         return self._outbox.data_sent
