@@ -193,6 +193,36 @@ def test_a_task_that_comes_while_requests_are_answered_leaves_a_processor_to_the
         threads.shutdown()
 
 
+class HeldAtItsEnd(SparedProcessor):
+    """Keeps a thread from ending when it has taken its processor back."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: True)
+        self.taken_back, self.may_end = threading.Event(), threading.Event()
+
+    def take_back(self, task: int) -> None:
+        super().take_back(task)
+        self.taken_back.set()
+        assert self.may_end.wait(PATIENCE)
+
+
+@needs_processors
+def test_a_task_that_is_over_gives_way_no_more() -> None:
+    everything = os.sched_getaffinity(0)
+    spared = HeldAtItsEnd()
+    threads = BackgroundThreads(1, "test", spared)
+    try:
+        threads.submit(lambda: None)
+        assert spared.taken_back.wait(PATIENCE)
+        (thread,) = (each for each in threading.enumerate() if each.name == "test_0")
+        assert thread.native_id is not None
+        thread.stand_behind(thread.native_id)  # type: ignore[attr-defined]  # as `give_way_behind` does, too late
+        assert os.sched_getaffinity(thread.native_id) == everything
+    finally:
+        spared.may_end.set()
+        threads.shutdown()
+
+
 @on_linux
 def test_other_threads_do_not_give_way() -> None:
     own = niceness()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
+from hotserve import spared_processor
 from hotserve.spared_processor import SparedProcessor, native_ids
 from support.server_process import wait_until
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.skipif(
 ENGINE = """
 import os, sys, threading
 from hotserve.platforms.onnx import onnxruntime, session_options
+from hotserve import spared_processor
 from hotserve.spared_processor import SparedProcessor, native_ids
 
 spared, before = SparedProcessor(lambda: True), native_ids()
@@ -175,3 +177,13 @@ def test_a_sandbox_that_forbids_it_changes_nothing(
     assert task.processors == everything
     assert "Operation not permitted" in caplog.text
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_without_a_list_of_threads_only_the_task_leaves_the_processor_alone(
+    spared: SparedProcessor, task: Task, everything: set[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(spared_processor, "_TASKS", tmp_path / "no-proc")
+    assert native_ids() == frozenset()
+    spared.leave(task.number)
+    assert task.processors == everything - {min(everything)}
+    spared.take_back(task.number)

@@ -59,21 +59,28 @@ class _BackgroundThread(threading.Thread):
         super().__init__(name=name, daemon=daemon)
         self.spared = spared
         self._work = work
+        self._giving_way = threading.Lock()
+        self._is_over = False
 
     def run(self) -> None:
         """See `threading.Thread.run`."""
         try:
             self._work()
         finally:
+            with self._giving_way:
+                self._is_over = True
             if self.spared is not None:
                 self.spared.take_back(threading.get_native_id())
 
     def stand_behind(self, native_id: int) -> None:
-        """Gives way, from whichever thread; `native_id` is this one's."""
-        # What is more than the system has counts as the most.
-        os.setpriority(os.PRIO_PROCESS, native_id, _OF_PROCESS + NICENESS)
-        if self.spared is not None:
-            self.spared.leave(native_id)
+        """Gives way, from whichever thread; `native_id` is this one's. Of no effect once its work is done."""
+        with self._giving_way:
+            if self._is_over:  # nobody would take back what it leaves
+                return
+            # What is more than the system has counts as the most.
+            os.setpriority(os.PRIO_PROCESS, native_id, _OF_PROCESS + NICENESS)
+            if self.spared is not None:
+                self.spared.leave(native_id)
 
 
 def give_way() -> None:

@@ -86,10 +86,19 @@ class SparedProcessor:
 
 
 def native_ids() -> frozenset[int]:
-    """The threads of this process, by the numbers that the system has for them; none where it has no such numbers."""
+    """The threads of this process, by the numbers that the system has for them; none where it does not list them."""
     if sys.platform != "linux":
         return frozenset()
-    return frozenset(int(entry.name) for entry in _TASKS.iterdir())
+    try:
+        return frozenset(int(entry.name) for entry in _TASKS.iterdir())
+    except OSError:  # no /proc in a root of its own
+        return frozenset()
+
+
+def use_all() -> None:
+    """Has the calling thread use all processors of the process, though a task may have started it that leaves one."""
+    if sys.platform == "linux":
+        _use(threading.get_native_id(), _processors_of(os.getpid()))
 
 
 def _processors_of(native_id: int) -> frozenset[int]:
