@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hotserve.platforms.engines.examination import end_process
+from hotserve.spared_processor import use_all
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class BackgroundExaminations:
             self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
+        use_all()  # a process would have no more for good, and time engines on these
         while True:
             with self._come:
                 self._come.wait_for(lambda: self._waiting or self._is_closed)
