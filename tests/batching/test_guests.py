@@ -115,9 +115,12 @@ def test_contents_that_are_not_there_or_no_bytes_are_refused(
 
 @WITHOUT
 def test_what_is_no_guest_is_refused_by_compiled_code() -> None:
-    for function in (_guests.times_of, _guests.rows_of):
-        with pytest.raises(TypeError):
-            function([object()])  # type: ignore[list-item]
+    for other, error in ((object(), TypeError), (None, AttributeError)):
+        for function in (_guests.times_of, _guests.rows_of):
+            with pytest.raises(error):
+                function([other])  # type: ignore[list-item]
+        with pytest.raises(error):
+            _guests.column_of([other], 0)  # type: ignore[list-item]
     with pytest.raises(TypeError):
         _guests.Waiting(1).add(None, None)  # type: ignore[arg-type]
 

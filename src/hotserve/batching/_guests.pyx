@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, nonecheck=True
 """Requests that take part, and what all of some of them have, in C: what `plain_guests` does; see there."""
 
 cimport cython
