@@ -326,6 +326,40 @@ def test_no_more_than_the_bound_wait_however_small_it_is(wire: str) -> None:
         run(main())
 
 
+@pytest.mark.parametrize("wire", ["REST", "GRPC"])
+@pytest.mark.parametrize("bounds", [QueueBounds(requests=70), QueueBounds(input_bytes=40)])
+def test_no_more_than_the_bounds_wait_for_all_models_together(wire: str, bounds: QueueBounds) -> None:
+    path = "/v1/models/m/versions/{}:predict"
+    sent = {
+        version: (path.format(version), b'{"instances": [1.0]}') if wire == "REST" else call("", [1.0], (), version)
+        for version in (1, 2)
+    }
+    with make(bounds) as apis:
+
+        async def main() -> None:
+            visitors, refused = [], 0
+            for one in sent.values():
+                await one_by_one(apis, [one] * 2)
+                assert all(visitor.gathered for visitor in await all_at_once(apis, [one] * 2))
+            for one in sent.values():
+                road: Any = apis.rest_api.road("POST", one[0], {}) if one[0] else apis.grpc_services.roads[PREDICT]
+                for _ in range(50):
+                    if road.refusal(one[1], len(one[1]), None) is None:
+                        visitors.append(send(apis, one, by_road=True))
+                    else:
+                        refused += 1
+            assert apis.engine._queued <= bounds.requests
+            assert apis.engine._queued_bytes <= bounds.input_bytes
+            said = [await visitor.said for visitor in visitors]
+            refused += sum(code is Code.UNAVAILABLE for code, _ in said)
+            assert refused >= 28
+            assert refused + sum(code == 200 for code, _ in said) == 100
+            assert all(visitor.gathered for visitor in await all_at_once(apis, list(sent.values()) * 2))
+
+        run(main())
+        assert in_flight(apis) == [0, 0]
+
+
 def test_a_refusal_stands_for_calls_with_the_same_patience_until_somebody_is_let_out() -> None:
     message = call("", [1.0], (), 2)[1]
     with make() as apis:

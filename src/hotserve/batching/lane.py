@@ -42,6 +42,13 @@ _FEW: Final = 64
 """Whether so many wait already is not asked of each that would gather: they are answered in less than a tenth of a
 second."""
 
+_FEW_BYTES: Final = _FEW << 20
+"""The inputs of so many have less: what gathers comes in messages of less than a megabyte."""
+
+_MANY_TIMES: Final = 16
+"""Only where at least so many times as much may wait is it not asked: each lane may be over the bounds of all by its
+few."""
+
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
 
@@ -283,12 +290,12 @@ class Lane:
         rules: BatchRules,
         runtime: str,
         *,
-        most_waiting: int = QueueBounds().requests,
+        bounds: QueueBounds = QueueBounds(),
     ) -> None:
         """Makes a lane in which nobody waits; for the arguments see `Lane`.
 
         Args:
-            most_waiting: How many requests may wait, in all lanes together.
+            bounds: What may wait in all lanes together.
         """
         self.id = id
         self.version = str(id.version)
@@ -305,7 +312,8 @@ class Lane:
         self.gatherings: dict[Hashable, Gathering] = {}
         self.gathered: dict[Gathering, None] = {}
         self.guests = 0
-        self.few = _FEW if most_waiting > _FEW else -1
+        is_wide = bounds.requests >= _MANY_TIMES * _FEW and bounds.input_bytes >= _MANY_TIMES * _FEW_BYTES
+        self.few = _FEW if is_wide else -1
         self.answered = 0
         self.refusals: NumberCell | None = None
         self.refused: tuple[float | None, Unavailable] | None = None

@@ -302,7 +302,7 @@ class EngineThreads:
                 key[1],
                 self._plans.of(servable).rules_of(signature_name),
                 runtime_of(servable, signature_name),
-                most_waiting=self._bounds.requests,
+                bounds=self._bounds,
             )
         return lane
 
