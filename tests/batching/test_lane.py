@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, Lane, Task
+from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, Lane, QueueBounds, Task
 from hotserve.batching.options import ALONE, NATURAL, BatchingOptions, BatchRules
 from hotserve.core.ids import ServableId
 from hotserve.errors import InvalidArgument
@@ -43,6 +43,23 @@ def test_of_a_shape_that_is_not_declared_it_is_tried_once_whether_it_has_rows_wh
     assert natural.admit(of_shape(4))[:2] == (4, 4)
     assert natural.admit(of_shape(4, 7))[:2] == (4, alone)
     assert natural.to_try == {}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "few"),
+    [
+        (QueueBounds(), 64),
+        (QueueBounds(requests=1024), 64),
+        (QueueBounds(requests=160), 10),
+        (QueueBounds(input_bytes=1 << 28), 16),
+        (QueueBounds(requests=15), -1),
+        (QueueBounds(input_bytes=1000), -1),
+    ],
+)
+def test_no_more_than_a_sixteenth_of_what_may_wait_is_let_in_unasked(bounds: QueueBounds, few: int) -> None:
+    spec = TensorSpec(DType.FLOAT, (None, 2))
+    signature = Signature({"x": spec}, {"y": spec})
+    assert Lane(ServableId("m", 1), "s", signature, ("y",), NATURAL, "toy", bounds=bounds).few == few
 
 
 def test_what_clients_make_up_is_tried_for_so_many_shapes_only() -> None:

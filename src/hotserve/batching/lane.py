@@ -42,12 +42,11 @@ _FEW: Final = 64
 """Whether so many wait already is not asked of each that would gather: they are answered in less than a tenth of a
 second."""
 
-_FEW_BYTES: Final = _FEW << 20
-"""The inputs of so many have less: what gathers comes in messages of less than a megabyte."""
+_FEW_OF: Final = 16
+"""They are no larger a part than this of what may wait in all lanes together: each lane may be over that by its few."""
 
-_MANY_TIMES: Final = 16
-"""Only where at least so many times as much may wait is it not asked: each lane may be over the bounds of all by its
-few."""
+_LARGEST_GUEST: Final = 1 << 20
+"""The inputs of each have less: what gathers comes in messages of less than a megabyte."""
 
 _IN_TIME = 0.5
 """The part of a request's time that the queue before it may take, as far as can be told, for it to be let in."""
@@ -312,8 +311,7 @@ class Lane:
         self.gatherings: dict[Hashable, Gathering] = {}
         self.gathered: dict[Gathering, None] = {}
         self.guests = 0
-        is_wide = bounds.requests >= _MANY_TIMES * _FEW and bounds.input_bytes >= _MANY_TIMES * _FEW_BYTES
-        self.few = _FEW if is_wide else -1
+        self.few = min(_FEW, bounds.requests // _FEW_OF, bounds.input_bytes // (_FEW_OF * _LARGEST_GUEST)) or -1
         self.answered = 0
         self.refusals: NumberCell | None = None
         self.refused: tuple[float | None, Unavailable] | None = None
