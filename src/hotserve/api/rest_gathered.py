@@ -87,7 +87,8 @@ class RestRoad(GatheringRoad):
         self._kind: CheckedKind | None = None
         self._handle: Callable[[], VersionHandle | None] = _none  # which is not kept from being forgotten
         self._era: object = None  # `ServedVersions.era` before the version was looked up
-        # Around the values of the first one that took the seat: all bodies that say the same there name its signature.
+        # Around the values of the first one that took the seat: bodies that say the same there name its signature, if
+        # they have no members that nobody reads. Others may be refused with those.
         self._beginning = self._end = b""
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
