@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from hotserve.background import give_way
 from hotserve.core.events import EventBus
 from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
@@ -112,6 +115,35 @@ def test_something_is_served_from_the_first_version_to_the_last(held: Stage) -> 
     held.source.aspire("m")
     held.wait_for(1, END)
     assert not held.manager.serves_any()
+
+
+class GivingWay:
+    """A loader that gives way, and notes which processors it is left then."""
+
+    def __init__(self) -> None:
+        self.processors: list[set[int]] = []
+
+    def load(self, path: Path) -> FakeServable:
+        give_way()
+        self.processors.append(os.sched_getaffinity(0))
+        return FakeServable(path)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="one of several processors is left, on Linux"
+)
+def test_a_load_leaves_a_processor_alone_where_something_is_served() -> None:
+    everything = os.sched_getaffinity(0)
+    loader = GivingWay()
+    manager = Manager(lambda name: loader, EventBus())
+    source = FakeSource(manager)
+    try:
+        for version in (1, 2):
+            source.aspire("m", version)
+            assert manager.wait_settled(["m"], PATIENCE)
+    finally:
+        manager.close(PATIENCE)
+    assert loader.processors == [everything, everything - {min(everything)}]
 
 
 def test_without_a_version_the_latest_answers(stage: Stage) -> None:

@@ -273,6 +273,16 @@ def test_windows_are_opened_again_for_calls_that_were_taken_whole() -> None:
     assert sum(each.number for each in parse(side.sent) if each.kind == 8 and each.stream_id == 0) > 100 * 905
 
 
+def test_a_reset_of_a_stream_that_was_ended_by_an_error_is_the_last_frame_that_may_come_on_it() -> None:
+    side = Side(50, Http2Limits())
+    side.receive(headers(7, WITH_LENGTH) + data(7, b"longer than it said", end=False))
+    side.receive(data(7, b"which the client does not know yet", end=False))
+    side.receive(rst_stream(7))
+    assert not side.http2.failed
+    side.receive(data(7, b"now it does", end=False))
+    assert side.http2.failed
+
+
 # The twins.
 
 
@@ -464,9 +474,9 @@ def test_calls_that_are_refused_as_they_are_read_leave_what_they_would_leave_if_
         headers(each, PLAIN) + data(each, framed(message, pack=False), end=True)
         for each, message in zip(range(7, 99, 2), messages, strict=False)
     )
-    if not has_room:
-        for side in (at_once, later):
-            side.http2._outbox.table_size_due = True
+    for side in (at_once, later):
+        side.http2._outbox.table_size_due = not has_room
+        side.http2._patience.resets.left = 100.0  # of which each answer earns one
     head = at_once.http2._heads[PLAIN]
     counted = 0
     events = at_once.http2.receive(sent, 0.0, (head, b"ab", REFUSED_BLOCK))

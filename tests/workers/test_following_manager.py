@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hotserve.background import give_way
 from hotserve.config.model_config import ModelConfig
 from hotserve.core.ids import ServableId
 from hotserve.core.labels import Labels
 from hotserve.core.served_versions import ModelSpec
 from hotserve.core.states import State, VersionStatus
 from hotserve.errors import InvalidArgument, NotFound
-from hotserve.testing import FakeLoader
+from hotserve.testing import FakeLoader, FakeServable
 from hotserve.workers.following_manager import FollowingManager, LoadedVersion
 from hotserve.workers.messages import LoadEnded, Opened, Unloaded
 from support.server_process import wait_until
@@ -75,6 +78,31 @@ def test_a_version_is_found_when_it_is_opened_and_not_when_it_is_loaded(stage: S
     assert stage.is_found()
     with stage.manager.lease(ModelSpec("m", label="stable")) as lease:
         assert lease.id == ONE
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="one of several processors is left, on Linux"
+)
+def test_a_load_leaves_a_processor_alone_where_something_is_served() -> None:
+    everything = os.sched_getaffinity(0)
+    processors: list[set[int]] = []
+    reports: list[Any] = []
+
+    def load(model: ModelConfig, path: Path) -> LoadedVersion:
+        give_way()
+        processors.append(os.sched_getaffinity(0))
+        return LoadedVersion(FakeServable(path), 0.0, 0.0)
+
+    manager = FollowingManager(load, reports.append, Labels(), 1, 1)
+    try:
+        for version in (1, 2):
+            one = ServableId("m", version)
+            manager.load(one, PATH, MODEL)
+            wait_until(lambda one=one: LoadEnded(one, None, 0.0, 0.0) in reports, 30)  # type: ignore[misc]
+            manager.open(one)
+    finally:
+        manager.close()
+    assert processors == [everything, everything - {min(everything)}]
 
 
 def test_a_version_is_unloaded_when_its_last_request_is_answered(stage: Stage) -> None:
