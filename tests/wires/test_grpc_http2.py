@@ -7,6 +7,7 @@ import gzip
 import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
+from unittest.mock import MagicMock
 from urllib.parse import unquote
 
 import pytest
@@ -32,6 +33,7 @@ from support.http2 import (
     data,
     frame,
     headers,
+    parse,
     rst_stream,
     settings,
     window_update,
@@ -565,6 +567,49 @@ def test_an_idle_connection_is_drained_and_a_busy_one_is_not() -> None:
         wire.on_loop(wire.services.go_on)
         busy.read_answer(1)
         assert busy.goaways == []
+
+
+class Spoken:
+    """A connection without a socket, on a loop whose time the test says."""
+
+    def __init__(self, limits: GrpcLimits) -> None:
+        self.now = 1000.0
+        self.transport = MagicMock()
+        self.transport.is_closing.return_value = False
+        self.transport.get_write_buffer_size.return_value = 0
+        loop = MagicMock()
+        loop.time.side_effect = lambda: self.now
+        self.connection = GrpcWire(TestServices(), limits, loop).protocol()
+        self.connection.connection_made(self.transport)
+
+    def says(self, data: bytes, seconds: float) -> None:
+        """The client sends something after so many seconds, and then the connection is looked at."""
+        self.now += seconds
+        self.connection.data_received(data)
+        self.connection.look(self.now)
+
+    def heard(self) -> list[int]:
+        """The kinds of frames that the client has been sent."""
+        self.connection._send()
+        written = b"".join(call.args[0] for call in self.transport.write.call_args_list)
+        return [each.kind for each in parse(written)]
+
+
+def test_a_client_that_takes_its_time_to_say_what_comes_first_is_cut_off() -> None:
+    spoken = Spoken(GrpcLimits(handshake_seconds=10))
+    for part in (PREFACE[:2], PREFACE[2:4], PREFACE[4:6]):
+        spoken.says(part, 4)
+        assert spoken.transport.abort.called == (spoken.now > 1010)
+
+
+def test_a_connection_on_which_there_is_no_call_is_drained_whatever_else_comes() -> None:
+    spoken = Spoken(GrpcLimits(idle_seconds=50))
+    spoken.says(START, 1)
+    for _ in range(5):
+        spoken.says(frame(PING, 0, 0, bytes(8)), 9.5)
+    assert GOAWAY not in spoken.heard()
+    spoken.says(frame(PING, 0, 0, bytes(8)), 2)
+    assert GOAWAY in spoken.heard()
 
 
 def test_a_request_that_stops_halfway_is_ended_and_a_conversation_may_pause() -> None:

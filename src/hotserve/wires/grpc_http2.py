@@ -247,10 +247,10 @@ class GrpcConnection(asyncio.Protocol):
         given_up = http2.given_up
         if http2.refused_calls:
             self._count_refused()
-        self._busy_at = self._now
         for event in events:
             if type(event) is tuple:
                 stream_id, head, message, _ = event
+                self._busy_at = self._now
                 if given_up and stream_id in given_up:
                     continue  # in the breath in which it was made
                 said: CallHead = head.note
