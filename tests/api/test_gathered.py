@@ -348,8 +348,8 @@ def test_hardly_more_than_the_bounds_wait_for_all_models_together(wire: str, bou
                         visitors.append(send(apis, one, by_road=True))
                     else:
                         refused += 1
-            assert apis.engine._queued <= bounds.requests * 17 // 16
-            assert apis.engine._queued_bytes <= bounds.input_bytes
+            assert apis.engine._room.requests <= bounds.requests * 17 // 16
+            assert apis.engine._room.input_bytes <= bounds.input_bytes
             said = [await visitor.said for visitor in visitors]
             refused += sum(code is Code.UNAVAILABLE for code, _ in said)
             assert refused >= 24

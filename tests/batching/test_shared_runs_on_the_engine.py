@@ -626,7 +626,7 @@ def test_an_engine_serves_one_loop_after_another_and_forgets_what_was_left_in_th
 def test_a_version_that_is_gone_is_forgotten() -> None:
     bench = Bench(NATURAL)
     bench.run(lambda: bench.ask(1))
-    versions = bench.engine._versions._entries
+    versions = bench.engine._lanes._versions._entries
     assert len(versions) == 1
     bench.handle.servable = None  # type: ignore[assignment]
     bench.servable = None  # type: ignore[assignment]
