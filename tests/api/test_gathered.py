@@ -68,12 +68,12 @@ def model(number: float) -> ToyServable:
 
 
 def make(bounds: QueueBounds | None = None) -> InProcess:
-    """All runs are short, by a clock that stands still."""
+    """All runs are short, by a clock that stands still, at a time before that of any other clock."""
     return InProcess(
         {"m": {1: model(1), 2: model(2)}},
         labels={"m": {"old": 1}},
         rules=NATURAL,
-        clock=FakeClock(1000.0),
+        clock=FakeClock(0.0),
         bounds=bounds,
     )
 
@@ -264,36 +264,125 @@ def test_what_cannot_be_answered_in_time_is_refused_unread_and_counted(wire: str
         assert in_flight(apis) == [0, 0]
 
 
-TWO = b'{"instances": [{"x": 1.0, "n": 2}], "signature_name": "two"}'
-BEFORE = b'{"signature_name": "two", "instances": [{"x": 1.0, "n": 2}]}'
+def road_of(apis: InProcess, sent: Sent) -> Any:
+    return apis.rest_api.road("POST", sent[0], {}) if sent[0] else apis.grpc_services.roads[PREDICT]
 
 
-@pytest.mark.parametrize("other", [TWO, BEFORE])
-def test_over_rest_a_request_for_another_signature_is_judged_by_those_that_wait_for_that(other: bytes) -> None:
-    path, body = "/v1/models/m/versions/2:predict", b'{"instances": [1.0]}'
+async def ask(apis: InProcess, sent: Sent) -> Any:
+    """What a request is told: the code of its refusal, read or unread, or 200."""
+    path, message = sent
+    road = road_of(apis, sent)
+    error = road.refusal(b"head" + message if path else message, len(message), PATIENCE)
+    if error is not None:
+        return error.code
+    if path:
+        visitor = send(apis, sent, by_road=True)
+    else:
+        visitor = Visitor(lambda body: GrpcRequest(PREDICT, body, PATIENCE))
+        assert road.take(message, visitor, PATIENCE)
+    return (await visitor.said)[0]
+
+
+PATH_2 = "/v1/models/m/versions/2:predict"
+REST_1 = (PATH_2, b'{"instances": [1.0]}')
+REST_LIKE_IT = (PATH_2, b'{"instances": [3.5]}')
+TWO = b'"instances": [{"x": 1.0, "n": 2}]'
+BOTH = ("y", "twice")
+
+
+@pytest.mark.parametrize(
+    ("one", "like_it", "other"),
+    [
+        (REST_1, REST_LIKE_IT, (PATH_2, b'{%s, "signature_name": "two"}' % TWO)),
+        (REST_1, REST_LIKE_IT, (PATH_2, b'{"signature_name": "two", %s}' % TWO)),
+        (REST_1, REST_LIKE_IT, (PATH_2, b'{%s, "signature_name": "two", "unread": []}' % TWO)),
+        (REST_1, REST_LIKE_IT, (PATH_2, b'{%s, "signature\\u005fname": "two", "unread": []}' % TWO)),
+        (REST_1, REST_LIKE_IT, (PATH_2, b'{"unread": [], %s, "signature_name": "two", "other": "]"}' % TWO)),
+        (call("", [1.0], (), 2), call("", [2.0], (), 2), call("two", [1.0], (), 2)),
+        (call("two", [1.0], (), 2), call("two", [2.0], (), 2), call("two", [1.0], ("y",), 2)),
+        (call("two", [1.0], ("y",), 2), call("two", [2.0, 3.0], ("y",), 2), call("two", [1.0], (), 2)),
+        (call("two", [1.0], ("y",), 2), call("two", [2.0, 3.0], ("y",), 2), call("two", [1.0], ("twice",), 2)),
+        (call("two", [1.0], ("y",), 2), call("two", [2.0, 3.0], ("y",), 2), call("two", [1.0], BOTH, 2)),
+        (call("two", [1.0], BOTH, 2), call("two", [2.0, 3.0], BOTH, 2), call("two", [1.0], ("y",), 2)),
+    ],
+)
+def test_a_request_is_judged_by_those_that_wait_for_the_same_signature_and_outputs(
+    one: Sent, like_it: Sent, other: Sent
+) -> None:
     with make() as apis:
 
         async def main() -> None:
-            await one_by_one(apis, [(path, body), (path, other)] * 2)
-            assert all(visitor.gathered for visitor in await all_at_once(apis, [(path, other), (path, body)] * 2))
-            road: Any = apis.rest_api.road("POST", path, {})
-
-            async def ask(message: bytes) -> Any:
-                error = road.refusal(b"head" + message, len(message), None)
-                if error is not None:
-                    return error.code
-                visitor = send(apis, (path, message), by_road=True)
-                return (await visitor.said)[0]
-
+            await one_by_one(apis, [one, like_it, other] * 2)
+            await all_at_once(apis, [other] * 2)
+            # Some are not looked at after one that does not gather.
+            assert all(visitor.gathered for visitor in (await all_at_once(apis, [like_it, one] * 10))[-2:])
+            road = road_of(apis, one)
             crowded = road._last.lane
             crowded.guests, crowded._pace = 1000, 1.0
-            assert await ask(body) is Code.UNAVAILABLE
-            assert await ask(b'{"instances": [3.5]}') is Code.UNAVAILABLE
-            assert await ask(other) == 200
-            assert road._last.lane is not crowded
-            assert await ask(body) is Code.UNAVAILABLE  # not by the lane of the last one, where nobody waits
-            assert road._last.lane is crowded
-            assert road.refusal(body, len(body), None) is not None
+            for _ in range(2):
+                assert await ask(apis, one) is Code.UNAVAILABLE
+                assert await ask(apis, like_it) is Code.UNAVAILABLE
+                assert road.refusal(like_it[1], len(like_it[1]), PATIENCE) is not None  # now it has not been read
+                standing = None if one[0] else road.standing_refusal(PATIENCE)
+                if standing is not None:
+                    assert standing[0](one[1])
+                    assert not standing[0](other[1])
+                assert await ask(apis, other) == 200
+                # Not by the lane of the last one, where nobody waits.
+                assert Code.UNAVAILABLE in [await ask(apis, one) for _ in range(9)]
+                assert road._last.lane is crowded
+            crowded.guests = 0
+
+        run(main())
+
+
+@pytest.mark.parametrize("sent", [(PATH, b'{"instances": [1.0]}'), call("", [1.0], (), None)], ids=["REST", "GRPC"])
+def test_nobody_is_refused_by_those_who_wait_for_a_version_that_is_not_the_latest_any_more(sent: Sent) -> None:
+    with make() as apis:
+        apis.serve("m", 1)
+
+        async def main() -> None:
+            await one_by_one(apis, [sent] * 2)
+            assert all(visitor.gathered for visitor in await all_at_once(apis, [sent] * 2))
+            crowded = road_of(apis, sent)._last.lane
+            crowded.guests, crowded._pace = 1000, 1.0
+            assert await ask(apis, sent) is Code.UNAVAILABLE
+            apis.serve("m", 1, 2)
+            if not sent[0]:
+                assert road_of(apis, sent).standing_refusal(PATIENCE) is None
+            await one_by_one(apis, [sent])  # the new version has heard of such requests
+            assert await ask(apis, sent) == 200
+            crowded.guests = 0
+
+        run(main())
+
+
+def labelled() -> Sent:
+    request = messages.PredictRequest.FromString(call("", [1.0], (), None)[1])
+    request.model_spec.version_label = "old"
+    return "", request.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "sent", [("/v1/models/m/labels/old:predict", b'{"instances": [1.0]}'), labelled()], ids=["REST", "GRPC"]
+)
+def test_nobody_is_refused_by_those_who_wait_for_a_version_that_a_label_stood_for(sent: Sent) -> None:
+    with make() as apis:
+
+        async def main() -> None:
+            await one_by_one(apis, [sent] * 2)
+            assert all(visitor.gathered for visitor in await all_at_once(apis, [sent] * 2))
+            crowded = road_of(apis, sent)._last.lane
+            assert crowded.version == "1"
+            crowded.guests, crowded._pace = 1000, 1.0
+            for _ in range(2):
+                assert await ask(apis, sent) is Code.UNAVAILABLE
+            apis.manager.labels.configure("m", {"old": 2})
+            if not sent[0]:
+                assert road_of(apis, sent).standing_refusal(PATIENCE) is None
+            await one_by_one(apis, [sent])  # the version has heard of such requests
+            assert await ask(apis, sent) == 200
+            assert road_of(apis, sent)._last.lane.version == "2"
             crowded.guests = 0
 
         run(main())
@@ -373,11 +462,10 @@ def test_a_refusal_stands_for_calls_with_the_same_patience_until_somebody_is_let
             lane = road._last.lane
             lane.guests, lane._pace = 1000, 1.0
             refused = road.refusal(message, len(message), 1.0)
-            prefix, error = road.standing_refusal(1.0)
+            is_refused, error = road.standing_refusal(1.0)
             assert error is refused
-            assert prefix
-            assert message.startswith(prefix)
-            assert not call("", [1.0], (), 1)[1].startswith(prefix)
+            assert is_refused(message)
+            assert not is_refused(call("", [1.0], (), 1)[1])
             assert road.standing_refusal(2.0) is None
             assert road.standing_refusal(None) is None
             road.count_refused(20, 20 * len(message))

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotserve.codecs.compiled import PlainFrame, UsualPredict, messages_in_python
+from hotserve.codecs.compiled import PlainFrame, PlainTarget, UsualPredict, messages_in_python
 from hotserve.codecs.tensor_layout import LAYOUTS
 from hotserve.codecs.tensor_proto import decode_tensor, encode_tensor
 from hotserve.codecs.wire import length_delimited, varint
@@ -308,6 +308,54 @@ def requests(draw: st.DrawFn) -> bytes:
 @given(requests())
 def test_whatever_is_read_is_what_protobuf_reads(data: bytes) -> None:
     assert_agrees(data)
+
+
+TARGETS = [PlainTarget, fast_proto.Target]
+
+
+@pytest.mark.parametrize("make", TARGETS)
+@given(requests(), requests())
+def test_whoever_names_a_target_names_what_the_message_did_that_it_is_of(
+    make: type[PlainTarget], one: bytes, other: bytes
+) -> None:
+    usual = read_predict(one)
+    if usual is None:
+        return
+    target = make(usual[0], usual[1])
+    for message in (one, other):
+        if target.is_named_by(message) and (read := read_predict(message)) is not None:
+            assert read[:2] == usual[:2]
+
+
+@pytest.mark.parametrize("make", TARGETS)
+def test_a_target_is_named_whatever_the_inputs_are_and_only_with_the_same_spec_and_filter(
+    make: type[PlainTarget],
+) -> None:
+    x = {"x": (np.float32([1]), DType.FLOAT, True)}
+    large = {"x": (np.zeros(300, np.float32), DType.FLOAT, False), "n": (np.int64([1]), DType.INT64, False)}
+    for wanted in ((), ("y",), ("y", "z")):
+        usual = read_predict(request(x, wanted))
+        assert usual is not None
+        target = make(usual[0], usual[1])
+        assert target.is_named_by(request(x, wanted))
+        assert target.is_named_by(request(large, wanted))
+        for others in ((), ("y",), ("y", "z"), ("z",), ("z", "y"), ("y", "y")):
+            assert target.is_named_by(request(large, others)) == (others == wanted)
+        assert not target.is_named_by(request(x, wanted, signature_name="s"))
+        assert not target.is_named_by(request(x, wanted) + length_delimited(1, b"\x1a\x01s"))
+        assert not target.is_named_by(request(x, wanted)[:-1])
+        assert not target.is_named_by(b"")
+        assert not target.is_named_by(SPEC + b"\x12\xff\xff\xff\xff\x7f")
+        assert not target.is_named_by(SPEC + b"\x12")
+
+
+@given(requests(), st.integers(0, 400))
+def test_both_twins_take_the_same_for_a_target(data: bytes, length: int) -> None:
+    spec = messages.ModelSpec(name="m").SerializeToString()
+    for wanted in ((), ("y",), ("", "y")):
+        plain, compiled = (make(spec, wanted) for make in TARGETS)
+        for message in (data, data[:length], SPEC + data, SPEC + data[:length]):
+            assert plain.is_named_by(message) == compiled.is_named_by(message)
 
 
 @given(st.data())

@@ -27,6 +27,23 @@ def test_a_label_of_a_version_that_was_never_available_is_refused_and_says_when_
     )
 
 
+def test_whoever_wants_to_know_is_told_after_each_change() -> None:
+    labels = Labels()
+    seen = []
+
+    def look() -> None:
+        try:
+            seen.append(labels.resolve("m", "stable"))
+        except InvalidArgument:
+            seen.append(0)
+
+    labels.on_change = look
+    labels.configure("m", {"stable": 1})
+    labels.on_available(ServableId("m", 1))
+    labels.remove("m")
+    assert seen == [0, 1, 0]
+
+
 def test_an_unknown_label_is_refused_with_those_that_exist() -> None:
     labels = Labels()
     labels.configure("m", {"stable": 1, "canary": 2})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -39,8 +39,8 @@ class Crossing:
         self.refused.append(size)
         return FULL
 
-    def standing_refusal(self, timeout_seconds: float | None) -> tuple[bytes, ServingError] | None:
-        return (b"far ", FULL) if self.stands else None
+    def standing_refusal(self, timeout_seconds: float | None) -> tuple[Callable[[bytes], bool], ServingError] | None:
+        return (lambda message: message.startswith(b"far "), FULL) if self.stands else None
 
     def count_refused(self, calls: int, size: int) -> None:
         self.counted.append((calls, size))

@@ -154,7 +154,7 @@ class Road(Protocol):
 class CallRoad(Road, Protocol):
     """A road of whose refusals a wire can be told once for many calls."""
 
-    def standing_refusal(self, timeout_seconds: float | None) -> tuple[bytes, ServingError] | None:
+    def standing_refusal(self, timeout_seconds: float | None) -> tuple[Callable[[bytes], bool], ServingError] | None:
         """What the last call was told that was refused, if that still goes for others; None where it may not.
 
         It does at most until the loop goes on to something else than to read calls.
@@ -163,7 +163,7 @@ class CallRoad(Road, Protocol):
             timeout_seconds: How long the clients of these wait.
 
         Returns:
-            How the messages begin of all calls that are refused as well, and why.
+            Whether a message is that of a call that is refused as well, and why.
         """
         ...
 

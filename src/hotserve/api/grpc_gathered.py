@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import Any, Final, Protocol
@@ -15,8 +15,7 @@ from hotserve.api.gathered import Client, CountedClerk, Gatherer, GatheringRoad,
 from hotserve.api.predict_messages import encode_response, encode_responses
 from hotserve.batching.guests import Answers, Guest, rows_of
 from hotserve.batching.seats import Seat
-from hotserve.codecs.compiled import Frame, PlainFrame, place_of_values, read_predict
-from hotserve.codecs.wire import length_delimited
+from hotserve.codecs.compiled import Frame, PlainFrame, PlainTarget, Target, place_of_values, read_predict
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.served_versions import ModelSpec, ServedVersions
 from hotserve.errors import ServingError
@@ -24,8 +23,6 @@ from hotserve.handlers.checked_kinds import CheckedKind
 from hotserve.observability.metrics import Metrics
 from hotserve.observability.request_log import RequestLog
 from hotserve.tensors import Array
-
-_MODEL_SPEC: Final = 1  # the field of a PredictRequest
 
 
 class Resume(Protocol):
@@ -52,8 +49,8 @@ class _Form:
     """A message that has gathered, without its values: one that is the same but for them need not be read.
 
     Attributes:
-        spec: How it would begin with its `model_spec`.
-        begins_with_spec: Whether it does.
+        target: What it names.
+        is_judged: Whether it is told from its bytes that it does.
         frame: All of it but its values.
         era: `ServedVersions.era` before the version was looked up.
         model: The name of its model.
@@ -62,19 +59,20 @@ class _Form:
         seat: Where they gather.
     """
 
-    __slots__ = ("begins_with_spec", "era", "frame", "handle", "kind", "model", "seat", "spec")
+    __slots__ = ("era", "frame", "handle", "is_judged", "kind", "model", "seat", "target")
 
     def __init__(
         self,
-        spec: bytes,
+        target: PlainTarget,
+        is_judged: bool,
         frame: PlainFrame,
         era: object,
         handle: VersionHandle,
         kind: CheckedKind,
         seat: Seat,
     ) -> None:
-        self.spec = spec
-        self.begins_with_spec = frame.before.startswith(spec)
+        self.target = target
+        self.is_judged = is_judged
         self.frame = frame
         self.era = era
         self.model = handle.id.name
@@ -86,7 +84,7 @@ class _Form:
 class GrpcRoad(GatheringRoad):
     """Takes the messages of calls of Predict."""
 
-    __slots__ = ("_as_content", "_forms", "_last_form", "_last_spec", "_named", "_resume")
+    __slots__ = ("_as_content", "_forms", "_last_era", "_last_form", "_last_target", "_named", "_resume")
 
     def __init__(
         self,
@@ -115,23 +113,28 @@ class GrpcRoad(GatheringRoad):
         self._resume = resume
         self._as_content = as_content
         self._forms: dict[int, _Form] = {}  # by the length of the message
-        self._last_spec = b""
-        self._last_form: _Form | None = None  # of the last one, if `refusal` looks at others like it
+        # Of the last one that was looked at, for `refusal`: what it names, and when that led to its seat.
+        self._last_target: PlainTarget | None = None
+        self._last_era: object = None
+        self._last_form: _Form | None = None  # if `refusal` looks at others like it
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
         """See `Road.refusal`."""
         last = self._last
-        if last is None or last.lane.guests <= last.lane.few or not message.startswith(self._last_spec):
+        if last is None or last.lane.guests <= last.lane.few or self._last_era is not self._manager.era:
+            return None
+        target = self._last_target
+        if target is None or not target.is_named_by(message):
             return None
         return self._refusal(last, size, timeout_seconds)
 
-    def standing_refusal(self, timeout_seconds: float | None) -> tuple[bytes, ServingError] | None:
+    def standing_refusal(self, timeout_seconds: float | None) -> tuple[Callable[[bytes], bool], ServingError] | None:
         """See `CallRoad.standing_refusal`."""
-        last = self._last
-        refused = None if last is None else last.lane.refused
-        if refused is None or refused[0] != timeout_seconds:
+        last, target = self._last, self._last_target
+        if last is None or target is None or self._last_era is not self._manager.era:
             return None
-        return self._last_spec, refused[1]
+        refused = last.lane.refused
+        return None if refused is None or refused[0] != timeout_seconds else (target.is_named_by, refused[1])
 
     def count_refused(self, calls: int, size: int) -> None:
         """See `CallRoad.count_refused`."""
@@ -156,8 +159,8 @@ class GrpcRoad(GatheringRoad):
         ):
             return self._read(message, client, timeout_seconds)
         if form is not self._last_form:  # `refusal` has not looked
-            self._last_spec = form.spec
-            self._last_form = form if form.begins_with_spec else None
+            self._last_target, self._last_era = form.target, form.era
+            self._last_form = form if form.is_judged else None
             if self._is_refused(form.seat, client, len(message), timeout_seconds):
                 return True
         start = time.perf_counter()
@@ -192,11 +195,11 @@ class GrpcRoad(GatheringRoad):
         seat = self._seat(handle, kind, partial(self._clerk, handle, kind))
         if seat is None:
             return False
-        spec = _written(usual[0])
-        if named[0].label is None:  # labels move while all versions stay
-            self._remember(message, spec, era, handle, kind, seat)
-        if seat is not self._last or not message.startswith(self._last_spec):
-            self._last_spec = spec
+        target = Target(usual[0], usual[1])
+        self._remember(message, target, era, handle, kind, seat)
+        last = self._last_target
+        if seat is not self._last or last is None or self._last_era is not era or not last.is_named_by(message):
+            self._last_target, self._last_era = target, era
             self._last_form = None
             if self._is_refused(seat, client, len(message), timeout_seconds):
                 return True
@@ -212,14 +215,15 @@ class GrpcRoad(GatheringRoad):
         return True
 
     def _remember(
-        self, message: bytes, spec: bytes, era: object, handle: VersionHandle, kind: CheckedKind, seat: Seat
+        self, message: bytes, target: PlainTarget, era: object, handle: VersionHandle, kind: CheckedKind, seat: Seat
     ) -> None:
         place = place_of_values(message)
         if place is None or len(message) - (place[1] - place[0]) > _MOST_FORM_BYTES:
             return
         if len(self._forms) >= _MOST_FORMS:
             self._forms.clear()
-        self._forms[len(message)] = _Form(spec, Frame(message, *place), era, handle, kind, seat)
+        frame = Frame(message, *place)
+        self._forms[len(message)] = _Form(target, target.is_named_by(message), frame, era, handle, kind, seat)
 
     def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
         """Sends a call the usual way."""
@@ -233,11 +237,6 @@ class GrpcRoad(GatheringRoad):
         if clerk is None:
             clerk = handle.remembered[key] = _GrpcClerk(self._metrics, handle, kind, as_content=self._as_content)
         return clerk
-
-
-def _written(spec: bytes) -> bytes:
-    """How a PredictRequest begins that has these bytes as its `model_spec`, which clients write first."""
-    return length_delimited(_MODEL_SPEC, spec)
 
 
 class _GrpcClerk(CountedClerk):

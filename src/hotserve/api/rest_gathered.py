@@ -15,6 +15,7 @@ from hotserve.api.gathered import Client, CountedClerk, Gatherer, GatheringRoad,
 from hotserve.batching.guests import Answers, Guest, rows_of
 from hotserve.batching.seats import Seat
 from hotserve.codecs import compiled
+from hotserve.codecs.json_around import AroundValues, around_values
 from hotserve.codecs.json_response import encode_predictions, encode_rows
 from hotserve.core.handle import Lease, VersionHandle
 from hotserve.core.served_versions import ModelSpec, ServedVersions
@@ -56,7 +57,7 @@ class Resume(Protocol):
 class RestRoad(GatheringRoad):
     """Takes the bodies of predict requests in JSON to one path, that are answered in JSON."""
 
-    __slots__ = ("_beginning", "_end", "_era", "_handle", "_kind", "_resume", "_spec", "_timeout_seconds")
+    __slots__ = ("_around", "_era", "_handle", "_kind", "_last_era", "_resume", "_spec", "_timeout_seconds")
 
     def __init__(
         self,
@@ -87,17 +88,19 @@ class RestRoad(GatheringRoad):
         self._kind: CheckedKind | None = None
         self._handle: Callable[[], VersionHandle | None] = _none  # which is not kept from being forgotten
         self._era: object = None  # `ServedVersions.era` before the version was looked up
-        # Around the values of the first one that took the seat: bodies that say the same there name its signature, if
-        # they have no members that nobody reads. Others may be refused with those.
-        self._beginning = self._end = b""
+        # Of the first one that took the seat, for `refusal`: what names its signature, if that can be told of others
+        # unread, and `ServedVersions.era`.
+        self._around: AroundValues | None = None
+        self._last_era: object = None
 
     def refusal(self, message: bytes, size: int, timeout_seconds: float | None) -> ServingError | None:
         """See `Road.refusal`."""
         last = self._last
         if last is None or last.lane.guests <= last.lane.few:
             return None
-        if not (message.startswith(self._beginning, len(message) - size) and message.endswith(self._end)):
-            self._last = None  # it may be for another signature: `take` finds out, and asks
+        around = self._around
+        if around is None or self._last_era is not self._manager.era or not around.is_of(message, len(message) - size):
+            self._last = None  # it may be for others: `take` finds out, and asks
             return None
         return self._refusal(last, size, self._timeout_seconds)
 
@@ -153,7 +156,7 @@ class RestRoad(GatheringRoad):
         if seat is None:
             return False
         if seat is not self._last:
-            self._beginning, self._end = _around_values(message)
+            self._around, self._last_era = around_values(message), era
             if self._is_refused(seat, client, len(message), self._timeout_seconds):
                 return True
         contents = []
@@ -174,7 +177,7 @@ class RestRoad(GatheringRoad):
 
     def _remember(self, key: compiled.Key, kind: CheckedKind, seat: Seat, handle: VersionHandle, era: object) -> None:
         """Has the next one like this be read by its pattern."""
-        if self._spec.label is not None or len(key[2]) > _MOST_COLUMNS:  # labels move while all versions stay
+        if len(key[2]) > _MOST_COLUMNS:
             return
         if kind.pattern is None:
             assert compiled.EXTENSION is not None, "there is no road without it"
@@ -204,12 +207,6 @@ class RestRoad(GatheringRoad):
         if clerk is None:
             clerk = handle.remembered[key] = _RestClerk(self._metrics, handle, kind, row_format)
         return clerk
-
-
-def _around_values(body: bytes) -> tuple[bytes, bytes]:
-    """What stands in a body before its first list and behind its last one; all of it where there is none."""
-    first, last = body.find(b"["), body.rfind(b"]")
-    return (body, body) if first < 0 else (body[: first + 1], body[last:])
 
 
 class _RestClerk(CountedClerk):

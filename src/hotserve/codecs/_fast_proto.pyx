@@ -15,7 +15,9 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-REVISION = 5  # to be raised, here and in compiled.py, with every change of what Python sees of this file
+from hotserve.codecs.wire import length_delimited
+
+REVISION = 6  # to be raised, here and in compiled.py, with every change of what Python sees of this file
 
 ctypedef const unsigned char *Text
 
@@ -358,6 +360,33 @@ cdef class Frame:
         ):
             return None
         return PyBytes_FromStringAndSize(text + head, self.length - head - tail)
+
+
+cdef class Target:
+    """See `compiled.PlainTarget`."""
+
+    cdef bytes before
+    cdef bytes behind
+
+    def __init__(self, bytes spec not None, tuple wanted not None):
+        self.before = length_delimited(1, spec)
+        self.behind = b"".join([length_delimited(3, name.encode()) for name in wanted])
+
+    def is_named_by(self, bytes message not None):
+        """See `compiled.PlainTarget.is_named_by`."""
+        cdef Text p = <Text>PyBytes_AS_STRING(message)
+        cdef Text end = p + PyBytes_GET_SIZE(message)
+        cdef Text after
+        cdef Py_ssize_t head = PyBytes_GET_SIZE(self.before), tail = PyBytes_GET_SIZE(self.behind)
+        if end - p < head or memcmp(p, PyBytes_AS_STRING(self.before), head):
+            return False
+        p += head
+        while p != end and p[0] == 0x12:
+            p = read_length(p + 1, end, &after)
+            if p == NULL:
+                return False
+            p = after
+        return end - p == tail and not memcmp(p, PyBytes_AS_STRING(self.behind), tail)
 
 
 def read_predict(bytes data not None):

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from hotserve.codecs.wire import length_delimited, read_varint32
 from hotserve.tensors import Array, DType
 
 try:
@@ -190,7 +191,7 @@ UsualPredict = tuple[bytes, tuple[str, ...], tuple[TensorKind, ...], tuple[bytes
 """A PredictRequest: the bytes of its `model_spec`, its `output_filter`, and of each input the kind and the values, as
 many as its shape says, as they are in memory."""
 
-_PROTO_REVISION: Final = 5
+_PROTO_REVISION: Final = 6
 """The same for `_fast_proto`."""
 
 
@@ -257,6 +258,46 @@ class PlainFrame:
 
 Frame: type[PlainFrame] = _fast_proto.Frame if _READS_MESSAGES else PlainFrame
 """`PlainFrame`, or its compiled twin."""
+
+_MODEL_SPEC: Final = 1
+_INPUTS: Final = 2
+_OUTPUT_FILTER: Final = 3
+
+
+class PlainTarget:
+    """What PredictRequests are for: the version, the signature and the outputs that they name.
+
+    Whether one is for the same is told without reading its inputs, for those that are written in the order that
+    clients write them in.
+    """
+
+    __slots__ = ("_before", "_behind")
+
+    def __init__(self, spec: bytes, wanted: tuple[str, ...]) -> None:
+        """Takes what `read_predict` says of one.
+
+        Args:
+            spec: The bytes of its `model_spec`.
+            wanted: Its `output_filter`.
+        """
+        self._before = length_delimited(_MODEL_SPEC, spec)
+        self._behind = b"".join(length_delimited(_OUTPUT_FILTER, name.encode()) for name in wanted)
+
+    def is_named_by(self, message: bytes) -> bool:
+        """Whether a message names just this, and has nothing else but inputs: never wrong where it says yes."""
+        if not message.startswith(self._before):
+            return False
+        position = len(self._before)
+        while position < len(message) and message[position] == _INPUTS << 3 | 2:
+            length, position = read_varint32(message, position + 1)
+            if not 0 <= length <= len(message) - position:
+                return False
+            position += length
+        return message[position:] == self._behind
+
+
+Target: type[PlainTarget] = _fast_proto.Target if _READS_MESSAGES else PlainTarget
+"""`PlainTarget`, or its compiled twin."""
 
 read_predict: Final[Callable[[bytes], UsualPredict | None]] = (
     _fast_proto.read_predict if _READS_MESSAGES else _read_nothing

@@ -8,11 +8,18 @@ from hotserve.core.ids import ServableId
 from hotserve.errors import FailedPrecondition, InvalidArgument
 
 
+def _nobody() -> None:
+    """Hears of no change."""
+
+
 class Labels:
     """Which version each label of each model stands for.
 
     A label takes effect when its version becomes AVAILABLE for the first time. TensorFlow Serving refuses to start
     with a label on a version that is not loaded yet, which at the start is every version; we wait instead.
+
+    Attributes:
+        on_change: Is called, on any thread, after a label may have come to stand for another version.
     """
 
     def __init__(self, *, allow_unavailable: bool = False) -> None:
@@ -23,12 +30,14 @@ class Labels:
                 (`--allow_version_labels_for_unavailable_models`).
         """
         self._allow_unavailable = allow_unavailable
+        self.on_change: Callable[[], None] = _nobody
         self._configured: dict[str, Mapping[str, int]] = {}
         self._seen: set[ServableId] = set()
 
     def configure(self, name: str, labels: Mapping[str, int]) -> None:
         """Replaces all labels of a model."""
         self._configured[name] = dict(labels)
+        self.on_change()
 
     def check(self, name: str, labels: Mapping[str, int], is_available: Callable[[int], bool]) -> None:
         """Refuses labels that would lead clients who use them now to a version that does not answer.
@@ -61,10 +70,12 @@ class Labels:
     def remove(self, name: str) -> None:
         """Forgets the labels of a model that is no longer served."""
         self._configured.pop(name, None)
+        self.on_change()
 
     def on_available(self, id: ServableId) -> None:
         """Lets the labels of this version take effect."""
         self._seen.add(id)
+        self.on_change()
 
     def resolve(self, name: str, label: str) -> int:
         """The version that a label stands for.

@@ -47,14 +47,15 @@ class ServedVersions(ABC):
     Attributes:
         events: Hears every change of state.
         labels: The version labels that `lease` resolves.
-        era: As long as it is the same object, look-ups find the same, labels apart. To be read before the look-up.
+        era: As long as it is the same object, look-ups find the same. To be read before the look-up.
     """
 
     def __init__(self, events: EventBus | None = None, labels: Labels | None = None) -> None:
         self.events = events or EventBus()
         self.labels = labels or Labels()
+        self.labels.on_change = self._begin_era
         self._serving: Mapping[str, _ServingVersions] = {}
-        self.era = object()
+        self._begin_era()
 
     def lease(self, spec: ModelSpec) -> Lease:
         """A hold on the version that `spec` names, for the time of one request.
@@ -117,6 +118,9 @@ class ServedVersions(ABC):
         if by_number:
             serving[name] = _ServingVersions(by_number, by_number[max(by_number)])
         self._serving = serving
+        self._begin_era()
+
+    def _begin_era(self) -> None:
         self.era = object()
 
     def _not_found(self, name: str, number: int | None) -> NotFound:

@@ -9,9 +9,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
-REVISION = 3
+REVISION = 4
 
 # As in `http2_frames`.
 cdef enum:
@@ -34,7 +34,8 @@ cdef enum:
 cdef struct Begun:
     int64_t stream
     int64_t room
-    PyObject *head  # borrowed of `heads`, which nobody changes meanwhile: no Python code runs but slots being read
+    # Borrowed of `heads`, which nobody changes meanwhile: no Python code runs but what reads slots and `is_refused`.
+    PyObject *head
 
 
 cdef inline uint32_t number_at(const uint8_t *p) noexcept nogil:
@@ -109,13 +110,14 @@ def read_calls(
     cdef uint32_t codes[MOST_AT_ONCE]
     cdef PyObject *head
     cdef PyObject *refused_head = NULL
-    cdef bytes prefix = b"", block = b""
+    cdef bytes block = b""
+    cdef object is_refused = None
     cdef list calls = [], answers = []
     if position < 0:
         raise ValueError("the position is before the data")
     if refusing is not None:
         refused_head = <PyObject *>refusing[0]
-        prefix, block, most_refused = refusing[1], refusing[2], refusing[3]
+        is_refused, block, most_refused = refusing[1], refusing[2], refusing[3]
         if PyBytes_GET_SIZE(block) > LARGEST_FRAME:
             raise ValueError("a block does not fit into a frame")
     if most > MOST_AT_ONCE:
@@ -160,17 +162,12 @@ def read_calls(
             announced = (<object>begun[index].head).content_length
             if announced is not None and announced != length:
                 break
-            if (
-                begun[index].head is refused_head
-                and refused < most_refused
-                and length - PREFIX_BYTES >= PyBytes_GET_SIZE(prefix)
-                and not memcmp(p + PREFIX_BYTES, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
-            ):
+            message = PyBytes_FromStringAndSize(<const char *>p + PREFIX_BYTES, length - PREFIX_BYTES)
+            if begun[index].head is refused_head and refused < most_refused and is_refused(message):
                 answers.append(refusal_frame(<uint32_t>stream, block))
                 refused += 1
                 refused_bytes += length
             else:
-                message = PyBytes_FromStringAndSize(<const char *>p + PREFIX_BYTES, length - PREFIX_BYTES)
                 calls.append((stream, <object>begun[index].head, message, begun[index].room))
                 numbers[count] = stream
                 count += 1

@@ -21,7 +21,7 @@ from hotserve.wires.grpc_call import Call, Services
 from hotserve.wires.grpc_growing_call import GrowingCall
 from hotserve.wires.grpc_heads import CallHead, ErrorAnswers, Refusal, error_answer, read_head
 from hotserve.wires.http2_calls import WholeCall
-from hotserve.wires.http2_connection import Http2Connection
+from hotserve.wires.http2_connection import Http2Connection, Refused
 from hotserve.wires.http2_events import (
     ConnectionFailed,
     DataReceived,
@@ -271,7 +271,7 @@ class GrpcConnection(asyncio.Protocol):
             else:
                 self._handle(cast(Event, event))
 
-    def _refused(self) -> tuple[RequestHead, bytes, bytes] | None:
+    def _refused(self) -> Refused | None:
         """Calls like the last one that was refused, as long as all of them are: they need not be looked at."""
         head = self._refused_head
         if head is None:

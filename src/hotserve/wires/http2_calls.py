@@ -16,7 +16,7 @@ except ImportError:
 
 __all__ = ["IS_COMPILED", "Refusing", "Unusual", "WholeCall", "answer_frames", "read_calls"]
 
-_REVISION: Final = 3
+_REVISION: Final = 4
 """What `_calls.REVISION` is in the sources that belong to this file: an editable install may be older than they are."""
 
 IS_COMPILED: Final = getattr(_calls, "REVISION", None) == _REVISION and not os.environ.get(SWITCH)

@@ -12,7 +12,7 @@ Source: RFC 9113. Numbers of sections in the comments are its.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
 from hotserve.wires import http2_frames as frames
@@ -29,9 +29,9 @@ from hotserve.wires.http2_patience import Patience
 from hotserve.wires.http2_stream import Stream
 from hotserve.wires.http2_streams import Streams
 
-Refused = tuple[RequestHead, bytes, bytes]
-"""Calls that are refused as they are read: the header that they have, how their messages begin, and the block that is
-their whole answer."""
+Refused = tuple[RequestHead, Callable[[bytes], bool], bytes]
+"""Calls that are refused as they are read: the header that they have, whether a message is one of theirs, and the block
+that is their whole answer."""
 
 
 class Http2Connection:
@@ -300,8 +300,8 @@ class Http2Connection:
         return calls, size - calls * PREFIX_BYTES
 
     def _refusing(self, refused: Refused) -> Refusing:
-        head, prefix, block = refused
-        return head, prefix, block, self._outbox.room_for_answers(FRAME_HEAD_BYTES + len(block))
+        head, is_refused, block = refused
+        return head, is_refused, block, self._outbox.room_for_answers(FRAME_HEAD_BYTES + len(block))
 
     # Ends.
 

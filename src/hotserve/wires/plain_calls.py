@@ -11,7 +11,7 @@ Source: RFC 9113, section 6, for the frames; grpc/doc/PROTOCOL-HTTP2.md for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Final
 
@@ -25,9 +25,9 @@ WholeCall = tuple[int, RequestHead, bytes, int]
 A plain tuple, as there is one for each call.
 """
 
-Refusing = tuple[RequestHead, bytes, bytes, int]
-"""Which calls are refused as they are read: the header that they have, how their messages begin, the block that is
-their whole answer, and how many there may be.
+Refusing = tuple[RequestHead, Callable[[bytes], bool], bytes, int]
+"""Which calls are refused as they are read: the header that they have, whether a message is one of theirs, the block
+that is their whole answer, and how many there may be.
 """
 
 Unusual = tuple[int, int, list[tuple[int, int]], list[bytes], int]
@@ -97,7 +97,7 @@ def read_calls(
     resets: dict[int, int] = {}
     numbers: set[int] = set()
     answers: list[bytes] = []
-    refused_head, refused_prefix, block, most_refused = refusing or (None, b"", b"", 0)
+    refused_head, is_refused, block, most_refused = refusing or (None, bool, b"", 0)
     size = len(data)
     used = opened = idle = refused = refused_bytes = 0
     may_open = False
@@ -135,7 +135,7 @@ def read_calls(
             ):
                 break
             message = data[start + _PREFIX_BYTES : position]
-            if opening[0] is refused_head and refused < most_refused and message.startswith(refused_prefix):
+            if opening[0] is refused_head and refused < most_refused and is_refused(message):
                 answers.append(frames.frame_head(frames.HEADERS, _LAST_HEADERS, stream, len(block)) + block)
                 refused += 1
                 refused_bytes += length
