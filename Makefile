@@ -12,8 +12,7 @@ PYTEST_FLAGS ?=
 # So many run the tests; 0 for this one alone. What stays together is said in tests/conftest.py.
 TEST_PROCESSES ?= 2
 # What is compiled where there is a C compiler.
-EXTENSIONS = setup.py src/hotserve/codecs/_fast.pyx src/hotserve/codecs/_fast_proto.pyx src/hotserve/loadgen/_loop.pyx \
-	src/hotserve/wires/_calls.pyx
+EXTENSIONS = setup.py $(wildcard src/hotserve/*/_*.pyx)
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint types tests clean
@@ -46,4 +45,4 @@ $(VENV)/.test: pyproject.toml constraints.txt $(EXTENSIONS) | $(VENV)/bin/python
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/hotserve/codecs/_fast*.c src/hotserve/codecs/_fast*.so src/hotserve/loadgen/_loop.c src/hotserve/loadgen/_loop*.so src/hotserve/wires/_calls.c src/hotserve/wires/_calls*.so
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis src/hotserve/*/_*.c src/hotserve/*/_*.so

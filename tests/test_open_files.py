@@ -72,13 +72,13 @@ def test_a_server_raises_its_limit_says_when_connections_reach_it_and_goes_on_wh
 ) -> None:
     onnx_version(tmp_path / "1", 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, LIMIT), hard))  # which the server inherits
-    try:
-        server = ServerProcess("--model_name=m", f"--model_base_path={tmp_path}", "--workers=1").start()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    with ExitStack() as ending, ExitStack() as connections:
-        ending.callback(server.stop)
+    with ExitStack() as running, ExitStack() as connections:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, LIMIT), hard))  # which the server inherits
+        try:
+            server = ServerProcess("--model_name=m", f"--model_base_path={tmp_path}", "--workers=1")
+            running.enter_context(server)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0] == min(hard, 1 << 20)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (LIMIT, hard))
         clients = [
@@ -90,5 +90,5 @@ def test_a_server_raises_its_limit_says_when_connections_reach_it_and_goes_on_wh
         clients[0].sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
         assert clients[0].recv(12) == b"HTTP/1.1 200"
         connections.close()
-        wait_until(lambda: server.get("/readyz")[0] == 200, what="the server takes connections again")
+        server.wait_ready()  # who comes before the server has closed the others is still turned away
         assert server.log().count(SAYS_NEARLY) == 1

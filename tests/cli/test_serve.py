@@ -44,10 +44,9 @@ def test_flags_without_an_effect_are_lines_in_the_log_in_words_that_fit(tmp_path
     write_table(tmp_path / "1", one="eins")
     names = ["enable_grpc_healthcheck_service", "grpc_max_threads", "rest_api_num_threads"]
     flags = [f"--{name}=1" for name in names]
-    process = ServerProcess(f"--model_base_path={tmp_path}", *flags).start()
-    process.process.terminate()
-    assert process.process.wait(60) == 0
-    log = process.log()
+    with ServerProcess(f"--model_base_path={tmp_path}", *flags) as server:
+        assert server.stop() == 0
+        log = server.log()
     for name in names:
         assert f"--{name} has no effect here: {WITHOUT_EFFECT[name].why}" in log
 

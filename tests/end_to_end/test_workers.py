@@ -520,11 +520,12 @@ def test_a_worker_that_is_killed_under_load_takes_its_own_connections_with_it_an
         return load
 
     result = asyncio.run(load())
-    # A connection has one request under way at most.
+    # A connection has one request under way at most; grpcio may send another one before it has seen the connection end.
     assert all("connection lost" in failure for failure in result.rest.failures)
     assert len(result.rest.failures) <= Load.CONNECTIONS
-    assert len(result.grpc.failures) + result.grpc.closed <= Load.CONNECTIONS
     assert all("UNAVAILABLE" in failure for failure in result.grpc.failures)
+    # Who comes back at once finds a worker that lives.
+    assert result.grpc.unconnected == []
     assert everywhere(loaded, lambda: predict(loaded.rest_port, "m", [0] * WIDTH)[0][0]) == {1.0}
 
 

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -54,9 +58,55 @@ def test_without_ipv6_all_addresses_of_ipv4_are_bound(
     assert sockets[0].getsockname()[0] == "0.0.0.0"
 
 
-def test_a_bound_socket_does_not_block(sockets: list[socket.socket]) -> None:
-    sockets.append(bind("127.0.0.1", 0, "port"))
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_bound_socket_does_not_block(sockets: list[socket.socket], is_shared: bool) -> None:
+    sockets.append(bind("127.0.0.1", 0, "port", is_shared=is_shared))
     assert not sockets[0].getblocking()
+    assert not sockets[0].get_inheritable()
+
+
+DIES = """
+import resource, socket, sys, time
+from hotserve.server.listen import bind, listen
+
+port, most = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+listening = bind("127.0.0.1", port, "port", is_shared=True)
+listen(listening, "port")
+listening.setblocking(True)
+print(listening.getsockname()[1], flush=True)
+connections = [listening.accept()[0] for _ in range(100)]
+print("all are here", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone says in which order it closes files")
+@pytest.mark.parametrize("most", [256, 20_000])
+def test_who_comes_back_when_a_process_is_killed_is_not_queued_for_it(sockets: list[socket.socket], most: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", DIES, "0", str(most)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        for _ in range(100):
+            sockets.append(socket.create_connection(("127.0.0.1", port), timeout=60))
+        assert process.stdout.readline() == "all are here\n"
+        process.send_signal(signal.SIGKILL)
+        for connection in sockets[::-1]:  # closed in this order
+            assert connection.recv(1) == b""
+            assert not connects(("127.0.0.1", port))
+
+
+def test_a_shared_port_is_bound_where_few_files_may_be_open(sockets: list[socket.socket]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull, "rb") as free:
+        limit = free.fileno() + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        for flag in ("port", "rest_api_port"):
+            sockets.append(bind("127.0.0.1", 0, flag, is_shared=True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert all(limit - 10 < each.fileno() < limit for each in sockets)
 
 
 @pytest.mark.parametrize("flag", ["port", "rest_api_port"])

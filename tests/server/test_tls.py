@@ -156,11 +156,11 @@ def test_a_key_that_does_not_match_ends_the_command_before_anything_is_loaded(
 ) -> None:
     key = AUTHORITY.sign().key
     file = config_file("grpc.cfg", identity=Identity(SERVER.certificate, key))
-    process = ServerProcess(
+    with ServerProcess(
         f"--ssl_config_file={file}", f"--model_base_path={tmp_path}", command=(COMMAND, "serve"), wait_ready=False
-    ).start()
-    assert process.process.wait(60) == 255
-    log = process.log()
+    ) as process:
+        assert process.wait_exit() == 255
+        log = process.log()
     assert (
         f"Failed to start server. Error: INVALID_ARGUMENT: --ssl_config_file={file}: server_key is not the key" in log
     )

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import grpc
 from tensorflow_serving.apis import predict_pb2
 
-REFUSED = ("Failed to connect", "failed to connect", "Connection refused", "Broken pipe")
+UNCONNECTED = "failed to connect"
+
+REFUSED = ("Failed to connect", UNCONNECTED, "Connection refused", "Broken pipe")
 """What grpcio says of a call that never reached the server. A connection that was reset is not among them."""
 
 
@@ -22,11 +24,13 @@ class Outcome:
         answers: How many good answers there were.
         failures: What went wrong, in words, one entry a request.
         closed: How many clients ended because the server told them so (`Connection: close`), or no longer listened.
+        unconnected: What grpcio said where a new connection came to nothing.
     """
 
     answers: int = 0
     failures: list[str] = field(default_factory=list)
     closed: int = 0
+    unconnected: list[str] = field(default_factory=list)
 
 
 class RestClient:
@@ -99,6 +103,8 @@ class GrpcClient:
                     if error.code() is grpc.StatusCode.UNAVAILABLE and any(words in details for words in REFUSED):
                         # Nobody listens any more, or the request could not be written: it was never accepted.
                         outcome.closed += 1
+                        if UNCONNECTED in details.lower():
+                            outcome.unconnected.append(details)
                         return
                     outcome.failures.append(f"{error.code()}: {error.details()}")
                     continue

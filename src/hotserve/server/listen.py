@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import resource
 import socket
+from typing import Final
 
 from hotserve.errors import ConfigError
 
 BACKLOG = 2048
+
+_ABOVE_CONNECTIONS: Final = 1 << 14
+"""A number of a file that few servers have so many connections for; the system's table to there takes 128 KiB."""
+
+_SPARE: Final = 8
+"""So many numbers below the limit of open files are left for those that listen."""
 
 
 def bind(host: str, port: int, flag: str, *, is_shared: bool = False) -> socket.socket:
@@ -63,7 +72,22 @@ def _bound(family: int, address: object, *, dual_stack: bool = False, is_shared:
     except OSError:
         bound.close()
         raise
-    return bound
+    return _closed_first(bound) if is_shared else bound
+
+
+def _closed_first(bound: socket.socket) -> socket.socket:
+    """The same socket under a number above those of most connections.
+
+    Linux closes the files of a process that was killed from the highest number down (`task_work_run` takes the last
+    first). A client that finds its connection cut off and comes back at once must not be queued for the dead process,
+    which has its connection reset a second time, but go to a process that lives.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    number = _ABOVE_CONNECTIONS if limit == resource.RLIM_INFINITY else min(_ABOVE_CONNECTIONS, limit - _SPARE)
+    with bound:
+        raised = socket.socket(fileno=fcntl.fcntl(bound, fcntl.F_DUPFD_CLOEXEC, number))
+    raised.setblocking(False)
+    return raised
 
 
 def _explain(error: OSError, host: str, port: int, flag: str) -> str:
