@@ -117,6 +117,35 @@ def test_versions_that_are_not_whole_or_cannot_be_read_are_said_to_be(
     assert by_number[7]["state"] == "complete"
 
 
+def test_a_version_with_a_file_that_cannot_be_read_hides_no_other(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copytree(base / "7", base / "8")
+    # Root, too, is refused a look at a name that is too long for any file.
+    (base / "8" / "assets.extra").symlink_to("x" * 300)
+    by_number = {version["version"]: version for version in inspect(capsys, str(base))["versions"]}
+    assert by_number[8]["state"] == "not complete: the folder cannot be read: File name too long"
+    assert by_number[8]["signatures"] == {}
+    assert by_number[7]["state"] == "complete"
+    assert inspect(capsys, str(base / "8"))["versions"] == [by_number[8]]
+
+
+def test_a_path_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path / ("x" * 300))]) == FAILED
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_the_lines_of_a_long_reason_stand_below_each_other(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (base / "8").mkdir()
+    (base / "8" / "model.keras").touch()
+    assert main(["inspect", str(base)]) == 0
+    state = capsys.readouterr().out.split("version 8\n")[1].split("  folder  ")[0]
+    first, *further = state.splitlines()
+    assert first.startswith("  state     not complete: Specified file path does not appear")
+    assert further
+    assert all(line.startswith(" " * 12) and line[12] != " " for line in further)
+
+
 def test_what_is_known_of_engines_is_shown(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     versions = installed_versions()
     engine = next(iter(versions))

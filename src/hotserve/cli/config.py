@@ -122,7 +122,8 @@ def _moved_labels(pair: ModelChange) -> Iterator[tuple[str, int]]:
 
 
 def _line(title: str, text: str) -> None:
-    print(f"  {title:<14}{text}")
+    below = "\n" + " " * 16
+    print(f"  {title:<14}{text.replace(chr(10), below)}")
 
 
 def _counted(number: int, noun: str) -> str:

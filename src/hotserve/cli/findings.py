@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 class Grade(Enum):
@@ -15,6 +16,10 @@ class Grade(Enum):
     """It is otherwise than it was, or than one may think, and nothing has to be done."""
     ATTENTION = "attention"
     """Somebody has to look at it."""
+
+
+_BELOW: Final = "\n" + " " * 13
+"""Puts the further lines of a text below its first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +54,4 @@ def report_lines(findings: Iterable[Finding]) -> Iterator[str]:
             yield section
         mark = "ATTENTION" if finding.grade is Grade.ATTENTION else finding.grade.value
         text = f": {finding.text}" if finding.text else ""
-        yield f"  {mark:<11}{finding.subject}{text}"
+        yield f"  {mark:<11}{finding.subject}{text}".replace("\n", _BELOW)

@@ -35,6 +35,9 @@ def inspect(arguments: Sequence[str]) -> int:
     except ServingError as error:
         print(f"hotserve inspect: {error.message}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        print(f"hotserve inspect: {error.filename or words.subject}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
     if words.json:
         print(json.dumps(document(inspected), indent=1))
     else:
@@ -44,7 +47,7 @@ def inspect(arguments: Sequence[str]) -> int:
 
 def _inspected(words: argparse.Namespace) -> Inspected:
     if words.model:
-        access = Access(read_target(words.subject), TlsFiles(words.ca, is_any_accepted=words.insecure))
+        access = Access(read_target(words.subject), TlsFiles(words.ca, words.cert, words.key, words.insecure))
         return inspect_server(Server(access), Model(words.model))
     path = Path(words.subject).expanduser()
     if not path.exists() and _SERVER.search(words.subject):
@@ -68,5 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("--engine_cache_dir", type=Path, metavar="FOLDER", help="as of hotserve serve")
     parser.add_argument("--ca", type=Path, metavar="FILE", help="authorities to believe, with TLS")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate that shows who asks, with TLS")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its key")
     parser.add_argument("--insecure", action="store_true", help="accept any certificate, with TLS")
     return parser

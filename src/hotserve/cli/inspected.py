@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from hotserve.tensors import Signature, TensorSpec
+
+_CONTINUED: Final = "\n" + " " * 12
+"""Puts the further lines of a text below its first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def lines(inspected: Inspected) -> Iterator[str]:
     for version in inspected.versions:
         yield ""
         yield f"version {version.number}" if version.number is not None else "the folder itself"
-        yield from (f"  {name:<10}{text}" for name, text in _facts(version))
+        yield from (f"  {name:<10}{text.replace(chr(10), _CONTINUED)}" for name, text in _facts(version))
         for name, found in sorted(version.signatures.items()):
             yield f"  signature {name}, {found.signature.method_name or 'no method'}"
             yield from _tensors("input", found.signature.inputs)

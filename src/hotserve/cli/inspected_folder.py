@@ -58,6 +58,14 @@ def inspect_folder(path: Path, cache: EngineCache) -> Inspected:
 
 
 def _version(number: int | None, path: Path, waits_for: str, cache: EngineCache) -> InspectedVersion:
+    try:
+        return _readable_version(number, path, waits_for, cache)
+    except OSError as error:  # no permission, or a file that goes away meanwhile: the other versions are shown
+        reason = waits_for or f"the folder cannot be read: {error.strerror or error}"
+        return InspectedVersion(number, f"not complete: {reason}", path=str(path))
+
+
+def _readable_version(number: int | None, path: Path, waits_for: str, cache: EngineCache) -> InspectedVersion:
     entry = recognise(path)
     missing = waits_for or missing_parts(path) or ""
     signatures: Mapping[str, InspectedSignature] = {}
