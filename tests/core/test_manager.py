@@ -257,6 +257,13 @@ def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(stage: Stage
     )
 
 
+def test_a_model_whose_storage_cannot_be_used_is_not_found_for_that_reason(stage: Stage) -> None:
+    stage.manager.problems = lambda: {"m": "Its folder is away."}
+    assert not_found(stage.manager, ModelSpec("m")) == (
+        "Servable not found for request: Latest(m). Its folder is away."
+    )
+
+
 def test_an_unknown_version_is_not_found_and_the_available_ones_are_named(stage: Stage) -> None:
     stage.source.aspire("m", 1, 2)
     stage.settle()

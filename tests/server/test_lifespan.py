@@ -98,7 +98,13 @@ def test_a_model_whose_base_path_is_missing_holds_back_nothing(tmp_path: Path) -
         status, _, body = request(port, "GET", "/readyz")
         document = json.loads(body) if isinstance(body, bytes) else body
         assert (status, document["status"], document["models"]["here"]) == (503, "not ready", "AVAILABLE")
-        assert str(tmp_path / "there") in document["models"]["there"]
+        problem = document["models"]["there"]
+        assert problem.startswith(f"Could not find base path {tmp_path / 'there'}")
+        for url, words in [
+            ("/v1/models/there", "Could not find any versions of model there"),
+            ("/v1/models/there/metadata", "Servable not found for request: Latest(there)"),
+        ]:
+            assert request(port, "GET", url)[::2] == (404, {"error": f"{words}. {problem}"})
         write_table(tmp_path / "there" / "1", one="un")
         wait_until(lambda: request(port, "GET", "/readyz")[0] == 200)
         assert predict(port, "there", "one") == ["un"]

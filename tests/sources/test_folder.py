@@ -9,6 +9,7 @@ import pytest
 from hotserve.core.source import AspiredVersion
 from hotserve.core.version_policy import All, Latest, Specific, VersionPolicy
 from hotserve.sources.folder import ModelFolder, WatchedModel
+from hotserve.sources.local import LocalStorage
 from hotserve.sources.storage import FileStamp, Snapshot
 from hotserve.testing import FakeClock
 
@@ -41,7 +42,8 @@ class Disk:
 
     def missing_parts(self, path: Path, platform: str) -> str | None:
         self.platforms.add(platform)
-        return None if "model" in self.folders[path.name] else "model is not there yet"
+        files = self.folders if path == BASE else self.folders[path.name]
+        return None if "model" in files else "model is not there yet"
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ def look(folder: ModelFolder) -> dict[int, str]:
 
 
 WAITING = "model is not there yet"
+COPYING = "its files are still changing, or have only just appeared"
 
 
 # Policies.
@@ -137,11 +140,10 @@ def test_a_new_version_waits_beside_the_old_one_and_then_takes_its_place(disk: D
     folder = watch(disk, Latest(), clock)
     assert look(folder) == {1: "ready"}
     disk.folders["2"] = {"part": _now(clock)}
-    copying = "its files are still changing, or have only just appeared"
-    assert look(folder) == {1: "ready", 2: copying}
+    assert look(folder) == {1: "ready", 2: COPYING}
     assert look(folder) == {1: "ready", 2: WAITING}
     disk.folders["2"]["model"] = _now(clock)
-    assert look(folder) == {1: "ready", 2: copying}
+    assert look(folder) == {1: "ready", 2: COPYING}
     assert look(folder) == {2: "ready"}
     assert not folder.is_pending
 
@@ -197,6 +199,38 @@ def test_what_one_look_has_listed_the_next_aspired_still_describes(disk: Disk) -
     assert [_short(version) for version in folder.aspired()] == [(1, "")]
 
 
+def test_lower_versions_that_have_only_just_appeared_are_not_told_beside_the_newest(
+    disk: Disk, clock: FakeClock
+) -> None:
+    for name in ("1", "2", "3"):
+        disk.folders[name] = {"model": _now(clock)}
+    folder = watch(disk, Latest(), clock)
+    assert look(folder) == {3: COPYING}
+    assert folder.is_pending
+    clock.advance(1.0)
+    assert look(folder) == {3: "ready"}
+
+
+def test_a_lower_version_stands_in_as_soon_as_it_is_whole(disk: Disk, clock: FakeClock) -> None:
+    for name in ("1", "2"):
+        disk.folders[name] = {"model": _now(clock)}
+    disk.folders["3"] = {"part": _now(clock)}
+    folder = watch(disk, Latest(), clock)
+    assert look(folder) == {3: COPYING}
+    clock.advance(1.0)
+    assert look(folder) == {2: "ready", 3: WAITING}
+
+
+def test_a_version_that_was_told_stays_told_when_its_folder_is_renamed(disk: Disk, clock: FakeClock) -> None:
+    disk.add("002")
+    disk.add("3", complete=False)
+    folder = watch(disk, Latest(), clock)
+    assert look(folder) == {2: "ready", 3: WAITING}
+    del disk.folders["002"]
+    disk.folders["2"] = {"model": _now(clock)}
+    assert look(folder) == {2: COPYING, 3: WAITING}
+
+
 # A base path that cannot be used.
 
 
@@ -207,6 +241,13 @@ def test_a_missing_base_path_is_a_problem_and_concludes_nothing(disk: Disk) -> N
     assert folder.problem == (
         "Could not find base path /models/m for servable m: No such file or directory. It is served when it appears."
     )
+
+
+def test_a_base_path_that_is_no_folder_is_a_problem_until_it_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "m").touch()
+    folder = ModelFolder(WatchedModel("m", tmp_path / "m", Latest()), LocalStorage(), lambda *_: None, FakeClock())
+    assert not folder.find()
+    assert folder.problem.endswith("Not a directory. It is served when it can be read.")
 
 
 def test_a_base_path_that_appears_later_is_served_then(disk: Disk) -> None:
@@ -233,17 +274,57 @@ def test_nothing_is_forgotten_of_a_base_path_that_was_away_for_a_while(disk: Dis
     assert folder.problem == ""
 
 
-@pytest.mark.parametrize("names", [(), ("model.onnx", "v1", "-1")])
-def test_a_base_path_without_versions_is_a_problem_and_aspires_nothing(disk: Disk, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ((), ""),
+        (("v1", "model.onnx", "-1"), " There is: -1, model.onnx, v1."),
+        (("a", "b", "c", "d", "e", "f"), " There is: a, b, c, d, e, and 1 more."),
+        (("model", "assets"), " The folder holds a model itself: move that into a folder of its version, /models/m/1."),
+    ],
+)
+def test_a_base_path_without_versions_is_a_problem_and_aspires_nothing(
+    disk: Disk, names: tuple[str, ...], hint: str
+) -> None:
     disk.add(*names)
     folder = watch(disk, Latest())
     assert look(folder) == {}
     assert folder.problem == (
         "No versions of servable m found under base path /models/m."
-        " Did you forget to name your leaf directory as a number (eg. '/1/')?"
+        f" Did you forget to name your leaf directory as a number (eg. '/1/')?{hint}"
     )
     disk.add("1")
     assert look(folder) == {1: "ready"}
+    assert folder.problem == ""
+
+
+def test_a_version_that_is_given_as_the_base_path_is_told_from_one(tmp_path: Path) -> None:
+    version = tmp_path / "m" / "3"
+    version.mkdir(parents=True)
+    (version / "model").touch()
+    folder = ModelFolder(WatchedModel("m", version, Latest()), LocalStorage(), lambda *_: None, FakeClock())
+    assert look(folder) == {}
+    assert folder.problem.endswith(f"The folder is a version itself: give {tmp_path / 'm'} as the base path.")
+
+
+def test_a_problem_follows_what_is_put_into_the_base_path(disk: Disk) -> None:
+    folder = watch(disk, Latest())
+    look(folder)
+    disk.add("v1")
+    look(folder)
+    assert folder.problem.endswith("There is: v1.")
+
+
+def test_a_policy_that_none_of_the_versions_fits_is_a_problem(disk: Disk) -> None:
+    disk.add("1", "2")
+    folder = watch(disk, Specific((7,)))
+    assert look(folder) == {}
+    assert folder.problem.startswith(
+        "Version 7 of servable m, which was requested to be served as a 'specific' version"
+    )
+    assert folder.problem.endswith("was not found in the file system. Versions in /models/m: 1, 2.")
+    disk.add("7")
+    assert look(folder) == {7: "ready"}
     assert folder.problem == ""
 
 
@@ -293,6 +374,30 @@ def test_a_specific_version_that_is_not_there_is_told_once_in_the_words_of_the_o
         "Version 4 of servable m, which was requested to be served as a 'specific' version in the servable's version"
         " policy, was not found in the file system"
     ]
+
+
+def test_a_version_that_is_stuck_is_told_once(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    disk.add("1", complete=False)
+    folder = watch(disk, Latest())
+    look(folder)
+    assert caplog.records == []
+    look(folder)
+    look(folder)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Version 1 of servable m is not loaded, because it is not complete: {WAITING}."
+        " It is looked at again and again."
+    ]
+
+
+def test_a_version_that_is_being_copied_is_not_told_as_stuck(
+    disk: Disk, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = watch(disk, Latest(), clock)
+    for _ in range(5):
+        disk.folders["1"] = {"part": _now(clock)}
+        assert look(folder) == {1: COPYING}
+        clock.advance(1.0)
+    assert caplog.records == []
 
 
 def _now(clock: FakeClock) -> FileStamp:

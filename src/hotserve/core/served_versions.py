@@ -7,7 +7,7 @@ life of the versions shows and hides them, one at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hotserve.core.events import EventBus
@@ -48,12 +48,14 @@ class ServedVersions(ABC):
         events: Hears every change of state.
         labels: The version labels that `lease` resolves.
         era: As long as it is the same object, look-ups find the same. To be read before the look-up.
+        problems: Model name -> why its storage cannot be used just now, in words for the user.
     """
 
     def __init__(self, events: EventBus | None = None, labels: Labels | None = None) -> None:
         self.events = events or EventBus()
         self.labels = labels or Labels()
         self.labels.on_change = self._begin_era
+        self.problems: Callable[[], Mapping[str, str]] = dict
         self._serving: Mapping[str, _ServingVersions] = {}
         self._begin_era()
 
@@ -131,6 +133,9 @@ class ServedVersions(ABC):
         """What a user needs to know beyond the contract's words."""
         statuses = self.status(name)
         if not statuses:
+            problem = self.problems().get(name)
+            if problem:
+                return f". {problem}"
             known = ", ".join(self.model_names()) or "none"
             return f". No versions of a model {name} have been found. Models: {known}."
         about = [s for s in statuses if number is None or s.id.version == number]

@@ -27,7 +27,8 @@ def model_status(manager: ServedVersions, name: str, version: int | None) -> Any
         if not statuses:
             raise NotFound(f"Could not find version {version} of model {name}")
     if not statuses:
-        raise NotFound(f"Could not find any versions of model {name}")
+        problem = manager.problems().get(name)
+        raise NotFound(f"Could not find any versions of model {name}{f'. {problem}' if problem else ''}")
     answer = messages.GetModelStatusResponse()
     for status in statuses:
         _add(answer, status)

@@ -423,7 +423,8 @@ def assemble(
     loaders = {model.name: make_loader(model) for model in models}
     manager = assemble_manager(options, models, lambda id: loaders[id.name], life)
     running_source = source(manager, models)
-    health = Health(manager, [model.name for model in models], lambda: running_source.problems)
+    manager.problems = lambda: running_source.problems
+    health = Health(manager, [model.name for model in models], manager.problems)
     assemble_model_gauges(metrics, manager, health, running_source)
     health_service = HealthService(health, manager.events)
     request_log = SampledRequestLog(logged_models(models), metrics, max_file_bytes=options.request_log_max_file_bytes)

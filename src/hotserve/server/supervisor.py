@@ -132,7 +132,8 @@ class Supervisor:
         )
         self.manager.events.subscribe(self._group.publish)
         self._source = source(self.manager, models)
-        self._health = Health(self.manager, [model.name for model in models], lambda: self._source.problems)
+        self.manager.problems = lambda: self._source.problems
+        self._health = Health(self.manager, [model.name for model in models], self.manager.problems)
         assemble_model_gauges(self._metrics, self.manager, self._health, self._source)
         self._group.configure(models)
         reloader = ConfigReloader(

@@ -201,7 +201,8 @@ class Worker:
         manager = FollowingManager(
             load, self.channel.tell, configured_labels(options, models), load_threads(options), unload_threads(options)
         )
-        health = Health(manager, [model.name for model in models], lambda: self._sources.problems)
+        manager.problems = lambda: self._sources.problems
+        health = Health(manager, [model.name for model in models], manager.problems)
         health_service = HealthService(health, manager.events)
         request_log = SampledRequestLog(
             _own_logs(models, set_up.number), metrics, max_file_bytes=options.request_log_max_file_bytes

@@ -18,7 +18,13 @@ OLD_ENOUGH_SECONDS = 10.0
 
 
 class VersionAdmission:
-    """Follows one version folder from look to look."""
+    """Follows one version folder from look to look.
+
+    Attributes:
+        fingerprint: Stands for the content that was admitted; empty before.
+        waiting_for: What the folder lacks, in words for the user; empty once it was admitted.
+        is_settling: Whether it waits only because its files are still changing, or have only just appeared.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,8 @@ class VersionAdmission:
         self._admitted: Snapshot | None = None
         self.fingerprint = ""
         self.waiting_for = "it has not been looked at yet"
+        self.is_settling = True
+        self._waited_for = ""
 
     def look(self) -> None:
         """Takes a snapshot and updates `fingerprint` and `waiting_for`.
@@ -50,6 +58,8 @@ class VersionAdmission:
         A folder that was admitted once stays admitted; its fingerprint changes when its content has changed and is
         whole and quiet again.
         """
+        self._waited_for = self.waiting_for
+        self.is_settling = False
         try:
             snapshot = self._storage.snapshot(self.path)
         except OSError as error:
@@ -62,6 +72,7 @@ class VersionAdmission:
             self._wait("the folder is empty")
         elif snapshot != previous and not self._is_old(snapshot):
             self._wait("its files are still changing, or have only just appeared")
+            self.is_settling = self._admitted is None
         else:
             missing = self._what_is_missing()
             if missing is not None:
@@ -75,6 +86,11 @@ class VersionAdmission:
     def is_pending(self) -> bool:
         """Whether another look soon may tell more."""
         return self.waiting_for != "" or self._previous != self._admitted
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it waits for the same as at the look before, and not for its files to come to rest."""
+        return self.waiting_for != "" and self.waiting_for == self._waited_for and not self.is_settling
 
     def _what_is_missing(self) -> str | None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,12 @@ from hotserve.core.source import AspiredVersion
 from hotserve.core.version_policy import Latest, Specific, VersionPolicy, aspired_versions
 from hotserve.sources.admission import VersionAdmission
 from hotserve.sources.storage import Storage
-from hotserve.sources.versions import twins_among, versions_among
+from hotserve.sources.versions import twins_among, version_number, versions_among
 
 logger = logging.getLogger(__name__)
+
+_MOST_NAMES = 5
+"""So many of the files in a base path without versions are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class ModelFolder:
     """Turns what a base path holds into aspired versions.
 
     Attributes:
-        problem: Why the base path cannot be used just now, in words for the user; empty when it can.
+        problem: Why the base path cannot be used just now, or has no version that the policy wants, in words for the
+            user; empty when it can.
         last_look: When the base path was last read, in seconds since the epoch; 0 if it never was.
     """
 
@@ -63,6 +67,8 @@ class ModelFolder:
         self._found: Mapping[int, str] = {}
         self._admissions: dict[int, VersionAdmission] = {}
         self._reported: set[str] = set()
+        self._names_without_version: tuple[str, ...] = ()
+        self._told: set[int] = set()
 
     def set_policy(self, policy: VersionPolicy) -> None:
         """Wants other versions of the same folder; what is known of them is kept."""
@@ -77,11 +83,12 @@ class ModelFolder:
         """
         model = self.model
         try:
-            names = self._storage.children(model.base_path)
+            names = tuple(self._storage.children(model.base_path))
         except OSError as error:
+            outlook = "appears" if isinstance(error, FileNotFoundError) else "can be read"
             self._set_problem(
                 f"Could not find base path {model.base_path} for servable {model.name}:"
-                f" {error.strerror or error}. It is served when it appears."
+                f" {error.strerror or error}. It is served when it {outlook}."
             )
             return False
         self.last_look = self._clock()
@@ -91,42 +98,49 @@ class ModelFolder:
                 f"Version {number} of servable {model.name} has several folders ({', '.join(twins)});"
                 f" using {self._found[number]}."
             )
-        if self._found:
-            self._set_problem("")
+        if not self._found:
+            if names != self._names_without_version or not self.problem:
+                self._set_problem(self._no_version(names))
+        elif missing := self._nothing_of_the_policy():
+            self.problem = missing  # `aspired` logs each of the versions
         else:
-            self._set_problem(
-                f"No versions of servable {model.name} found under base path {model.base_path}."
-                " Did you forget to name your leaf directory as a number (eg. '/1/')?"
-            )
+            self._set_problem("")
+        self._names_without_version = () if self._found else names
         return True
 
     def aspired(self) -> list[AspiredVersion]:
         """Looks at the folders of the versions that the policy wants, and says how they stand.
 
         Under `Latest`, versions that still wait do not count, so that the highest complete ones are served beside
-        them until they are ready.
+        them until they are ready. Of lower ones that may have to stand in, those that have only just appeared are
+        looked at and not told: by the next look, they are seldom wanted, and no status should name them then.
         """
         policy = self.model.policy
         if isinstance(policy, Specific):
-            for number in sorted(set(policy.versions) - self._found.keys()):
-                self._report_once(
-                    f"Version {number} of servable {self.model.name}, which was requested to be served as a 'specific'"
-                    " version in the servable's version policy, was not found in the file system"
-                )
+            for number in self._missing_of(policy):
+                self._report_once(self._not_there(number))
+        untold: set[int] = set()
         if isinstance(policy, Latest):
             wanted: list[int] = []
-            missing = max(1, policy.num_versions)
+            most = max(1, policy.num_versions)
+            missing = most
             for number in sorted(self._found, reverse=True):
                 if missing == 0:
                     break
+                admission = self._look(number)
+                if len(wanted) >= most and admission.is_settling and number not in self._told:
+                    untold.add(number)
                 wanted.append(number)
-                missing -= self._look(number).waiting_for == ""
+                missing -= admission.waiting_for == ""
         else:
             wanted = list(aspired_versions(policy, self._found))
             for number in wanted:
                 self._look(number)
         self._admissions = {number: self._admissions[number] for number in wanted}
-        return [self._describe(number) for number in sorted(wanted)]
+        for number in wanted:
+            self._report_stuck(number)
+        self._told = set(wanted) - untold
+        return [self._describe(number) for number in sorted(self._told)]
 
     @property
     def is_pending(self) -> bool:
@@ -141,6 +155,58 @@ class ModelFolder:
             self._admissions[number] = admission
         admission.look()
         return admission
+
+    def _report_stuck(self, number: int) -> None:
+        admission = self._admissions[number]
+        if admission.is_stuck:
+            reason = " ".join(admission.waiting_for.splitlines()).rstrip(".")
+            self._report_once(
+                f"Version {number} of servable {self.model.name} is not loaded, because it is not complete: {reason}."
+                " It is looked at again and again."
+            )
+
+    def _no_version(self, names: Sequence[str]) -> str:
+        model = self.model
+        text = (
+            f"No versions of servable {model.name} found under base path {model.base_path}."
+            " Did you forget to name your leaf directory as a number (eg. '/1/')?"
+        )
+        if not self._is_model_itself():
+            there = ", ".join(sorted(names)[:_MOST_NAMES])
+            more = len(names) - _MOST_NAMES
+            return f"{text} There is: {there}{f', and {more} more' if more > 0 else ''}." if there else text
+        if version_number(model.base_path.name) is not None:
+            return f"{text} The folder is a version itself: give {model.base_path.parent} as the base path."
+        return (
+            f"{text} The folder holds a model itself: move that into a folder of its version, {model.base_path / '1'}."
+        )
+
+    def _is_model_itself(self) -> bool:
+        try:
+            return self._missing_parts(self.model.base_path, self.model.platform) is None
+        except OSError:  # a file that cannot be read: then there is no more to say
+            return False
+
+    def _nothing_of_the_policy(self) -> str:
+        policy = self.model.policy
+        if not isinstance(policy, Specific) or not policy.versions:
+            return ""
+        missing = self._missing_of(policy)
+        if len(missing) < len(set(policy.versions)):
+            return ""
+        there = ", ".join(str(number) for number in sorted(self._found))
+        return (
+            f"{'. '.join(self._not_there(number) for number in missing)}. Versions in {self.model.base_path}: {there}."
+        )
+
+    def _missing_of(self, policy: Specific) -> list[int]:
+        return sorted(set(policy.versions) - self._found.keys())
+
+    def _not_there(self, number: int) -> str:
+        return (
+            f"Version {number} of servable {self.model.name}, which was requested to be served as a 'specific'"
+            " version in the servable's version policy, was not found in the file system"
+        )
 
     def _what_is_missing(self, path: Path) -> str | None:
         return self._missing_parts(path, self.model.platform)
