@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import tracemalloc
@@ -13,9 +14,12 @@ from urllib.parse import unquote
 import pytest
 
 from hotserve.api.grpc_framing import frame as framed
-from hotserve.wires.grpc_http2 import GrpcLimits, GrpcWire
+from hotserve.wires.grpc_http2 import GrpcConnection, GrpcLimits, GrpcWire
+from hotserve.wires.http2_connection import Http2Connection
+from hotserve.wires.http2_events import DataReceived, RequestReceived
 from hotserve.wires.http2_frames import ErrorCode
 from hotserve.wires.http2_limits import Http2Limits
+from hotserve.wires.http2_outbox import Outbox
 from support.grpc_wire import CHAT, COUNT, ECHO, FAIL, WAIT, RawClient, RunningWire, TestServices
 from support.http2 import (
     ACK,
@@ -112,6 +116,34 @@ def test_answers_to_calls_that_come_together_leave_in_one_piece_though_their_hea
     asyncio.run(main())
     assert len(services.timeouts) == 50
     assert len(transport.pieces) == 1
+
+
+@pytest.mark.parametrize("path", [ECHO, WAIT])
+def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(path: str) -> None:
+    parts = (GrpcConnection, Http2Connection, Outbox, RequestReceived, DataReceived)
+
+    def count() -> int:
+        return sum(isinstance(each, parts) for each in gc.get_objects())
+
+    async def main() -> None:
+        connection = GrpcWire(TestServices(), GrpcLimits(), asyncio.get_running_loop()).protocol()
+        connection.connection_made(Written())
+        connection.data_received(START + call(1, path, message(b"a")) + call(3, path, message(b"b")))
+        await asyncio.sleep(0)
+        assert count() == before + 3  # and nothing of what came last
+        connection.connection_lost(None)
+        del connection
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        await asyncio.sleep(0)
+        assert count() == before
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = count()
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 def test_a_call_is_answered_with_a_header_a_message_and_trailers(echo: RunningWire) -> None:

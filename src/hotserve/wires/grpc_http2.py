@@ -32,6 +32,7 @@ from hotserve.wires.http2_events import (
     StreamReset,
 )
 from hotserve.wires.http2_headers import RequestHead
+from hotserve.wires.http2_known_blocks import KnownBlocks
 from hotserve.wires.http2_limits import Http2Limits
 from hotserve.wires.turns import TURN_BYTES, let_others_in
 
@@ -106,6 +107,7 @@ class GrpcWire:
         self.codec_threads = codec_threads or CodecThreads()
         self.deadlines = Deadlines(loop)
         self.error_answers = ErrorAnswers()
+        self.blocks: KnownBlocks[RequestHead] = KnownBlocks()
         # What is larger is put together on a thread.
         self.largest_whole = min(limits.max_message_bytes, LARGE_BYTES - PREFIX_BYTES - 1)
         self.draining = False
@@ -180,13 +182,41 @@ class GrpcWire:
 class GrpcConnection(asyncio.Protocol):
     """One connection."""
 
+    __slots__ = (
+        "_asked_at",
+        "_busy_at",
+        "_calls",
+        "_ending",
+        "_farewell",
+        "_full",
+        "_limits",
+        "_moved",
+        "_moved_at",
+        "_new_deadlines",
+        "_now",
+        "_reading",
+        "_received_at",
+        "_refused_head",
+        "_senders",
+        "_sending",
+        "_thrown_away",
+        "_transport",
+        "_wire",
+        "codec_threads",
+        "error_answers",
+        "http2",
+        "loop",
+        "max_message_bytes",
+        "services",
+    )
+
     def __init__(self, wire: GrpcWire) -> None:
         self.services = wire.services
         self.max_message_bytes = wire.limits.max_message_bytes
         self.loop = wire.loop
         self.codec_threads = wire.codec_threads
         self.error_answers = wire.error_answers
-        self.http2 = Http2Connection(wire.limits.http2, wire.largest_whole)
+        self.http2 = Http2Connection(wire.limits.http2, wire.largest_whole, wire.blocks)
         self._wire = wire
         self._limits = wire.limits
         self._transport: asyncio.Transport | None = None
@@ -307,6 +337,7 @@ class GrpcConnection(asyncio.Protocol):
         if self._farewell is not None:
             self._farewell.cancel()
         self._cancel_all()
+        self.http2.close()
         self._wire.closed(self)
 
     # Events.

@@ -12,7 +12,7 @@ Source: RFC 9113. Numbers of sections in the comments are its.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping
 
 from hotserve.api.grpc_framing import PREFIX_BYTES, frame_parts
 from hotserve.wires import http2_frames as frames
@@ -23,6 +23,7 @@ from hotserve.wires.http2_frames import FRAME_HEAD, FRAME_HEAD_BYTES, LARGEST_NU
 from hotserve.wires.http2_headers import HeaderReader, RequestHead
 from hotserve.wires.http2_incoming import Incoming
 from hotserve.wires.http2_inflow import Inflow
+from hotserve.wires.http2_known_blocks import KnownBlocks
 from hotserve.wires.http2_limits import Http2Limits
 from hotserve.wires.http2_outbox import EAGER_BYTES, Outbox
 from hotserve.wires.http2_patience import Patience
@@ -45,13 +46,38 @@ class Http2Connection:
         given_up: The streams that wait for `release`; to be read only.
     """
 
-    def __init__(self, limits: Http2Limits, largest_message: int = 0) -> None:
+    __slots__ = (
+        "_greeted",
+        "_heads",
+        "_incoming",
+        "_inflow",
+        "_largest_whole",
+        "_max_frame_bytes",
+        "_needed",
+        "_outbox",
+        "_patience",
+        "_refused",
+        "_refused_bytes",
+        "_streams",
+        "_takes_whole",
+        "_unread",
+        "failed",
+        "given_up",
+        "is_held",
+        "refused_calls",
+        "take_output",
+    )
+
+    def __init__(
+        self, limits: Http2Limits, largest_message: int = 0, blocks: KnownBlocks[RequestHead] | None = None
+    ) -> None:
         """Starts a connection; what is to be sent first can be had at once.
 
         Args:
             limits: What the client may ask for.
             largest_message: The largest message of gRPC that is handed over as a `WholeCall` where it comes so; 0 for
                 none.
+            blocks: What the headers of other connections with the same limits have meant.
         """
         self.failed = False
         self.is_held = False
@@ -67,8 +93,8 @@ class Http2Connection:
         self.take_output = self._outbox.take
         self._inflow = Inflow(limits, self._outbox)
         self._streams = Streams(limits, self._outbox, self._inflow)
-        self.given_up: Set[int] = self._streams.given_up
-        headers = HeaderReader(limits.max_header_list_bytes)
+        self.given_up: Mapping[int, None] = self._streams.given_up
+        headers = HeaderReader(limits.max_header_list_bytes, blocks)
         self._heads = headers.known
         self._incoming = Incoming(self._streams, self._inflow, self._outbox, self._patience, headers)
         largest = min(limits.max_frame_bytes, limits.stream_window_bytes, largest_message + PREFIX_BYTES)
@@ -162,6 +188,8 @@ class Http2Connection:
             self._receive(data)
         except Http2Failure as failure:
             self._fail(failure)
+        finally:
+            del incoming.events  # a connection that is idle keeps nothing of what came last
         return events
 
     def go_on(self, now: float, refused: Refused | None = None) -> list[Event | WholeCall]:
@@ -286,7 +314,7 @@ class Http2Connection:
             patience.count_reset(len(resets))
             for number, code in resets:
                 del streams.whole[number]
-                streams.given_up.add(number)
+                streams.given_up[number] = None
                 self._incoming.events.append(StreamReset(number, code, by_client=True))
         if idle:
             patience.count_idle_frame(idle)
@@ -304,6 +332,10 @@ class Http2Connection:
         return head, is_refused, block, self._outbox.room_for_answers(FRAME_HEAD_BYTES + len(block))
 
     # Ends.
+
+    def close(self) -> None:
+        """Is called when nothing is sent and nothing comes any more: lets go of what would keep it in memory."""
+        self._outbox.close()
 
     def _fail(self, failure: Http2Failure) -> None:
         self.failed = True
@@ -329,7 +361,7 @@ class Http2Connection:
 
         Without that, a client could have any number of requests worked on, by giving up each at once.
         """
-        self._streams.given_up.discard(stream_id)
+        self._streams.given_up.pop(stream_id, None)
 
     def take(self, stream_id: int, size: int) -> None:
         """Says that so much of a body needs no room any more, so that the client may send as much again."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hpack import Decoder, Encoder
 from hpack.table import HeaderTable
+
+from hotserve.wires.http2_known_blocks import KnownBlocks, TableState
 
 TABLE_SIZE_ZERO = b"\x20"
 """Tells the client's decoder that our table is empty and stays so. Source: RFC 7541, section 6.3."""
@@ -79,19 +81,25 @@ class HeaderReader:
     """Reads the header blocks of one connection, in their order.
 
     The clients of gRPC repeat a few bytes that name entries of the table, call after call. What a block said is
-    remembered until the table changes: then the same bytes may say something else.
+    remembered until the table changes: then the same bytes may say something else. What other clients have sent is
+    known, too, where their tables held the same; there is no decoder for a client that sends nothing else.
     """
 
-    def __init__(self, max_list_bytes: int) -> None:
+    __slots__ = ("_blocks", "_decoder", "_max_list_bytes", "_remembered", "_state", "max_block_bytes")
+
+    def __init__(self, max_list_bytes: int, blocks: KnownBlocks[RequestHead] | None = None) -> None:
         """Starts with an empty table.
 
         Args:
             max_list_bytes: The size of the largest header, as SETTINGS_MAX_HEADER_LIST_SIZE counts.
+            blocks: What readers with the same limit have read; nothing without it.
         """
         self._max_list_bytes = max_list_bytes
         self.max_block_bytes = max_list_bytes * _HARD_LIMIT_FACTOR
-        self._decoder = Decoder(self.max_block_bytes)
-        self._table = self._decoder.header_table = WatchedTable()
+        self._blocks = blocks or KnownBlocks()
+        # What the table holds; None for one of another size than the usual one, which the decoder alone has.
+        self._state: TableState[RequestHead] | None = self._blocks.empty
+        self._decoder: Decoder | None = None  # while it is there, its table holds the same
         self._remembered: dict[bytes, RequestHead] = {}
 
     @property
@@ -110,13 +118,29 @@ class HeaderReader:
         remembered = self._remembered.get(block)
         if remembered is not None:
             return remembered
-        head = _request_head(self._decode(block))
-        # Whether the block itself has changed the table was seen in `_decode`.
-        if not self._table.changed and len(block) <= _REMEMBERED_BLOCK_BYTES:
-            if len(self._remembered) >= _REMEMBERED_BLOCKS:
+        before = self._state
+        known = None if before is None else before.known.get(block)
+        if known is not None:
+            head, after = known
+            if after is before:
+                self._remember(block, head)
+            else:
                 self._remembered.clear()
-            self._remembered[block] = head
+                self._state, self._decoder = after, None
+            return head
+        fields, has_changed = self._decode(block)
+        head = _request_head(fields)
+        if len(block) <= _REMEMBERED_BLOCK_BYTES:
+            if not has_changed:
+                self._remember(block, head)
+            if before is not None and self._state is not None:
+                self._blocks.remember(before, block, head, self._state)
         return head
+
+    def _remember(self, block: bytes, head: RequestHead) -> None:
+        if len(self._remembered) >= _REMEMBERED_BLOCKS:
+            self._remembered.clear()
+        self._remembered[block] = head
 
     def read_trailers(self, block: bytes) -> None:
         """Reads what comes after a body, for the table's sake; nobody needs to know what it says.
@@ -126,7 +150,7 @@ class HeaderReader:
             HeaderTooLargeError: It is over the limit.
             HPACKError: The block cannot be read, or what it says is far over the limit; the connection has to end.
         """
-        for name, value in self._decode(block):
+        for name, value in self._decode(block)[0]:
             _check_field(name, value)
 
     def skip(self, block: bytes) -> None:
@@ -141,17 +165,32 @@ class HeaderReader:
             except HeaderTooLargeError:
                 return
 
-    def _decode(self, block: bytes) -> Sequence[tuple[bytes, bytes]]:
-        self._table.changed = False
+    def _decode(self, block: bytes) -> tuple[Sequence[tuple[bytes, bytes]], bool]:
+        """The fields of a block, and whether it has changed the table."""
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = self._begin_decoder()
+        table = cast(WatchedTable, decoder.header_table)
+        table.changed = False
         try:
-            fields = list(self._decoder.decode(block, raw=True))
+            fields = list(decoder.decode(block, raw=True))
         finally:
-            if self._table.changed:
+            if table.changed:
                 self._remembered.clear()
+                is_usual = table.maxsize == HeaderTable.DEFAULT_SIZE
+                self._state = self._blocks.state_of(tuple(table.dynamic_entries)) if is_usual else None
         size = sum(len(name) + len(value) + _ENTRY_OVERHEAD for name, value in fields)
         if size > self._max_list_bytes:
             raise HeaderTooLargeError(size)
-        return fields
+        return fields, table.changed
+
+    def _begin_decoder(self) -> Decoder:
+        decoder = Decoder(self.max_block_bytes)
+        table = decoder.header_table = WatchedTable()
+        assert self._state is not None  # else there is a decoder
+        for name, value in reversed(self._state.entries):
+            table.add(name, value)
+        return decoder
 
 
 class WatchedTable(HeaderTable):

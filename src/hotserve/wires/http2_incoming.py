@@ -5,7 +5,7 @@ Source: RFC 9113. Numbers of sections in the comments are its.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from hpack import HPACKError, OversizedHeaderListError
@@ -37,10 +37,25 @@ class Incoming:
     """Takes the frames of one client, whole and in order.
 
     Attributes:
-        events: What they mean; whoever hands frames over sets it, and reads it afterwards.
+        events: What they mean; whoever hands frames over sets it, and reads it afterwards. There only meanwhile.
         is_settled: Whether the client has said what a client says first.
         is_regular: Whether the next frame may be any: the client has said that, and no header is unfinished.
     """
+
+    __slots__ = (
+        "_block",
+        "_block_flags",
+        "_block_stream",
+        "_continuations",
+        "_headers",
+        "_inflow",
+        "_outbox",
+        "_patience",
+        "_streams",
+        "events",
+        "is_regular",
+        "is_settled",
+    )
 
     def __init__(
         self, streams: Streams, inflow: Inflow, outbox: Outbox, patience: Patience, headers: HeaderReader
@@ -54,7 +69,7 @@ class Incoming:
             patience: How much may lead to nothing.
             headers: Reads header blocks.
         """
-        self.events: list[Event | WholeCall] = []
+        self.events: list[Event | WholeCall]
         self.is_settled = False
         self.is_regular = False
         self._streams = streams
@@ -65,18 +80,6 @@ class Incoming:
         # A header that comes in parts.
         self._block: bytearray | None = None
         self._block_stream = self._block_flags = self._continuations = 0
-        self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
-            frames.DATA: self._on_data,
-            frames.HEADERS: self._on_headers,
-            frames.PRIORITY: self._on_priority,
-            frames.RST_STREAM: self._on_rst_stream,
-            frames.SETTINGS: self._on_settings,
-            frames.PUSH_PROMISE: self._on_push_promise,
-            frames.PING: self._on_ping,
-            frames.GOAWAY: self._on_goaway,
-            frames.WINDOW_UPDATE: self._on_window_update,
-            frames.CONTINUATION: self._on_continuation,
-        }
 
     def take(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """Takes a frame.
@@ -96,11 +99,11 @@ class Incoming:
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise Http2Failure(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             self.is_settled = self.is_regular = True
-        handler = self._handlers.get(kind)
+        handler = _HANDLERS.get(kind)
         if handler is None:
             self._patience.count_idle_frame()
         else:
-            handler(flags, stream_id, payload)
+            handler(self, flags, stream_id, payload)
 
     def stop(self) -> None:
         """Drops what has come of a header, because the connection has failed."""
@@ -268,7 +271,7 @@ class Incoming:
             return
         self._patience.count_reset()
         streams.close(stream)
-        streams.given_up.add(stream_id)
+        streams.given_up[stream_id] = None
         self.events.append(StreamReset(stream_id, frames.read_number(payload), by_client=True))
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -366,8 +369,22 @@ class Incoming:
         if not stream.remote_ended:
             self._streams.abandon(stream.number)
         self._reply(frames.rst_stream_frame(stream.number, code))
-        self._streams.given_up.add(stream.number)
+        self._streams.given_up[stream.number] = None
         self.events.append(StreamReset(stream.number, code, by_client=False))
+
+
+_HANDLERS: Final[Mapping[int, Callable[[Incoming, int, int, bytes], None]]] = {
+    frames.DATA: Incoming._on_data,
+    frames.HEADERS: Incoming._on_headers,
+    frames.PRIORITY: Incoming._on_priority,
+    frames.RST_STREAM: Incoming._on_rst_stream,
+    frames.SETTINGS: Incoming._on_settings,
+    frames.PUSH_PROMISE: Incoming._on_push_promise,
+    frames.PING: Incoming._on_ping,
+    frames.GOAWAY: Incoming._on_goaway,
+    frames.WINDOW_UPDATE: Incoming._on_window_update,
+    frames.CONTINUATION: Incoming._on_continuation,
+}
 
 
 def _unpadded(payload: bytes) -> bytes:

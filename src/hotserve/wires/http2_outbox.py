@@ -25,6 +25,10 @@ _PROGRESS_BYTES: Final = 256
 _LAST_HEADERS: Final = frames.END_HEADERS | frames.END_STREAM
 
 
+def _nobody(*about: object) -> None:
+    """Hears of nothing."""
+
+
 class Outbox:
     """Everything that is to be sent on one connection.
 
@@ -39,6 +43,22 @@ class Outbox:
         ready: Number -> stream, of those that have something that may go then, in the order of their turns.
         table_size_due: Whether the next block has to tell the client about the header table.
     """
+
+    __slots__ = (
+        "_on_answered",
+        "_on_progress",
+        "_starved",
+        "_table_size_sent",
+        "data_sent",
+        "max_frame_bytes",
+        "ready",
+        "table_size_due",
+        "unsent_answers",
+        "unsent_replies",
+        "window",
+        "written",
+        "written_bytes",
+    )
 
     def __init__(self, on_progress: Callable[[], None], on_answered: Callable[[Stream], None]) -> None:
         """Starts with nothing.
@@ -88,6 +108,10 @@ class Outbox:
     def shrink_table(self) -> None:
         """The client makes its header table smaller. Ours was always empty; it still wants to be told."""
         self.table_size_due = not self._table_size_sent
+
+    def close(self) -> None:
+        """Says that nothing is sent any more, so that nobody need be told of anything."""
+        self._on_progress = self._on_answered = _nobody
 
     # Of streams.
 

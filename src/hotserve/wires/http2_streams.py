@@ -57,7 +57,7 @@ class Streams:
         """
         self.open: dict[int, Stream] = {}
         self.whole: dict[int, int] = {}
-        self.given_up: set[int] = set()
+        self.given_up: dict[int, None] = {}  # no set, which is four times as large when it is empty
         self.last_begun = 0
         self.last_taken = LARGEST_NUMBER
         self.first_window = frames.FIRST_WINDOW
