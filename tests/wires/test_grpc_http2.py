@@ -634,6 +634,27 @@ def test_a_client_that_takes_its_time_to_say_what_comes_first_is_cut_off() -> No
         assert spoken.transport.abort.called == (spoken.now > 1010)
 
 
+def test_many_connections_are_looked_at_a_part_at_a_time_all_of_them_in_a_second() -> None:
+    loop = MagicMock()
+    loop.time.return_value = 1000.0
+    wire = GrpcWire(TestServices(), GrpcLimits(handshake_seconds=10), loop)
+    transports = []
+    for _ in range(300):
+        transports.append(MagicMock())
+        transports[-1].is_closing.return_value = False
+        transports[-1].get_write_buffer_size.return_value = 0
+        wire.protocol().connection_made(transports[-1])
+    assert loop.call_later.call_count == 1
+    loop.time.return_value = 1011.0
+    found = []
+    for _ in range(6):
+        seconds, look = loop.call_later.call_args.args
+        look()
+        found.append((round(seconds, 3), sum(each.abort.call_count for each in transports)))
+    assert found == [(1.0, 128), (0.333, 256), (0.333, 300), (0.333, 428), (0.333, 556), (0.333, 600)]
+    assert all(each.abort.call_count == 2 for each in transports)
+
+
 def test_a_connection_on_which_there_is_no_call_is_drained_whatever_else_comes() -> None:
     spoken = Spoken(GrpcLimits(idle_seconds=50))
     spoken.says(START, 1)

@@ -2,7 +2,7 @@
 
 Answers that come without waiting leave in the turn of the loop in which their requests came, all of one connection in
 one write. Two kinds of timers run: one for the deadlines of all calls, and one that looks at every connection once a
-second, for as long as there are any.
+second, at some of them each time, for as long as there are any.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
+from math import ceil
 from typing import cast
 
 from hotserve.api.codec_threads import LARGE_BYTES, CodecThreads
@@ -39,7 +40,10 @@ from hotserve.wires.turns import TURN_BYTES, let_others_in
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
-"""How often connections are looked at."""
+"""How often each connection is looked at."""
+
+_LOOKS_AT_ONCE = 128
+"""At how many connections at a time: that takes less than a millisecond, and calls wait meanwhile."""
 
 _WRITE_BYTES = 1 << 18
 """How much is handed to the transport at once, and may wait there."""
@@ -112,6 +116,8 @@ class GrpcWire:
         self.largest_whole = min(limits.max_message_bytes, LARGE_BYTES - PREFIX_BYTES - 1)
         self.draining = False
         self._connections: dict[GrpcConnection, None] = {}
+        self._to_look_at: list[GrpcConnection] = []  # before all of them have been looked at again
+        self._look_seconds = _LOOK_SECONDS
         self._timer: asyncio.TimerHandle | None = None
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -168,15 +174,23 @@ class GrpcWire:
         self._connections.pop(connection, None)
         if not self._connections:
             self._none_left.set()
+            self._to_look_at.clear()
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
 
     def _look(self) -> None:
-        self._timer = self.loop.call_later(_LOOK_SECONDS, self._look)
+        to_look_at = self._to_look_at
+        if not to_look_at:
+            to_look_at += self._connections
+            self._look_seconds = _LOOK_SECONDS / max(1, ceil(len(to_look_at) / _LOOKS_AT_ONCE))
+        self._timer = self.loop.call_later(self._look_seconds, self._look)
         now = self.loop.time()
-        for connection in tuple(self._connections):
-            connection.look(now)
+        part = to_look_at[-_LOOKS_AT_ONCE:]
+        del to_look_at[-_LOOKS_AT_ONCE:]
+        for connection in part:
+            if connection in self._connections:
+                connection.look(now)
 
 
 class GrpcConnection(asyncio.Protocol):
@@ -533,8 +547,11 @@ class GrpcConnection(asyncio.Protocol):
     def _is_stalled(self, now: float) -> bool:
         """Whether an answer has waited too long for its client to take some of it."""
         buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if not (self._full or buffered or self.http2.is_stalled):
+            self._moved_at = now
+            return False
         moved = (self.http2.data_sent, buffered)
-        if moved != self._moved or not (self._full or buffered or self.http2.is_stalled):
+        if moved != self._moved:
             self._moved, self._moved_at = moved, now
         return _over(self._limits.stall_seconds, self._moved_at, now)
 
@@ -542,7 +559,7 @@ class GrpcConnection(asyncio.Protocol):
         """Asks a client that has said nothing for long; whether it has not answered that."""
         if self._asked_at is not None:
             return _over(self._limits.keepalive_timeout_seconds, self._asked_at, now)
-        if self.http2.settled and _over(self._limits.keepalive_seconds, self._received_at, now):
+        if _over(self._limits.keepalive_seconds, self._received_at, now) and self.http2.settled:
             self._asked_at = now
             self.http2.ping(_LIFE_PING)
             self.send_soon()

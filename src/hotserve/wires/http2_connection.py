@@ -149,7 +149,8 @@ class Http2Connection:
     @property
     def is_stalled(self) -> bool:
         """Whether answers wait for the client to open its windows."""
-        return not self.has_output and any(stream.waiting_bytes for stream in self._streams.open.values())
+        streams = self._streams.open
+        return bool(streams) and not self.has_output and any(stream.waiting_bytes for stream in streams.values())
 
     def waiting_bytes(self, stream_id: int) -> int:
         """How much of an answer has not been handed over yet; 0 for a stream that is closed."""
