@@ -74,7 +74,7 @@ def test_a_base_path_shows_its_versions_and_what_they_take(base: Path, capsys: p
         "    input     x: float [?]\n    output    y: float [?]\n"
         "    batching  yes, where its rows turn out to be independent at the load\n"
     ) in out
-    assert "    batching  no: the first dimension of x is not free\n" in out
+    assert "    batching  no: the first dimension of x, y is not free\n" in out
 
 
 def test_a_version_folder_is_looked_at_alone(base: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,8 @@ def test_a_model_and_its_data_make_a_whole_folder(tmp_path: Path) -> None:
     assert FILES.missing_parts(tmp_path) == "weights.bin is not there yet"
     (tmp_path / "weights.bin").write_bytes(bytes(31))
     assert FILES.missing_parts(tmp_path) == "weights.bin has 31 of 32 bytes"
+    (tmp_path / "weights.bin").write_bytes(b"version https://git-lfs")
+    assert (FILES.missing_parts(tmp_path) or "").startswith("weights.bin is a pointer of Git LFS")
     (tmp_path / "weights.bin").write_bytes(bytes(32))
     assert FILES.missing_parts(tmp_path) is None
 

@@ -70,8 +70,8 @@ def test_a_folder_without_a_model_says_what_is_there_and_what_is_expected(tmp_pa
     assert recognise(tmp_path) is None
     assert missing_parts(tmp_path) == f"{NO_MODEL}{tmp_path}\nThe folder is empty.{RECOGNISED}"
     (tmp_path / "variables").mkdir()
-    (tmp_path / "model.h5").touch()
-    assert missing_parts(tmp_path) == f"{NO_MODEL}{tmp_path}\nThe folder holds model.h5, variables/.{RECOGNISED}"
+    (tmp_path / "model.h7").touch()
+    assert missing_parts(tmp_path) == f"{NO_MODEL}{tmp_path}\nThe folder holds model.h7, variables/.{RECOGNISED}"
     for number in range(10):
         (tmp_path / f"{number}.txt").touch()
     assert "The folder holds 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 7 more." in (missing_parts(tmp_path) or "")

@@ -178,8 +178,8 @@ def test_a_folder_in_place_of_a_file_is_reported(tmp_path: Path) -> None:
         (b"", "there is no graph in it"),
         (b"\x08\x01", "there is no graph in it"),
         (b"\x08\x01\x12\x00", "there is no graph in it"),
-        (b"<html>", "wire type 4 at byte 0 is not in use"),
-        (b"PK\x03\x04", "no field has the number 0 (byte 2)"),
+        (b"<htm", "wire type 4 at byte 0 is not in use"),
+        (b"PK\x03\x05", "no field has the number 0 (byte 2)"),
     ],
 )
 def test_what_is_no_graph_is_not_whole(tmp_path: Path, content: bytes, reason: str) -> None:

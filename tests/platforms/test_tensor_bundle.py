@@ -154,6 +154,13 @@ def test_what_a_checkpoint_lacks_is_named(checkpoint: Path, name: str, size: int
     assert missing_shards(checkpoint) == reason
 
 
+def test_a_pointer_in_the_place_of_a_shard_is_named(checkpoint: Path) -> None:
+    checkpoint.with_name("variables.data-00000-of-00002").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert (missing_shards(checkpoint) or "").startswith(
+        "variables/variables.data-00000-of-00002 is a pointer of Git LFS"
+    )
+
+
 def test_shards_may_be_longer_than_their_tensors(checkpoint: Path) -> None:
     checkpoint.with_name("variables.data-00000-of-00002").write_bytes(bytes(500))
     assert missing_shards(checkpoint) is None

@@ -78,7 +78,10 @@ def batching_of(signature: Signature) -> str:
     """
     if not signature.inputs:
         return "no: it has no inputs"
-    fixed = [alias for alias, spec in signature.inputs.items() if not _is_first_free(spec)]
+    if not signature.outputs:
+        return "no: it has no outputs"
+    tensors = {**signature.inputs, **signature.outputs}
+    fixed = [alias for alias, spec in tensors.items() if not _is_first_free(spec)]
     if fixed:
         return f"no: the first dimension of {', '.join(fixed)} is not free"
     return "yes, where its rows turn out to be independent at the load"
@@ -168,4 +171,4 @@ def _tensors(kind: str, specs: Mapping[str, TensorSpec]) -> Iterator[str]:
 
 
 def _is_first_free(spec: TensorSpec) -> bool:
-    return spec.shape is None or (bool(spec.shape) and spec.shape[0] is None)
+    return spec.shape is not None and len(spec.shape) > 0 and spec.shape[0] is None

@@ -13,6 +13,7 @@ import numpy as np
 
 from hotserve.core.servable import Servable
 from hotserve.errors import InvalidArgument
+from hotserve.platforms.mistaken_file import unreadable_file
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 
 TABLE_FILE = "hashmap.json"
@@ -39,7 +40,7 @@ class HashmapFiles:
         except OSError as error:
             return f"{TABLE_FILE} cannot be read: {error.strerror}"
         except ValueError as error:
-            return f"{TABLE_FILE} is not whole: {error}"
+            return unreadable_file(path / TABLE_FILE, error)
         return None
 
 

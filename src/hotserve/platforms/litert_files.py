@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hotserve.platforms.flatbuffer import Table, root_table
+from hotserve.platforms.mistaken_file import unreadable_file
 from hotserve.platforms.wire_format import ByteSource, FileBytes, WireError
 from hotserve.tensors import DType, Shape
 
@@ -123,7 +124,7 @@ class LiteRtFiles:
         except OSError as error:
             return f"{MODEL_FILE} cannot be read: {error.strerror}"
         except WireError as error:
-            return f"{MODEL_FILE} is not whole: {error}"
+            return unreadable_file(path / MODEL_FILE, error)
         return None
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path, PurePosixPath
 
+from hotserve.platforms.mistaken_file import mistaken_file, unreadable_file
 from hotserve.platforms.wire_format import FileBytes, Message, WireError, read_varint
 
 PREFERRED_FILE = "model.onnx"
@@ -100,7 +101,7 @@ class OnnxFiles:
         except OSError as error:
             return f"{file.name} cannot be read: {error.strerror}"
         except WireError as error:
-            return f"{file.name} is not whole: {error}"
+            return unreadable_file(file, error)
         for data in external_data:
             # No file that may still arrive makes a path that leads elsewhere good: the loader refuses the model.
             missing = _missing_data(path, data) if data.is_inside else None
@@ -182,7 +183,8 @@ def _missing_data(path: Path, data: ExternalData) -> str | None:
     except (OSError, ValueError) as error:
         return f"{data.location!r} cannot be read: {error}"
     if size < data.needed_bytes:
-        return f"{data.location} has {size} of {data.needed_bytes} bytes"
+        what = mistaken_file(path / data.location)
+        return f"{data.location} {f'is {what}' if what else f'has {size} of {data.needed_bytes} bytes'}"
     return None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from hotserve.core.loader import Loader
 from hotserve.errors import FailedPrecondition, InvalidArgument
+from hotserve.platforms.foreign_formats import export_advice
 from hotserve.platforms.hashmap import HashmapFiles
 from hotserve.platforms.litert_files import LiteRtFiles
 from hotserve.platforms.model_files import ModelFiles
@@ -158,4 +159,5 @@ def _what_is_there(path: Path) -> str:
     if not names:
         return "The folder is empty."
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"The folder holds {', '.join(names[:5])}{more}."
+    advice = export_advice(names)
+    return f"The folder holds {', '.join(names[:5])}{more}.{f' {advice}' if advice else ''}"

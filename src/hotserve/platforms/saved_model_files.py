@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hotserve.platforms.mistaken_file import unreadable_file
 from hotserve.platforms.tensor_bundle import missing_shards
 from hotserve.platforms.text_format import string_fields
 from hotserve.platforms.wire_format import FileBytes, Layout, Message, WireError, check_layout
@@ -54,7 +55,7 @@ class SavedModelFiles:
         except OSError as error:
             return f"{file.name} cannot be read: {error.strerror}"
         except WireError as error:
-            return f"{file.name} is not whole: {error}"
+            return unreadable_file(file, error)
         for name in needs.assets:
             if not (path / "assets" / name).is_file():
                 return f"assets/{name} is not there yet"

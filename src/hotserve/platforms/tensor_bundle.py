@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hotserve.platforms.mistaken_file import mistaken_file, unreadable_file
 from hotserve.platforms.snappy import decompress
 from hotserve.platforms.wire_format import ByteSource, FileBytes, MemoryBytes, Message, WireError, read_varint
 
@@ -55,18 +56,20 @@ def missing_shards(prefix: Path) -> str | None:
     except OSError as error:
         return f"{name}.index cannot be read: {error.strerror}"
     except WireError as error:
-        return f"{name}.index is not whole: {error}"
+        return unreadable_file(prefix.with_name(f"{prefix.name}.index"), error, f"{name}.index")
     for shard in range(index.num_shards):
         suffix = f".data-{shard:05d}-of-{index.num_shards:05d}"
         needed = index.needed_bytes.get(shard, 0)
+        file = prefix.with_name(f"{prefix.name}{suffix}")
         try:
-            size = prefix.with_name(f"{prefix.name}{suffix}").stat().st_size
+            size = file.stat().st_size
         except FileNotFoundError:
             return f"{name}{suffix} is not there yet"
         except OSError as error:
             return f"{name}{suffix} cannot be read: {error.strerror}"
         if size < needed:
-            return f"{name}{suffix} has {size} of {needed} bytes"
+            what = mistaken_file(file)
+            return f"{name}{suffix} {f'is {what}' if what else f'has {size} of {needed} bytes'}"
     return None
 
 
