@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotserve.wires.http2_headers import HeaderReader, HeaderTooLargeError, MalformedRequest, RequestHead
-from hotserve.wires.http2_known_blocks import KnownBlocks
+from hotserve.wires.http2_known_blocks import KnownBlocks, TableState
 from support.http2 import CALL, with_value
 
 LARGE = 1 << 16
@@ -116,12 +117,26 @@ def test_no_more_is_remembered_than_there_is_use_for() -> None:
         for name in (f"x{number}", "x"):
             fields = [*CALL, (name, str(number))]
             assert fields_of(reader.read_request(encoder.encode(fields))) == expected(fields)
-    assert len(blocks._states) <= 64
-    assert len(blocks.empty.known) <= 64
+    assert len(blocks._states) <= 32
+    assert len(blocks.empty.known) <= 32
     reader = HeaderReader(LARGE, blocks)
     encoder = Encoder()
     reader.read_request(encoder.encode(CALL))
     for number in range(300):
         reader.read_request(encoder.encode([*CALL, ("x", str(number))]) if number % 2 else encoder.encode(CALL))
-    assert all(len(state.known) <= 64 for state in (blocks.empty, *blocks._states.values()))
+    assert all(len(state.known) <= 32 for state in (blocks.empty, *blocks._states.values()))
     assert all(len(block) <= 1024 for state in blocks._states.values() for block in state.known)
+
+
+def test_what_a_client_goes_on_to_say_that_no_other_does_is_not_kept_for_another_that_rests() -> None:
+    blocks: KnownBlocks[RequestHead] = KnownBlocks()
+    encoder, resting = Encoder(), HeaderReader(LARGE, blocks)
+    resting.read_request(encoder.encode(CALL))
+    for client in range(3):
+        encoder, reader = Encoder(), HeaderReader(LARGE, blocks)
+        reader.read_request(encoder.encode(CALL))
+        for number in range(500):
+            fields = [*CALL, ("x-request-id", f"{client} {number}")]
+            assert fields_of(reader.read_request(encoder.encode(fields))) == expected(fields)
+    gc.collect()
+    assert sum(isinstance(each, TableState) for each in gc.get_objects()) < 100

@@ -97,7 +97,7 @@ class HeaderReader:
         self._max_list_bytes = max_list_bytes
         self.max_block_bytes = max_list_bytes * _HARD_LIMIT_FACTOR
         self._blocks = blocks or KnownBlocks()
-        # What the table holds; None for one of another size than the usual one, which the decoder alone has.
+        # What the table holds; None for one that is like no other, which the decoder alone has.
         self._state: TableState[RequestHead] | None = self._blocks.empty
         self._decoder: Decoder | None = None  # while it is there, its table holds the same
         self._remembered: dict[bytes, RequestHead] = {}
@@ -177,8 +177,9 @@ class HeaderReader:
         finally:
             if table.changed:
                 self._remembered.clear()
-                is_usual = table.maxsize == HeaderTable.DEFAULT_SIZE
-                self._state = self._blocks.state_of(tuple(table.dynamic_entries)) if is_usual else None
+                before, self._state = self._state, None
+                if before is not None and table.maxsize == HeaderTable.DEFAULT_SIZE:
+                    self._state = self._blocks.state_after(before, tuple(table.dynamic_entries))
         size = sum(len(name) + len(value) + _ENTRY_OVERHEAD for name, value in fields)
         if size > self._max_list_bytes:
             raise HeaderTooLargeError(size)

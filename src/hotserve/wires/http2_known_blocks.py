@@ -14,9 +14,14 @@ from typing import Final, Generic, TypeVar
 
 Head = TypeVar("Head")
 
-_MOST_STATES: Final = 64
-_MOST_BLOCKS: Final = 64
+_MOST_STATES: Final = 32
+_MOST_BLOCKS: Final = 32
 """How many blocks are remembered for each state; clients choose both."""
+
+_MOST_STEPS: Final = 4
+"""How often the table of a connection may change and still be one of many: clients of gRPC have filled theirs by the
+second call. Those that send another value with each call are on their own from then on, and states, which know of those
+that follow, cannot make an endless chain."""
 
 Entries = tuple[tuple[bytes, bytes], ...]
 """Names and values, those that came last first."""
@@ -27,13 +32,15 @@ class TableState(Generic[Head]):
 
     Attributes:
         entries: What it holds.
-        known: Block -> the header that it is, and the state that follows.
+        steps: How often it has changed until then.
+        known: Block -> the header that it is, and the state that follows: this one, one with more steps, or the first.
     """
 
-    __slots__ = ("entries", "known")
+    __slots__ = ("entries", "known", "steps")
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, entries: Entries, steps: int) -> None:
         self.entries = entries
+        self.steps = steps
         self.known: dict[bytes, tuple[Head, TableState[Head]]] = {}
 
 
@@ -48,19 +55,31 @@ class KnownBlocks(Generic[Head]):
 
     def __init__(self) -> None:
         """Knows of nothing."""
-        self.empty: TableState[Head] = TableState(())
-        self._states: dict[Entries, TableState[Head]] = {}
+        self.empty: TableState[Head] = TableState((), 0)
+        self._states: dict[tuple[int, Entries], TableState[Head]] = {}
 
-    def state_of(self, entries: Entries) -> TableState[Head]:
-        """The state of a table with these entries."""
+    def state_after(self, before: TableState[Head], entries: Entries) -> TableState[Head] | None:
+        """The state of a table that has changed.
+
+        Args:
+            before: Its state until now.
+            entries: What it holds now.
+
+        Returns:
+            The state; None where it has changed too often to be like that of another client.
+        """
         if not entries:
             return self.empty
-        state = self._states.get(entries)
+        steps = before.steps + 1
+        if steps > _MOST_STEPS:
+            return None
+        key = (steps, entries)
+        state = self._states.get(key)
         if state is None:
             if len(self._states) >= _MOST_STATES:
                 self._states.clear()
                 self.empty.known.clear()
-            state = self._states[entries] = TableState(entries)
+            state = self._states[key] = TableState(entries, steps)
         return state
 
     def remember(self, before: TableState[Head], block: bytes, head: Head, after: TableState[Head]) -> None:
