@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from hotserve.cli.main import main
 from hotserve.cli.replay import DIFFERENT, FAILED, SAME
+from support.certificates import Authority
 from support.prediction_logs import predict_log, write_records
 
 
@@ -116,6 +118,35 @@ def test_the_tolerance_and_the_limits_count(
     assert replay(doubler, tmp_path / "log", "--rtol=0.1", "--limit=2") == SAME
     assert replay(doubler, tmp_path / "log", "--atol=0.01", "--examples=1") == DIFFERENT
     assert sum("record " in line for line in capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_server_that_asks_for_a_certificate_is_shown_one(
+    doubler: ThreadingHTTPServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = Authority("of everybody here")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authority.certificate)
+    context.load_cert_chain(*authority.sign().write(tmp_path / "server"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    doubler.socket = context.wrap_socket(doubler.socket, server_side=True)
+    (tmp_path / "ca.pem").write_text(authority.certificate)
+    certificate, key = authority.sign("a client").write(tmp_path / "client")
+    log = tmp_path / "log"
+    write_records(log, [logged([1], [2])])
+    words = ["replay", str(log), "--to", f"https://localhost:{doubler.server_port}"]
+
+    assert main([*words, "--ca", str(tmp_path / "ca.pem"), "--cert", certificate, "--key", key]) == SAME
+    assert main([*words, "--insecure", "--cert", certificate, "--key", key]) == SAME
+    capsys.readouterr()
+    assert main([*words, "--cert", certificate, "--key", key]) == FAILED
+    assert "certificate verify failed" in capsys.readouterr().err
+    assert main([*words, "--ca", str(log)]) == FAILED
+    assert "Expected PEM files of certificates and keys." in capsys.readouterr().err
+
+
+def test_a_url_that_cannot_be_reached_is_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_records(tmp_path / "log", [logged([1], [2])])
+    assert main(["replay", str(tmp_path / "log"), "--to", "ftp://localhost:1"]) == FAILED
+    assert capsys.readouterr().err.startswith("hotserve replay: ftp://localhost:1 is no URL of a REST API.")
 
 
 def test_a_log_of_nothing_that_can_be_compared_is_no_success(doubler: ThreadingHTTPServer, tmp_path: Path) -> None:

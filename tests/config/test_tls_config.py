@@ -63,7 +63,9 @@ def test_what_is_missing_is_named(file: Path, field: str, reason: str) -> None:
 @pytest.mark.parametrize("text", ["/etc/ssl/server.pem", "-----BEGIN CERTIFICATE-----\\nAAAA\\n", "zwölf"])
 def test_what_is_no_certificate_is_refused(file: Path, field: str, text: str) -> None:
     lines = [f'{field}: "{text}"' if line.startswith(field) else line for line in _lines()]
-    assert f"{field} holds no certificate in PEM form that could be read" in refusal(file, "\n".join(lines))
+    message = refusal(file, "\n".join(lines))
+    assert f"{field} holds no certificate in PEM form that could be read" in message
+    assert "Expected the text of such a file, not its path: " in message
 
 
 @pytest.mark.parametrize("key", ["no key", AUTHORITY.sign(password=b"secret").key], ids=["no PEM", "encrypted"])

@@ -17,9 +17,9 @@ from hotserve.cli.bench_progress import Progress
 from hotserve.cli.bench_report import Measurement, Subject, document, lines
 from hotserve.cli.comparison import Tolerance
 from hotserve.cli.number_flags import positive, whole
+from hotserve.cli.tls_flags import add_tls_flags, tls_files
 from hotserve.codecs.json_recording import VERBS
 from hotserve.errors import InvalidArgument, ServingError
-from hotserve.loadgen.address import TlsFiles
 from hotserve.loadgen.bodies import Format, RequestMaker
 from hotserve.loadgen.compiled_loop import MOST_STREAMS
 from hotserve.loadgen.data_file import read_data, signature_in
@@ -151,7 +151,7 @@ def _access(words: argparse.Namespace) -> Access:
     if not target.is_secure and (words.ca or words.cert or words.key or words.insecure):
         raise InvalidArgument(f"{target.text} is without TLS. For TLS give https://HOST:PORT or grpcs://HOST:PORT.")
     headers = tuple(_header(text) for text in words.header)
-    return Access(target, TlsFiles(words.ca, words.cert, words.key, words.insecure), headers, words.timeout)
+    return Access(target, tls_files(words), headers, words.timeout)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -322,9 +322,5 @@ def _parser() -> argparse.ArgumentParser:
     checks.add_argument("--pid", type=whole(1, 2**31), help="the server's process, if it is here: its CPU and memory")
     checks.add_argument("--json", type=Path, metavar="FILE", help="where to write the results as JSON")
 
-    tls = parser.add_argument_group("TLS")
-    tls.add_argument("--ca", type=Path, metavar="FILE", help="authorities to believe (default: the system's)")
-    tls.add_argument("--cert", type=Path, metavar="FILE", help="certificate of the client")
-    tls.add_argument("--key", type=Path, metavar="FILE", help="its key")
-    tls.add_argument("--insecure", action="store_true", help="accept any certificate")
+    add_tls_flags(parser)
     return parser

@@ -13,8 +13,8 @@ from typing import Final
 from hotserve.cli.inspected import Inspected, document, lines
 from hotserve.cli.inspected_folder import inspect_folder
 from hotserve.cli.inspected_server import inspect_server
+from hotserve.cli.tls_flags import add_tls_flags, tls_files
 from hotserve.errors import InvalidArgument, ServingError
-from hotserve.loadgen.address import TlsFiles
 from hotserve.loadgen.model import Model
 from hotserve.loadgen.server import Access, Server
 from hotserve.loadgen.target import read_target
@@ -47,7 +47,7 @@ def inspect(arguments: Sequence[str]) -> int:
 
 def _inspected(words: argparse.Namespace) -> Inspected:
     if words.model:
-        access = Access(read_target(words.subject), TlsFiles(words.ca, words.cert, words.key, words.insecure))
+        access = Access(read_target(words.subject), tls_files(words))
         return inspect_server(Server(access), Model(words.model))
     path = Path(words.subject).expanduser()
     if not path.exists() and _SERVER.search(words.subject):
@@ -70,8 +70,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="", metavar="NAME", help="the model on that server")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("--engine_cache_dir", type=Path, metavar="FOLDER", help="as of hotserve serve")
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="authorities to believe, with TLS")
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate that shows who asks, with TLS")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="its key")
-    parser.add_argument("--insecure", action="store_true", help="accept any certificate, with TLS")
+    add_tls_flags(parser)
     return parser

@@ -14,9 +14,11 @@ from pathlib import Path
 from hotserve.cli.comparison import Difference, Tolerance, differences
 from hotserve.cli.number_flags import positive, whole
 from hotserve.cli.rest_client import RestClient
+from hotserve.cli.tls_flags import add_tls_flags, tls_files
 from hotserve.codecs.json_replay import answer_like, recorded_answer, rest_call
 from hotserve.codecs.prediction_log import log_size, read_log
 from hotserve.errors import InvalidArgument, ServingError, Unavailable
+from hotserve.loadgen.address import TlsFiles
 from hotserve.protos.messages import PredictionLog
 
 SAME = 0
@@ -96,7 +98,12 @@ def replay(arguments: Sequence[str]) -> int:
         sizes = [log_size(log) for log in words.logs]
         records = (record for log, size in zip(words.logs, sizes, strict=True) for record in read_log(log, size))
         tolerance = Tolerance(words.rtol, words.atol)
-        _run(islice(records, words.limit), _Target(words.to, words.model_name, words.version), tolerance, report)
+        _run(
+            islice(records, words.limit),
+            _Target(words.to, words.model_name, words.version, tls_files(words)),
+            tolerance,
+            report,
+        )
     except ServingError as error:
         print(f"hotserve replay: {error.message}", file=sys.stderr)
         return FAILED
@@ -107,8 +114,11 @@ def replay(arguments: Sequence[str]) -> int:
 class _Target:
     """The server, and which of its models; a connection for each model that is asked for."""
 
-    def __init__(self, url: str, model_name: str, version: int | None) -> None:
+    def __init__(self, url: str, model_name: str, version: int | None, tls: TlsFiles) -> None:
+        # What is wrong with these is no answer to a record.
+        RestClient(url, model_name, version, tls).close()
         self._url = url
+        self._tls = tls
         self._model_name = model_name
         self._version = version
         self._clients: dict[str, RestClient] = {}
@@ -118,7 +128,7 @@ class _Target:
         if not name:
             raise InvalidArgument("The record names no model. Give --model_name.")
         if name not in self._clients:
-            self._clients[name] = RestClient(self._url, name, self._version)
+            self._clients[name] = RestClient(self._url, name, self._version, self._tls)
         return self._clients[name]
 
     def close(self) -> None:
@@ -180,4 +190,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--atol", type=tolerance, default=0.0, help="absolute tolerance of floats (default: 0)")
     parser.add_argument("--limit", type=whole(1, 10**12), help="send at most so many records")
     parser.add_argument("--examples", type=whole(0, 10**6), default=5, help="how many differences to show (default: 5)")
+    add_tls_flags(parser)
     return parser

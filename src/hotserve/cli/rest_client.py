@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from hotserve.errors import InvalidArgument, ServingError, Unavailable
+from hotserve.loadgen.address import TlsFiles, tls_context
+from hotserve.loadgen.target import read_target
 
 _TIMEOUT_SECONDS = 60.0
 
@@ -15,24 +17,33 @@ _TIMEOUT_SECONDS = 60.0
 class RestClient:
     """One connection to a model on a server."""
 
-    def __init__(self, url: str, model_name: str, version: int | None = None) -> None:
+    def __init__(self, url: str, model_name: str, version: int | None = None, tls: TlsFiles | None = None) -> None:
         """Makes a client; nothing is sent.
 
         Args:
             url: Where REST answers, such as `http://localhost:8501`; `http://` may be left out.
             model_name: Which model.
             version: Which of its versions; None for the one that it answers with.
+            tls: Whom to believe and who asks, where the URL begins with `https`.
 
         Raises:
-            InvalidArgument: The URL is of no kind that can be reached.
+            InvalidArgument: The URL is of no kind that can be reached, or a file of `tls` cannot be used.
         """
         expected = "Expected one such as http://localhost:8501."
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise InvalidArgument(f"{url} is no URL of a REST API. {expected}")
-            connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            self._connection = connection(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+            self._connection = (
+                http.client.HTTPSConnection(
+                    parts.hostname,
+                    parts.port,
+                    timeout=_TIMEOUT_SECONDS,
+                    context=tls_context(read_target(url), tls or TlsFiles()),
+                )
+                if parts.scheme == "https"
+                else http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT_SECONDS)
+            )
         except (ValueError, http.client.InvalidURL) as error:  # a port that is no number, a space in the name
             raise InvalidArgument(f"{url} cannot be read: {error}. {expected}") from error
         self._url = url

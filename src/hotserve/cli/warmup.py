@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hotserve.cli.number_flags import whole
 from hotserve.cli.rest_client import RestClient
+from hotserve.cli.tls_flags import add_tls_flags, tls_files
 from hotserve.codecs.json_recording import VERBS, record_of
 from hotserve.codecs.prediction_log import JSON_LINES_SUFFIX, read_log
 from hotserve.codecs.signature_def import signatures_from_metadata
@@ -98,7 +99,7 @@ def _signatures(words: argparse.Namespace) -> Mapping[str, Signature]:
         )
     if not words.model_name:
         raise InvalidArgument("--from_server needs --model_name: which model of the server the requests are for.")
-    client = RestClient(words.from_server, words.model_name, words.version)
+    client = RestClient(words.from_server, words.model_name, words.version, tls_files(words))
     try:
         return signatures_from_metadata(client.metadata())
     finally:
@@ -152,4 +153,5 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("--version", type=whole(0, 2**63 - 1), help="its version; the one that serves by default")
     write.add_argument("--method", choices=VERBS, default="predict", help="what the bodies are (default: predict)")
     write.add_argument("--limit", type=whole(1, 10**12), help="write at most so many requests")
+    add_tls_flags(write)
     return parser

@@ -85,7 +85,10 @@ def _check_certificates(text: str, place: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
     except (ssl.SSLError, TypeError) as error:  # TypeError: not ASCII
-        raise ConfigError(f"{place} holds no certificate in PEM form that could be read: {error}.") from error
+        raise ConfigError(
+            f"{place} holds no certificate in PEM form that could be read: {error}. Expected the text of such a file,"
+            ' not its path: "-----BEGIN CERTIFICATE-----\\n...", with \\n for the ends of lines.'
+        ) from error
 
 
 def _check_key(config: messages.SSLConfig, place: str) -> None:
