@@ -25,6 +25,10 @@ ANY_PLATFORM = ("", "tensorflow")
 """Configured platforms that bind to nothing: TensorFlow Serving knows `tensorflow` only, so that its config files say
 so about every model; the folder tells what it really is."""
 
+_RESERVED = "__saved_model_"
+"""Begins the names of what stands among the signatures of a SavedModel and is for TensorFlow itself. Source:
+tensorflow/cc/saved_model/constants.h."""
+
 
 def check_platform(model_name: str, platform: str) -> None:
     """Refuses a configured platform that there is not.
@@ -97,4 +101,10 @@ class ByContentLoader:
         except BaseException:
             servable.unload()
             raise
+        if all(name.startswith(_RESERVED) for name in servable.signatures):
+            logger.warning(
+                "%s has no signature that a client could call. TensorFlow writes them with"
+                " tf.saved_model.save(..., signatures=...), and Keras with model.export.",
+                path,
+            )
         return servable

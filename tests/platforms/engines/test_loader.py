@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hotserve.codecs.tfrecord import frame
 from hotserve.core.servable import Servable
 from hotserve.errors import FailedPrecondition
 from hotserve.platforms.engines import loader as loader_module
-from hotserve.platforms.engines.cache import EngineCache
+from hotserve.platforms.engines.cache import EngineCache, Entry
 from hotserve.platforms.engines.choice import Choice
 from hotserve.platforms.engines.findings import Examination
 from hotserve.platforms.engines.fingerprint import key_of
@@ -307,6 +309,27 @@ def test_a_stop_during_an_examination_leaves_nothing_half_made(small_model: Path
     room.close()
     assert list(cache.glob(".*")) == []
     servable.unload()
+
+
+def test_a_cache_without_room_is_named_and_tensorflow_serves(
+    small_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FullCache(EngineCache):
+        def put(self, key: str, make: Callable[[Path], Examination], beside: Path | None = None) -> Entry:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    room = EngineRoom(FullCache(tmp_path / "cache"))
+    servable = SavedModelLoader(engine="onnxruntime", room=room).load(small_model)
+    try:
+        assert set(engines_of(servable).values()) == {"tensorflow"}
+    finally:
+        servable.unload()
+        room.close()
+    (warning,) = (record.getMessage() for record in caplog.records if "cannot be examined" in record.getMessage())
+    assert warning == (
+        f"Engines for {small_model} cannot be examined, and TensorFlow serves it: No space left on device in"
+        f" {tmp_path / 'cache'} (--engine_cache_dir names another folder)"
+    )
 
 
 def test_what_is_kept_for_this_run_only_goes_with_it(tmp_path: Path) -> None:

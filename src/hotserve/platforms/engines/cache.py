@@ -86,6 +86,11 @@ class EngineCache:
         self._max_bytes = max_bytes
 
     @property
+    def folder(self) -> Path:
+        """Where entries are kept."""
+        return self._folder
+
+    @property
     def memory(self) -> Path:
         """Where fingerprints are remembered; see `fingerprint.content_of`."""
         return self._folder / "seen"

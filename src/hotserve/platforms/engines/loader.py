@@ -385,7 +385,13 @@ class SavedModelLoader:
         except FailedPrecondition:
             return None
         except OSError as error:
-            logger.warning("Engines for %s cannot be examined: %s", path, error)
+            logger.warning(
+                "Engines for %s cannot be examined, and TensorFlow serves it: %s in %s (--engine_cache_dir names"
+                " another folder)",
+                path,
+                error.strerror or error,
+                self._room.cache.folder,
+            )
             return None
         seconds = time.perf_counter() - start
         failure = entry.examination.failure
