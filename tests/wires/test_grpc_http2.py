@@ -634,6 +634,21 @@ def test_a_client_that_takes_its_time_to_say_what_comes_first_is_cut_off() -> No
         assert spoken.transport.abort.called == (spoken.now > 1010)
 
 
+def test_a_connection_that_is_read_when_the_turn_has_lasted_for_long_waits_for_the_next_one() -> None:
+    spoken = Spoken(GrpcLimits())
+    spoken.says(START, 0)
+    spoken.says(call(1, ECHO, message(b"a")), 0.04)
+    assert not spoken.transport.pause_reading.called
+    spoken.says(call(3, ECHO, message(b"b")), 0.02)
+    assert spoken.transport.pause_reading.call_count == 1
+    end_turn = spoken.connection.loop.call_soon.call_args_list[0].args[0]
+    assert not spoken.transport.resume_reading.called
+    end_turn()
+    assert spoken.transport.resume_reading.call_count == 1
+    spoken.says(call(5, ECHO, message(b"c")), 0.02)
+    assert spoken.transport.pause_reading.call_count == 1
+
+
 def test_many_connections_are_looked_at_a_part_at_a_time_all_of_them_in_a_second() -> None:
     loop = MagicMock()
     loop.time.return_value = 1000.0

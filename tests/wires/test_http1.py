@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 import requests
@@ -138,6 +139,23 @@ def test_requests_that_are_sent_ahead_are_answered_in_their_order(server: WireSe
     got = answers(server.exchange(many + LAST))
     assert [answer.said[2]["x"] for answer in got[:-1]] == [str(number) for number in range(count)]
     assert got[-1].said[1] == "/last"
+
+
+def test_a_connection_that_is_read_when_the_turn_has_lasted_for_long_waits_for_the_next_one() -> None:
+    loop, transport = MagicMock(), MagicMock()
+    transport.get_extra_info.return_value = None
+    transport.is_closing.return_value = False
+    loop.time.return_value = 1000.0
+    connection = Http1Wire(ToyApi(), loop, max_message_bytes=1000)()
+    connection.connection_made(transport)
+    for now, paused in ((1000.0, 0), (1000.04, 0), (1000.06, 1)):
+        loop.time.return_value = now
+        connection.data_received(b"GET /")
+        assert transport.pause_reading.call_count == paused
+    (end_turn,) = (call.args[0] for call in loop.call_soon.call_args_list)
+    end_turn()
+    assert transport.resume_reading.call_count == 1
+    connection.connection_lost(None)
 
 
 def test_one_request_of_a_connection_is_with_the_api_at_a_time(server: WireServer) -> None:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 import uvloop
 
-from hotserve.wires.turns import TURN_BYTES, let_others_in
+from hotserve.wires.turns import TURN_BYTES, Turns
 
 PIECES = 64
 
@@ -17,6 +18,7 @@ class Reader(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.turns = Turns(loop)
         self.received = 0
         self.most_in_a_turn = 0
         self._in_this_turn = 0
@@ -33,7 +35,7 @@ class Reader(asyncio.Protocol):
         if self.received == PIECES * TURN_BYTES:
             self.all_there.set_result(None)
         if len(data) >= TURN_BYTES:
-            let_others_in(self.loop, self.transport, self.transport.resume_reading)
+            self.turns.let_others_in(self.transport, self.transport.resume_reading)
 
     def _end_turn(self) -> None:
         self.most_in_a_turn = max(self.most_in_a_turn, self._in_this_turn)
@@ -68,8 +70,60 @@ def test_a_connection_that_closes_is_left_alone() -> None:
         server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
         transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", server.sockets[0].getsockname()[1])
         transport.close()
-        let_others_in(loop, transport, lambda: pytest.fail("read on"))
+        Turns(loop).let_others_in(transport, lambda: pytest.fail("read on"))
         await asyncio.sleep(0)
         server.close()
 
     asyncio.run(main())
+
+
+class Loop:
+    """A loop whose time the test says, and whose turns the test ends."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.soon: list[Callable[[], None]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def end_turn(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+
+def test_a_turn_is_long_if_something_is_read_in_it_after_a_twentieth_of_a_second() -> None:
+    loop = Loop()
+    turns = Turns(cast(Any, loop))
+    for now, is_long in ((1000.0, False), (1000.04, False), (1000.06, True), (1000.07, True)):
+        turns.read(now)
+        assert (turns.now, turns.is_long) == (now, is_long)
+    assert len(loop.soon) == 1
+    loop.end_turn()
+    assert not turns.is_long
+    turns.read(1000.2)  # the next one has begun with this
+    assert not turns.is_long
+    turns.read(1000.26)
+    assert turns.is_long
+
+
+def test_whoever_lets_others_in_reads_on_in_the_next_turn() -> None:
+    loop, transport, read = Loop(), MagicMock(), []
+    transport.is_closing.return_value = False
+    turns = Turns(cast(Any, loop))
+    for name in ("one", "other"):
+        turns.let_others_in(transport, lambda name=name: read.append(name))
+    assert transport.pause_reading.call_count == 2
+    assert len(loop.soon) == 1
+    assert read == []
+    loop.end_turn()
+    assert read == ["one", "other"]
+    loop.end_turn()
+    assert read == ["one", "other"]
+    turns.let_others_in(transport, lambda: read.append("again"))
+    loop.end_turn()
+    assert read == ["one", "other", "again"]

@@ -23,9 +23,9 @@ read, if only to be refused, and the runs between must not become few."""
 _LONGEST_OF_ALL: Final = 1.0
 """The same in seconds, however long those wait: others, and health checks, are read between two turns."""
 
-_LONGEST_EARLY: Final = 0.1
-"""How many seconds runs may take that do not wait for the end of a turn of the loop. Clients that they answer go on,
-and are read in the same turn if it reads from a thousand others: it would go on for more than a second."""
+_LONGEST_EARLY: Final = 0.5
+"""How many seconds runs may take that do not wait for the end of a turn of the loop. The wires see to it that a turn
+ends although clients go on whom these have answered; this is for clients with a great many calls under way."""
 
 
 class LoopShare:

@@ -35,7 +35,7 @@ from hotserve.wires.http2_events import (
 from hotserve.wires.http2_headers import RequestHead
 from hotserve.wires.http2_known_blocks import KnownBlocks
 from hotserve.wires.http2_limits import Http2Limits
-from hotserve.wires.turns import TURN_BYTES, let_others_in
+from hotserve.wires.turns import TURN_BYTES, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class GrpcWire:
         self.loop = loop
         self.codec_threads = codec_threads or CodecThreads()
         self.deadlines = Deadlines(loop)
+        self.turns = Turns(loop)
         self.error_answers = ErrorAnswers()
         self.blocks: KnownBlocks[RequestHead] = KnownBlocks()
         # What is larger is put together on a thread.
@@ -215,6 +216,7 @@ class GrpcConnection(asyncio.Protocol):
         "_sending",
         "_thrown_away",
         "_transport",
+        "_turns",
         "_wire",
         "codec_threads",
         "error_answers",
@@ -232,6 +234,7 @@ class GrpcConnection(asyncio.Protocol):
         self.error_answers = wire.error_answers
         self.http2 = Http2Connection(wire.limits.http2, wire.largest_whole, wire.blocks)
         self._wire = wire
+        self._turns = wire.turns
         self._limits = wire.limits
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, Call] = {}
@@ -265,9 +268,12 @@ class GrpcConnection(asyncio.Protocol):
         if self._farewell is not None:
             self._throw_away(len(data))
             return
-        if len(data) >= TURN_BYTES and self._transport is not None:
-            let_others_in(self.loop, self._transport, self._read_on)
-        self._now = self._received_at = self.loop.time()
+        self._now = self._received_at = now = self.loop.time()
+        turns = self._turns
+        if now != turns.now:
+            turns.read(now)
+        if (turns.is_long or len(data) >= TURN_BYTES) and self._transport is not None:
+            turns.let_others_in(self._transport, self._read_on)
         self._asked_at = None
         self._reading = True
         try:

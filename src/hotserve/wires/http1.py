@@ -36,7 +36,7 @@ from hotserve.wires.http1_chunks import Chunks, Gathered, TooLarge
 from hotserve.wires.http1_head import CHUNKED, HEAD_END, MAX_CACHED, Head, HeadCache, Refused, check_beginning
 from hotserve.wires.http1_limits import Http1Limits
 from hotserve.wires.sweep import Sweep
-from hotserve.wires.turns import TURN_BYTES, let_others_in
+from hotserve.wires.turns import TURN_BYTES, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Http1Wire:
         """Heads that have come before."""
         self._road_of = road_of
         self.answers = Answers()
+        self.turns = Turns(loop)
         self.open_files = OpenFiles()
         self.draining = False
         self._connections: set[Http1Connection] = set()
@@ -278,8 +279,12 @@ class Http1Connection(asyncio.Protocol):
         self.deadline = self._wire.sweep.deadline(self._wire.limits.idle_seconds)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) >= TURN_BYTES and not self._reading_paused:
-            let_others_in(self._wire.loop, self._transport, self._read_on)
+        wire = self._wire
+        turns, now = wire.turns, wire.loop.time()
+        if now != turns.now:
+            turns.read(now)
+        if (turns.is_long or len(data) >= TURN_BYTES) and not self._reading_paused:
+            turns.let_others_in(self._transport, self._read_on)
         state = self._state
         if state is _READING:
             self._turn = 0
