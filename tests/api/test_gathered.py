@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import ref
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from hotserve.api.codec_threads import LARGE_TEXT_BYTES
 from hotserve.api.exchange import GrpcRequest, RestRequest, RestResponse
 from hotserve.api.gathered import Patience
-from hotserve.batching.lane import QueueBounds
+from hotserve.batching.lane import INLINE_SECONDS, QueueBounds
 from hotserve.batching.options import NATURAL
 from hotserve.codecs import compiled
 from hotserve.codecs.tensor_proto import encode_tensor
 from hotserve.core.served_versions import ModelSpec
 from hotserve.errors import Code, InvalidArgument, ServingError
+from hotserve.processors import CPUS_VARIABLE
 from hotserve.protos import messages
 from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
 from hotserve.testing import FakeClock
@@ -725,3 +727,40 @@ def test_a_message_that_is_known_goes_to_the_version_that_it_names_now() -> None
             assert await versions() == [(1, 2.0), (1, 2.0)]
 
         run(main())
+
+
+@pytest.mark.parametrize("last", [6.0, 7.0])
+def test_each_of_those_who_run_on_a_thread_while_others_are_refused_has_the_answer_that_it_has_alone(
+    plain: InProcess, monkeypatch: pytest.MonkeyPatch, last: float
+) -> None:
+    monkeypatch.setenv(CPUS_VARIABLE, "2")
+    sent = [
+        (PATH, json.dumps({"instances": [number]}).encode()) if number % 2 else call("", [number], (), None)
+        for number in (1.0, 2.0, 3.0, 4.0, 5.0, last)
+    ]
+    expected = run(one_by_one(plain, sent))
+    on_loop: list[bool] = []
+    usual_run = ToyServable.run
+
+    def note(servable: ToyServable, *about: Any) -> dict[str, Array]:
+        on_loop.append(threading.current_thread() is threading.main_thread())
+        return usual_run(servable, *about)
+
+    with make() as apis:
+
+        async def main() -> list[Visitor]:
+            await one_by_one(apis, sent[:-1])
+            await all_at_once(apis, sent[:-1])
+            for _, lanes in apis.engine._lanes._versions._entries.values():
+                for lane in lanes.values():
+                    lane.times._entries.clear()
+                    lane.times.learn(4, 0.9 * INLINE_SECONDS)
+                    lane.refused_at, lane.refused_patience = 1000.0, 1.0
+            monkeypatch.setattr(ToyServable, "run", note)
+            return await all_at_once(apis, sent)
+
+        visitors = run(main())
+        assert in_flight(apis) == [0, 0]
+    assert [visitor.said.result() for visitor in visitors] == expected
+    assert not on_loop[0]
+    assert all(visitor.gathered is (last != 7) for visitor in visitors)

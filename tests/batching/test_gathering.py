@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -15,114 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotserve.batching.gathering import Gathering, NotHere, by_clerk, can_be_divided
-from hotserve.batching.guests import Answers, Guest
+from hotserve.batching.guests import Guest
 from hotserve.batching.lane import INLINE_SECONDS, SHARED_INLINE_SECONDS, QueueBounds
 from hotserve.batching.options import ALONE, NATURAL, NATURAL_MAX_ROWS, BatchRules
-from hotserve.batching.plans import BatchPlans, VersionPlan
-from hotserve.batching.scheduler import EngineThreads
 from hotserve.batching.seats import Input, Seat
-from hotserve.core.handle import Lease, VersionHandle
+from hotserve.core.handle import VersionHandle
 from hotserve.core.ids import ServableId
 from hotserve.core.servable import NeedsThread
-from hotserve.errors import DeadlineExceeded, InvalidArgument, ServingError
-from hotserve.observability.metrics import Metrics
-from hotserve.tensors import DEFAULT_SIGNATURE, Array, DType, Signature, TensorSpec
-from hotserve.testing import FakeClock
-from support.in_process import PATIENCE, ToyServable
-
-FLOAT = np.dtype(np.float32)
-X = TensorSpec(DType.FLOAT, (None,), "x:0")
-PLACES: list[Input] = [("x", 0, (1,), FLOAT)]
-READING = 2e-5
-"""Seconds that it takes to read a request."""
-Run = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
-
-
-def plus_one(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-    return {"y": inputs["x"] + np.float32(1)}
-
-
-class Desk:
-    """A clerk that keeps what it is told, with the numbers of its guests."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.answered: dict[int, list[float]] = {}
-        self.order: list[int] = []
-        self.sent_on: dict[int, list[float]] = {}
-        self.failed: dict[int, ServingError] = {}
-        self._error = error
-
-    def answer(self, lease: Lease, guests: Sequence[Guest], answers: Answers, starts: Sequence[int] | None) -> None:
-        if self._error is not None:
-            raise self._error
-        for index, guest in enumerate(guests):
-            start = 0 if starts is None else starts[index]
-            self.answered[guest.request] = answers["y"][start : start + guest.rows].tolist()
-            self.order.append(guest.request)
-
-    def send_on(self, guest: Guest, handle: VersionHandle, inputs: Mapping[str, Array]) -> None:
-        self.sent_on[guest.request] = inputs["x"].tolist()
-
-    def fail(self, guest: Guest, error: ServingError) -> None:
-        self.failed[guest.request] = error
-
-
-class Hall:
-    """An engine on a loop, a version whose runs are known to be short, and a desk."""
-
-    def __init__(
-        self,
-        run: Run = plus_one,
-        rules: BatchRules = NATURAL,
-        error: Exception | None = None,
-        bounds: QueueBounds | None = None,
-    ) -> None:
-        self.drained = threading.Event()
-        self.servable = ToyServable({DEFAULT_SIGNATURE: Signature({"x": X}, {"y": X})}, run)
-        self.handle = VersionHandle(ServableId("m", 1), self.servable, lambda _: self.drained.set())
-        self.metrics = Metrics()
-        self.clock = FakeClock()
-        plans = BatchPlans(VersionPlan(otherwise=rules))
-        self.engine = EngineThreads(1, self.clock, plans=plans, metrics=self.metrics, bounds=bounds)
-        self.desk = Desk(error)
-        self.runs_before = 0
-
-    async def open(self, seconds: float = 0.0) -> Seat:
-        """Has a first request run the usual way, so that runs are known to take so long."""
-
-        def timed(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-            self.clock.advance(seconds)
-            return {"y": inputs["x"]}
-
-        run, self.servable._run = self.servable._run, timed
-        lease = self.handle.acquire()
-        assert lease is not None
-        with lease:
-            await self.engine.run(lease, DEFAULT_SIGNATURE, {"x": np.float32([0])}, ["y"])
-        self.servable._run = run
-        self.runs_before = self.servable.runs
-        seat = self.seat()
-        assert seat is not None
-        return seat
-
-    def seat(self, places: Sequence[Input] = PLACES, desk: Desk | None = None) -> Seat | None:
-        return self.engine.seat(self.handle, DEFAULT_SIGNATURE, ("y",), desk or self.desk, places)
-
-    def enter(self, seat: Seat, number: int, *, start: float = 0.0, deadline: float = inf) -> None:
-        """A request comes: as many rows as its seat has, each the number."""
-        assert self.engine.may_gather(seat)
-        content = np.full(seat.rows, number, FLOAT).tobytes()
-        guest = Guest(seat.clerk, None, number, seat.rows, seat.size, start, start, [content], deadline)
-        self.engine.gather(seat, self.handle, guest)
-
-    @property
-    def runs(self) -> int:
-        return self.servable.runs - self.runs_before
-
-
-async def turns(count: int = 3) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
+from hotserve.errors import DeadlineExceeded, InvalidArgument
+from hotserve.tensors import DEFAULT_SIGNATURE, Array
+from support.hall import FLOAT, PLACES, READING, Desk, Hall, plus_one, refuse_others, run, took, turns
+from support.in_process import Run
 
 
 @pytest.fixture
@@ -136,10 +38,6 @@ def halls() -> Iterator[Callable[..., Hall]]:
     yield make
     for hall in made:
         hall.engine.close()
-
-
-def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_those_of_one_turn_share_a_run_and_each_has_its_own_answer(halls: Callable[..., Hall]) -> None:
@@ -187,11 +85,6 @@ def test_each_clerk_answers_its_own_of_one_run(halls: Callable[..., Hall]) -> No
     run(main)
     assert (hall.desk.answered, other.answered) == ({2: [3.0], 4: [5.0]}, {1: [2.0], 3: [4.0], 5: [6.0]})
     assert hall.runs == 2
-
-
-def refuse_others(seat: Seat) -> None:
-    """From now on more come than can be answered, until a turn leaves nobody waiting."""
-    seat.lane.refused_patience = 0.1
 
 
 def test_those_who_fill_a_run_do_not_wait_for_the_end_of_the_turn(halls: Callable[..., Hall]) -> None:
@@ -260,7 +153,7 @@ def test_they_do_where_more_is_to_be_considered(halls: Callable[..., Hall], why:
         seat = await hall.open()
         hall.enter(seat, 0)
         if why == "others are refused":
-            refuse_others(seat)
+            refuse_others(hall, seat)
         lease = hall.handle.acquire()
         assert lease is not None
         with lease:
@@ -384,16 +277,6 @@ def test_no_hold_on_the_version_is_left_after_the_turn(halls: Callable[..., Hall
     run(main)
 
 
-def took(hall: Hall, seconds: float) -> Run:
-    """Takes so long for however many rows."""
-
-    def run(signature_name: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        hall.clock.advance(seconds)
-        return plus_one(signature_name, inputs)
-
-    return run
-
-
 def slow(hall: Hall, seconds: float) -> Run:
     """Takes so long for each row."""
 
@@ -451,7 +334,7 @@ def test_more_wait_for_later_turns_than_one_turn_can_run(halls: Callable[..., Ha
 
     async def main() -> None:
         seat = await hall.open()
-        refuse_others(seat)
+        refuse_others(hall, seat)
         count = 20 * NATURAL_MAX_ROWS
         for number in range(count):
             hall.enter(seat, number)
@@ -471,18 +354,14 @@ def test_a_lane_for_which_many_wait_holds_up_no_other(halls: Callable[..., Hall]
         seat = await hall.open()
         crowded, hall.handle = (
             hall.handle,
-            VersionHandle(
-                ServableId("m", 2),
-                ToyServable({DEFAULT_SIGNATURE: Signature({"x": X}, {"y": X})}, plus_one),
-                lambda _: None,
-            ),
+            VersionHandle(ServableId("m", 2), hall.servable_of(plus_one), lambda _: None),
         )
         hall.servable = hall.handle.servable  # type: ignore[assignment]
         await hall.open()
         other = hall.seat(desk=others)
         assert other is not None
         hall.handle, version = crowded, hall.handle
-        refuse_others(seat)
+        refuse_others(hall, seat)
         for number in range(20 * NATURAL_MAX_ROWS):
             hall.enter(seat, number)
         hall.handle = version
@@ -505,7 +384,7 @@ def test_those_of_another_kind_have_their_turn_by_when_they_came(halls: Callable
         other = hall.seat([("x", 0, (1,), np.dtype(np.float64))], others)
         assert other is not None
         assert other.gathering is not seat.gathering
-        refuse_others(seat)
+        refuse_others(hall, seat)
         for number in range(10 * NATURAL_MAX_ROWS):
             hall.enter(seat, number, start=1.0)
         content = np.float64([5]).tobytes()
@@ -736,7 +615,7 @@ def test_runs_go_on_in_a_turn_for_longer_the_longer_it_has_taken_to_read(halls: 
     async def main() -> None:
         seat = await hall.open()
         hall.servable._run = took(hall, 0.001)
-        refuse_others(seat)
+        refuse_others(hall, seat)
         hall.enter(seat, 0)
         hall.engine._expecting = 1
         hall.clock.advance(0.002)  # to read what follows

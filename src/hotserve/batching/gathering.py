@@ -13,7 +13,7 @@ No thread, no clock and no loop: `EngineThreads` has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -61,6 +61,13 @@ class Party:
         self.clerk = clerk
         self.is_mixed = is_mixed
 
+    def without(self, gone: Set[Guest]) -> Party:
+        """The same without some of them."""
+        guests = [guest for guest in self.guests if guest not in gone]
+        rows, size = sum(guest.rows for guest in guests), sum(guest.size for guest in guests)
+        clerk = guests[0].clerk if guests else self.clerk
+        return Party(self.handle, guests, rows, size, clerk, is_mixed=self.is_mixed)
+
 
 class Gathering(Waiting):
     """Where requests of a lane gather whose rows are alike.
@@ -104,6 +111,15 @@ class Gathering(Waiting):
         if not guests:
             self.clear()
         return party
+
+    def put_back(self, guests: list[Guest], handle: VersionHandle) -> None:
+        """Has some who were taken out with the first party gather again, before all others."""
+        self.handle = handle
+        self.guests = guests + self.guests
+        self.rows += sum(guest.rows for guest in guests)
+        self.size += sum(guest.size for guest in guests)
+        self.deadline = min([self.deadline, *(guest.deadline for guest in guests)])
+        self.is_mixed = True  # as far as is known
 
     def take_late(self, now: float) -> list[Guest]:
         """Takes out those whose deadlines have passed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from hotserve.batching.answer_slot import AnswerSlot
@@ -28,6 +29,10 @@ SHARED_INLINE_SECONDS = 0.002
 
 It holds up others for no longer than its requests would one after the other, and the hand-over to a thread, which then
 fights with the loop for the interpreter's lock, costs each of them more than it saves."""
+
+ASIDE_SECONDS = 0.01
+"""The longest run of those who have gathered on a thread, while the loop refuses others. The longer it is, the less
+often it has to wait for the interpreter's lock: for up to 5 ms, where many calls come in one read."""
 
 _MAX_SHAPES = 1000
 """How many shapes of a signature's inputs are remembered; clients choose them."""
@@ -243,6 +248,8 @@ class Lane:
         refusals: Where those are counted who are not let in.
         refused: How long those wait, in seconds, whom there is no room for now, and what they are told; None as long as
             nobody had to be told.
+        refused_at: When it was last found that somebody has no room, in seconds of the engine's clock; not noted
+            of those who are told the same right after that.
         refused_patience: How long those wait, in seconds, who were refused last while others waited; 0 if nobody was.
     """
 
@@ -256,6 +263,7 @@ class Lane:
         "_overload_until",
         "_pace",
         "_room",
+        "_room_aside",
         "_signature",
         "_undeclared",
         "_waiting_since",
@@ -269,6 +277,7 @@ class Lane:
         "queue",
         "refusals",
         "refused",
+        "refused_at",
         "refused_patience",
         "rules",
         "runtime",
@@ -308,6 +317,7 @@ class Lane:
         self.strikes = 0
         self._era: object = None  # of `times`, which `_room` goes by
         self._room = 0.0
+        self._room_aside = 0.0
         self.gatherings: dict[Hashable, Gathering] = {}
         self.gathered: dict[Gathering, None] = {}
         self.guests = 0
@@ -315,6 +325,7 @@ class Lane:
         self.answered = 0
         self.refusals: NumberCell | None = None
         self.refused: tuple[float | None, Unavailable] | None = None
+        self.refused_at = -inf
         self.refused_patience = 0.0
         self._pace: float | None = None  # seconds from one answer to the next while others wait
         self._last_finish: float | None = None
@@ -411,7 +422,13 @@ class Lane:
         if era is not self._era:
             self._era = era
             self._room = min(self.times.size_within(SHARED_INLINE_SECONDS), self.rules.max_bytes)
+            self._room_aside = min(self.times.size_within(ASIDE_SECONDS), self.rules.max_bytes)
         return self._room
+
+    def room_aside(self) -> float:
+        """The same for a thread, while the loop refuses others."""
+        self.room_on_loop()
+        return self._room_aside
 
     def is_short_together(self, size: int, requests: int) -> bool:
         """Whether a run that some requests with inputs of so many bytes share is known to be short for so many."""

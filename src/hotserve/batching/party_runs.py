@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from hotserve.batching.gathering import PREDICT, Gathering, NotHere, Party, by_clerk, can_be_divided
 from hotserve.batching.guests import Answers, Guest
@@ -79,10 +79,11 @@ class PartyRuns:
             if len(guests) > 1 and not can_be_divided(answers, party.rows):
                 return False
             lane.answered += len(guests)
-            self._answer(lane, gathering, party, lease, answers, start, end - start)
+            lane.times.learn(party.size, end - start)
+            self.answer(lane, gathering, party, lease, answers, start, end - start)
         return True
 
-    def _answer(
+    def answer(
         self,
         lane: Lane,
         gathering: Gathering,
@@ -91,17 +92,32 @@ class PartyRuns:
         answers: Answers,
         start: float,
         seconds: float,
+        gone: Set[Guest] = frozenset(),
     ) -> None:
-        """Has those of a party answered, of whose run, which began at `start` and took so many seconds, this is what
-        came."""
+        """Has those answered who have shared a run.
+
+        Args:
+            lane: Where they have gathered.
+            gathering: Where in it.
+            party: They.
+            lease: The version that has run.
+            answers: What has come of it, with the rows of all of them.
+            start: When it began, in seconds of the engine's clock.
+            seconds: What it took.
+            gone: Those of them who have been told something else already.
+        """
         is_alone = len(party.guests) == 1
-        lane.times.learn(party.size, seconds)
         lane.runtime = runtime_of(lease.servable, lane.signature_name)
         if is_alone:
             self._counts.ran_at_once(lane, party.rows, seconds, PREDICT)
         else:
             self._counts.ran_gathered(lane, party, start, seconds)
         for clerk, (served, starts) in by_clerk(party).items():
+            if gone:
+                left = [(guest, start) for guest, start in zip(served, starts, strict=True) if guest not in gone]
+                if not left:
+                    continue
+                served, starts = [guest for guest, _ in left], [start for _, start in left]
             try:
                 clerk.answer(lease, served, answers, None if is_alone else starts)
             except (NotHere, ServingError):

@@ -18,12 +18,14 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import get_running_loop
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import inf
 
 from hotserve.batching.answering import Answering
+from hotserve.batching.aside import AsideRun, AsideRuns
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.gathering import Gathering
 from hotserve.batching.guests import Clerk, Guest
@@ -49,6 +51,9 @@ from hotserve.tensors import Array
 _EXPECTING_TURNS = 16
 """How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
 
+_ASIDE_AFTER = 0.5
+"""For so many seconds after somebody was refused, unless nobody waits before, runs on the loop go to a thread."""
+
 
 class EngineThreads:
     """Runs servables, as many at once as there are processors, beside those that are short enough for the loop."""
@@ -61,6 +66,7 @@ class EngineThreads:
         plans: BatchPlans | None = None,
         metrics: Metrics | None = None,
         bounds: QueueBounds | None = None,
+        processors: int | None = None,
     ) -> None:
         """Starts no thread yet.
 
@@ -70,8 +76,10 @@ class EngineThreads:
             plans: Which requests may share runs; none without it.
             metrics: Where runs and waits are counted.
             bounds: What may wait.
+            processors: How many processors there are to use; None to ask the system.
         """
-        threads = threads or usable_cpus()
+        processors = processors or usable_cpus()
+        threads = threads or processors
         self._clock = clock
         bounds = bounds or QueueBounds()
         self._lanes = Lanes(plans or BatchPlans(), bounds)
@@ -95,6 +103,9 @@ class EngineThreads:
         self._share = LoopShare()
         self._parties = PartyRuns(self._room, self._share, self._counts, clock)
         self._age = ReadingAge()
+        self._can_run_aside = processors > 1
+        self._aside: AsideRuns | None = None
+        self._ran_aside: deque[AsideRun] = deque()  # those of `_aside`
 
     async def run(
         self,
@@ -233,11 +244,16 @@ class EngineThreads:
         Returns:
             The same object for as long as it says the same, so that what is made of it can be kept.
         """
+        if self._ran_aside:
+            assert self._aside is not None  # they are of it
+            self._aside.collect()
         refused = lane.refused
         if refused is None or refused[0] != timeout_seconds:
-            text = lane.lateness(timeout_seconds, self._age_at(self._clock())) or self._room.refusal(size)
+            now = self._clock()
+            text = lane.lateness(timeout_seconds, self._age_at(now)) or self._room.refusal(size)
             if not text:
                 return None
+            lane.refused_at = now
             refused = (timeout_seconds, Unavailable(text))
             if lane.guests:  # else nobody is let out of it, which is when others may be let in again
                 lane.refused = refused
@@ -261,6 +277,8 @@ class EngineThreads:
 
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forgets another loop, which has ended with all that waited there."""
+        if self._aside is not None:
+            self._ready.update(dict.fromkeys(self._aside.end()))
         for lane in (*self._ready, *self._blocked, *self._waiting):
             lane.queue.clear()
             lane.timer = None
@@ -273,6 +291,20 @@ class EngineThreads:
         self._turn_due = False
         self._loop = loop
         self._room.adopt(loop)
+        if self._can_run_aside:
+            self._aside = AsideRuns(
+                loop,
+                self._pool,
+                self._tokens,
+                self._room,
+                self._parties,
+                self._clock,
+                wake=self._wake,
+                unblock=self._unblock,
+                unblock_soon=self._unblock_soon,
+                blocked=lambda: bool(self._blocked),
+            )
+            self._ran_aside = self._aside.ran
 
     def _enqueue(self, task: Task, key: Hashable) -> None:
         lane = task.lane
@@ -296,6 +328,8 @@ class EngineThreads:
             (*self._ready, *self._blocked, *self._waiting),
             lambda: Unavailable("The server is stopping. Send the request again, later."),
         )
+        if self._aside is not None:
+            self._ready.update(dict.fromkeys(self._aside.drop()))
         for lane in self._ready:
             for gathering in lane.gathered:
                 while gathering.guests:
@@ -388,6 +422,8 @@ class EngineThreads:
     def _serve_gathering(self, lane: Lane, gathering: Gathering) -> None:
         """Runs those who have gathered, or sends them the usual way."""
         while gathering.guests:
+            if lane.refused_patience and self._run_aside(lane, gathering):
+                break
             if not self._may_run(lane) or (lane.queue.tasks and self._has_waited_longer(lane, gathering)):
                 lane.gathered[gathering] = None
                 self._wake(lane)
@@ -404,6 +440,8 @@ class EngineThreads:
         its end what belongs to the first of them would have left the processor's caches. As they are answered their
         clients go on, which must not keep the turn from ending.
         """
+        if lane.refused_patience and self._run_aside(lane, gathering):
+            return
         start, share = self._clock(), self._share
         if (
             share.may_run_early(start)
@@ -414,6 +452,16 @@ class EngineThreads:
             since = share.early_since()
             self._parties.run_next(lane, gathering)
             share.end_early(since, self._clock() - start)
+
+    def _run_aside(self, lane: Lane, gathering: Gathering) -> bool:
+        """Has those who have gathered run by a thread, since others are refused; returns whether it does."""
+        now = self._clock()
+        return (
+            self._aside is not None
+            and now - lane.refused_at < _ASIDE_AFTER
+            and gathering.deadline > now
+            and self._aside.take(lane, gathering)
+        )
 
     def _has_waited_longer(self, lane: Lane, gathering: Gathering) -> bool:
         """Whether the first batch of the queue runs on the loop, and has waited longer than those who have gathered."""
@@ -520,15 +568,20 @@ class EngineThreads:
         try:
             loop.call_soon_threadsafe(self._finished, lane, tasks, reason, shared)
         except RuntimeError:  # the loop has ended, and all who waited with it
-            if self._loop is not None and self._loop is not loop:
-                with suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(self._unblock)
+            if self._loop is not loop:
+                self._unblock_soon()
 
     def _finished(self, lane: Lane, tasks: list[Task], reason: Closed, shared: SharedRun) -> None:
         # First the next batch, so that the thread is busy while the answers of this one are encoded.
         lane.learn_pace(len(tasks), self._clock())
         self._unblock()
         self._answering.deliver(lane, tasks, reason, shared)
+
+    def _unblock_soon(self) -> None:
+        """As `_unblock`, for any thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # this loop has ended as well
+                self._loop.call_soon_threadsafe(self._unblock)
 
     def _unblock(self) -> None:
         """Gives threads that have become free to those who wait for one, in turn."""
