@@ -176,6 +176,30 @@ def test_a_label_and_its_version_may_come_in_one_reload(served: Reloading) -> No
     assert label_of(served, "c", "canary") == 7
 
 
+def test_a_version_that_a_label_stands_for_is_waited_for_beside_others_that_answer(tmp_path: Path) -> None:
+    with Reloading(tmp_path, hold=True) as served:
+        first, second = served.add("a", 1), served.add("a", 2)
+        served.loader.finish(second)
+        both = served.config("a", version_policy=All(), version_labels={"stable": 1})
+        served.reload(both, timeout_seconds=0)
+        wait_until(lambda: served.available("a") == {2}, PATIENCE)
+        assert served.outcomes("a", timeout_seconds=0.2) == {
+            "a": ModelOutcome("a", Outcome.WAITING, "its label stable takes effect when version 1 is AVAILABLE")
+        }
+        served.loader.finish(first)
+        assert served.outcomes("a") == {"a": ModelOutcome("a", Outcome.AVAILABLE)}
+        assert label_of(served, "a", "stable") == 1
+
+
+@pytest.mark.parametrize("labelled", [1, 3], ids=["incomplete", "absent"])
+def test_a_label_of_a_version_that_does_not_come_holds_back_nobody(served: Reloading, labelled: int) -> None:
+    served.add("c", 1, complete=False)
+    served.add("c", 2)
+    config = served.config("c", version_policy=All(), version_labels={"stable": labelled})
+    assert served.reload(config) == {"c": ModelOutcome("c", Outcome.AVAILABLE)}
+    assert served.available("c") == {2}
+
+
 def test_a_label_in_use_moves_only_to_a_version_that_answers(served: Reloading) -> None:
     both = Specific((1, 2))
     served.reload(served.config("a", version_policy=both, version_labels={"stable": 1}))

@@ -172,6 +172,9 @@ class ConfigReloader(Generic[ModelLoader]):
     async def outcomes(self, names: Sequence[str], timeout_seconds: float) -> tuple[ModelOutcome, ...]:
         """Waits until each of these models answers, has failed, or is known to wait for something.
 
+        A model answers when one of its versions does, and each that a label stands for: clients may name it now. A
+        labelled version whose load has failed, or that is not complete, holds back nobody.
+
         Args:
             names: Models of a list that was applied.
             timeout_seconds: How long to wait at most.
@@ -193,9 +196,21 @@ class ConfigReloader(Generic[ModelLoader]):
             return True
         if not self._source.wait_first_look(0):
             return False
-        if name in self._source.problems or self._manager.is_available(name):
+        if name in self._source.problems:
             return True
+        if self._manager.is_available(name):
+            return self._label_to_come(name) is None
         return self._manager.wait_settled([name], 0, patient=patient)
+
+    def _label_to_come(self, name: str) -> tuple[str, int] | None:
+        """A label whose version loads just now, or is about to, and that version; None where there is none."""
+        coming = {
+            status.id.version
+            for status in self._manager.status(name)
+            if status.state in (State.START, State.LOADING) and status.error is None and not status.waiting_for
+        }
+        labels = next((model.version_labels for model in self._models if model.name == name), {})
+        return next(((label, version) for label, version in labels.items() if version in coming), None)
 
     def _is_configured(self, name: str) -> bool:
         return any(model.name == name for model in self._models)
@@ -205,6 +220,11 @@ class ConfigReloader(Generic[ModelLoader]):
             return ModelOutcome(name, Outcome.REMOVED, "it has been removed by a later reload")
         problem = self._source.problems.get(name)
         if self._manager.is_available(name):
+            to_come = self._label_to_come(name)
+            if problem is None and to_come is not None:
+                label, version = to_come
+                detail = f"its label {label} takes effect when version {version} is AVAILABLE"
+                return ModelOutcome(name, Outcome.WAITING, detail)
             if problem is None:
                 return ModelOutcome(name, Outcome.AVAILABLE)
             return ModelOutcome(name, Outcome.WAITING, f"{problem} Until then it goes on as it is")
