@@ -389,6 +389,34 @@ def test_a_version_that_is_stuck_is_told_once(disk: Disk, caplog: pytest.LogCapt
     ]
 
 
+def test_a_version_whose_model_is_replaced_is_told_once(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    disk.add("1")
+    folder = watch(disk, Latest())
+    look(folder)
+    disk.folders["1"]["model"] = FileStamp(2, 0, 0)
+    assert look(folder) == {1: "ready"}
+    look(folder)
+    disk.folders["1"]["model"] = FileStamp(3, 0, 0)
+    look(folder)
+    assert [record.getMessage() for record in caplog.records] == [
+        "The files of version 1 of servable m have changed. A version that serves is not loaded again: give another"
+        " model a number of its own."
+    ]
+
+
+def test_what_is_put_beside_a_model_and_other_permissions_make_it_no_other(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk.add("1")
+    folder = watch(disk, Latest())
+    look(folder)
+    disk.folders["1"]["assets.extra/tf_serving_warmup_requests"] = LONG_AGO
+    look(folder)
+    disk.folders["1"]["model"] = FileStamp(LONG_AGO.size, LONG_AGO.modified_ns, LONG_AGO.changed_ns + 1)
+    look(folder)
+    assert caplog.records == []
+
+
 def test_a_version_that_is_being_copied_is_not_told_as_stuck(
     disk: Disk, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:

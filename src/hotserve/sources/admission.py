@@ -8,13 +8,16 @@ are then never picked up half-way, and the users of the server need no renaming 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hotserve.sources.storage import Snapshot, Storage
 
 OLD_ENOUGH_SECONDS = 10.0
 """A folder in which nothing has changed for so long counts as quiet at the first look."""
+
+_BESIDE_MODEL = "assets.extra/"
+"""Where warm-up requests and the like are, which are put there while a version serves, too."""
 
 
 class VersionAdmission:
@@ -24,6 +27,7 @@ class VersionAdmission:
         fingerprint: Stands for the content that was admitted; empty before.
         waiting_for: What the folder lacks, in words for the user; empty once it was admitted.
         is_settling: Whether it waits only because its files are still changing, or have only just appeared.
+        has_changed: Whether the last look has found another model in the place of the one that was admitted.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class VersionAdmission:
         self.fingerprint = ""
         self.waiting_for = "it has not been looked at yet"
         self.is_settling = True
+        self.has_changed = False
         self._waited_for = ""
 
     def look(self) -> None:
@@ -59,7 +64,7 @@ class VersionAdmission:
         whole and quiet again.
         """
         self._waited_for = self.waiting_for
-        self.is_settling = False
+        self.is_settling = self.has_changed = False
         try:
             snapshot = self._storage.snapshot(self.path)
         except OSError as error:
@@ -78,7 +83,8 @@ class VersionAdmission:
             if missing is not None:
                 self._wait(missing)
             else:
-                self._admitted = snapshot
+                before, self._admitted = self._admitted, snapshot
+                self.has_changed = before is not None and _model_files(before) != _model_files(snapshot)
                 self.fingerprint = _fingerprint(snapshot)
                 self.waiting_for = ""
 
@@ -109,6 +115,13 @@ class VersionAdmission:
 
 def _unreadable(error: OSError) -> str:
     return f"the folder cannot be read: {error.strerror or error}"
+
+
+def _model_files(snapshot: Snapshot) -> Mapping[str, tuple[int, int]]:
+    """What tells one model from another: not what stands beside it, nor permissions."""
+    return {
+        name: (stamp.size, stamp.modified_ns) for name, stamp in snapshot.items() if not name.startswith(_BESIDE_MODEL)
+    }
 
 
 def _fingerprint(snapshot: Snapshot) -> str:

@@ -139,6 +139,11 @@ class ModelFolder:
         self._admissions = {number: self._admissions[number] for number in wanted}
         for number in wanted:
             self._report_stuck(number)
+            if self._admissions[number].has_changed:
+                self._report_once(
+                    f"The files of version {number} of servable {self.model.name} have changed. A version that serves"
+                    " is not loaded again: give another model a number of its own."
+                )
         self._told = set(wanted) - untold
         return [self._describe(number) for number in sorted(self._told)]
 
