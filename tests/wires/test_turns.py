@@ -83,6 +83,10 @@ class Loop:
     def __init__(self) -> None:
         self.now = 1000.0
         self.soon: list[Callable[[], None]] = []
+        self.told: list[dict[str, Any]] = []
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.told.append(context)
 
     def time(self) -> float:
         return self.now
@@ -127,3 +131,15 @@ def test_whoever_lets_others_in_reads_on_in_the_next_turn() -> None:
     turns.let_others_in(transport, lambda: read.append("again"))
     loop.end_turn()
     assert read == ["one", "other", "again"]
+
+
+def test_a_connection_that_cannot_be_read_on_keeps_no_other_from_it() -> None:
+    loop, transport, read = Loop(), MagicMock(), []
+    transport.is_closing.return_value = False
+    turns = Turns(cast(Any, loop))
+    error = RuntimeError("not paused")
+    turns.let_others_in(transport, MagicMock(side_effect=error))
+    turns.let_others_in(transport, lambda: read.append("other"))
+    loop.end_turn()
+    assert read == ["other"]
+    assert [context["exception"] for context in loop.told] == [error]

@@ -79,4 +79,7 @@ class Turns:
         self._is_on = self.is_long = False
         waiting, self._waiting = self._waiting, []
         for read_on in waiting:
-            read_on()
+            try:
+                read_on()
+            except Exception as error:  # which must not keep the others from being read
+                self._loop.call_exception_handler({"message": "A connection cannot be read on", "exception": error})
