@@ -86,10 +86,8 @@ def test_the_path_is_taken_as_it_came_with_its_query() -> None:
         status, _, body = exchange_rest(apis.app, "POST", "/v1/models/a%2Fb%20c:predict", ROW)
         assert (status, json.loads(body)) == (200, {"predictions": [2.0]})
         status, _, body = exchange_rest(apis.app, "POST", "/v1/models/a%2Fb%20c:predict?x=%41", ROW)
-        assert (status, json.loads(body)) == (
-            400,
-            {"error": "Malformed request: POST /v1/models/a%2Fb%20c:predict?x=%41"},
-        )
+        assert status == 400
+        assert json.loads(body)["error"].startswith("Malformed request: POST /v1/models/a%2Fb%20c:predict?x=%41. ")
 
 
 @pytest.mark.parametrize("raw_path", [None, b""])

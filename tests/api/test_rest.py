@@ -176,6 +176,14 @@ def test_whatever_is_no_request_for_a_model_is_refused_in_the_words_of_the_contr
     assert error_text(response).startswith(text)
 
 
+def test_a_malformed_request_tells_what_is_well_formed(apis: InProcess) -> None:
+    assert error_text(apis.rest("POST", "/v1/models/m/predict", ROW)) == (
+        "Malformed request: POST /v1/models/m/predict. Expected POST /v1/models/NAME:predict, :classify or :regress, or"
+        " GET /v1/models/NAME or /v1/models/NAME/metadata; /versions/NUMBER or /labels/LABEL may follow NAME, and"
+        " nothing may follow the whole."
+    )
+
+
 def test_a_path_that_leads_nowhere_tells_where_models_answer(apis: InProcess) -> None:
     text = error_text(apis.rest("GET", "/favicon.ico"))
     assert text == (

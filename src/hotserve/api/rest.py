@@ -71,6 +71,10 @@ _GET_ROUTE = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata|engines))?",
     re.IGNORECASE | re.ASCII,
 )
+_EXPECTED_ROUTES = (
+    "Expected POST /v1/models/NAME:predict, :classify or :regress, or GET /v1/models/NAME or /v1/models/NAME/metadata;"
+    " /versions/NUMBER or /labels/LABEL may follow NAME, and nothing may follow the whole."
+)
 _MAX_VERSION = 2**63 - 1
 
 _OK = Code.OK.name  # looked up once: an attribute of an enum takes long
@@ -546,4 +550,4 @@ def _find_signature(lease: Lease, wanted: str, takes_no_inputs: bool) -> tuple[s
 
 
 def _malformed(request: RestRequest) -> InvalidArgument:
-    return InvalidArgument(f"Malformed request: {request.method} {request.path}")
+    return InvalidArgument(f"Malformed request: {request.method} {request.path}. {_EXPECTED_ROUTES}")
