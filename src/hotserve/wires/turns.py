@@ -81,5 +81,5 @@ class Turns:
         for read_on in waiting:
             try:
                 read_on()
-            except Exception as error:  # which must not keep the others from being read
+            except Exception as error:  # noqa: BLE001  # which must not keep the others from being read
                 self._loop.call_exception_handler({"message": "A connection cannot be read on", "exception": error})
