@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from hotserve.batching.loop_share import LoopShare
@@ -46,11 +48,11 @@ def test_runs_end_in_time_for_everybody_else_and_later_where_others_are_refused(
 
 
 def test_runs_that_do_not_wait_for_the_end_of_a_turn_share_its_time_with_those_that_do(share: LoopShare) -> None:
-    assert share.may_run_early(1000.01)
+    assert share.may_run_early(1000.01, inf)
     since = share.early_since()
     run(share, 1000.01, 1000.03)
     share.end_early(since, 0.02)
-    assert share.may_run_early(1000.04)  # of which the loop has read for two hundredths
+    assert share.may_run_early(1000.04, inf)  # of which the loop has read for two hundredths
     share.begin_turn()
     run(share, 1000.04, 1000.05)
     assert share.may_run(1000.069, 0.0)
@@ -60,10 +62,17 @@ def test_runs_that_do_not_wait_for_the_end_of_a_turn_share_its_time_with_those_t
 def test_runs_that_do_not_wait_for_the_end_of_a_turn_take_half_a_second_of_it(share: LoopShare) -> None:
     since = share.early_since()
     share.end_early(since, 0.51)
-    assert not share.may_run_early(1010.0)
+    assert not share.may_run_early(1010.0, inf)
     share.end_turn()
-    assert share.may_run_early(1010.0)
-    assert not share.may_run_early(1000.51)  # nothing has been read since
+    assert share.may_run_early(1010.0, inf)
+    assert not share.may_run_early(1000.51, inf)  # nothing has been read since
+
+
+def test_they_take_no_more_than_a_tenth_of_the_time_of_those_who_run(share: LoopShare) -> None:
+    since = share.early_since()
+    share.end_early(since, 0.11)
+    assert not share.may_run_early(1010.0, 1.0)
+    assert share.may_run_early(1010.0, 2.0)
 
 
 def test_runs_are_counted_and_it_is_known_when_the_last_one_ended(share: LoopShare) -> None:

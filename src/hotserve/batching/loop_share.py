@@ -27,6 +27,10 @@ _LONGEST_EARLY: Final = 0.5
 """How many seconds runs may take that do not wait for the end of a turn of the loop. The wires see to it that a turn
 ends although clients go on whom these have answered; this is for clients with a great many calls under way."""
 
+_EARLY_PART: Final = 0.1
+"""The same as a part of the time of those who run. A turn that answers all whom it reads shows nobody who waits: those
+who cannot send because their connections are taken would be late, and nobody be refused in their place."""
+
 
 class LoopShare:
     """Follows the runs on one loop.
@@ -80,9 +84,16 @@ class LoopShare:
         """It has ended."""
         self.ended = self._other_since = now
 
-    def may_run_early(self, now: float) -> bool:
-        """Whether a run may begin before the end of the turn."""
-        return self._early_seconds < min(_LONGEST_EARLY, _RUNNING_SHARE * (now - self._other_since))
+    def may_run_early(self, now: float, patience: float) -> bool:
+        """Whether a run may begin before the end of the turn.
+
+        Args:
+            now: What time it is.
+            patience: How long those wait for their answers who would run.
+        """
+        return self._early_seconds < min(
+            _LONGEST_EARLY, _EARLY_PART * patience, _RUNNING_SHARE * (now - self._other_since)
+        )
 
     def early_since(self) -> float:
         """To be given to `end_early` when a run that begins now before the end of the turn has ended."""

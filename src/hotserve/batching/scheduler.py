@@ -444,7 +444,7 @@ class EngineThreads:
             return
         start, share = self._clock(), self._share
         if (
-            share.may_run_early(start)
+            share.may_run_early(start, gathering.deadline - start)
             and not lane.refused_patience
             and not lane.queue.tasks
             and gathering.deadline > start
