@@ -247,20 +247,26 @@ def test_those_who_fill_a_run_are_handed_over_before_the_turn_ends(make: MakeAsi
     assert aside.hall.desk.order == list(range(count))
 
 
-def test_once_nobody_waits_runs_are_on_the_loop_again(make: MakeAside) -> None:
+def test_runs_are_on_the_loop_again_once_nobody_has_been_refused_for_a_while_and_not_as_soon_as_nobody_waits(
+    make: MakeAside,
+) -> None:
     aside = make()
 
     async def main() -> None:
         seat = await aside.open()
-        aside.enter(seat, range(4))
-        await aside.answered(4)
-        await until(lambda: aside.is_free)
-        assert seat.lane.refused_patience == 0
-        aside.enter(seat, range(4, 8))
+        for first in (0, 4):
+            aside.enter(seat, range(first, first + 4))
+            await aside.answered(first + 4)
+            await until(lambda: aside.is_free)
+            assert seat.lane.guests == 0
+        assert seat.lane.refused_patience
+        aside.hall.clock.advance(1.0)
+        aside.enter(seat, range(8, 12))
         await turns()
+        assert not seat.lane.refused_patience
 
     run(main)
-    assert aside.runs == [([0, 1, 2, 3], True), ([4, 5, 6, 7], False)]
+    assert aside.runs == [([0, 1, 2, 3], True), ([4, 5, 6, 7], True), ([8, 9, 10, 11], False)]
 
 
 def test_once_nobody_has_been_refused_for_a_while_they_are_so_although_some_wait(make: MakeAside) -> None:

@@ -34,6 +34,10 @@ ASIDE_SECONDS = 0.01
 """The longest run of those who have gathered on a thread, while the loop refuses others. The longer it is, the less
 often it has to wait for the interpreter's lock: for up to 5 ms, where many calls come in one read."""
 
+REFUSING_SECONDS = 0.5
+"""For so long after somebody was refused others are taken to be refused, and the loop leaves runs to a thread. Between
+two of them it may be that nobody waits: the loop would have the next runs, and fall behind until it refuses again."""
+
 _MAX_SHAPES = 1000
 """How many shapes of a signature's inputs are remembered; clients choose them."""
 
@@ -250,7 +254,8 @@ class Lane:
             nobody had to be told.
         refused_at: When it was last found that somebody has no room, in seconds of the engine's clock; not noted
             of those who are told the same right after that.
-        refused_patience: How long those wait, in seconds, who were refused last while others waited; 0 if nobody was.
+        refused_patience: How long those wait, in seconds, who were refused last while others waited; 0 if nobody was
+            for `REFUSING_SECONDS`.
     """
 
     __slots__ = (
@@ -527,7 +532,9 @@ class Lane:
         self._last_turn = now
         self._learn(answered, now)
         if self._last_finish is None:
-            self.refused_patience = self._overload_until = 0.0
+            self._overload_until = 0.0
             self._waiting_since = now
+            if now - self.refused_at >= REFUSING_SECONDS:
+                self.refused_patience = 0.0
         if self._pace and pace < self._pace:
             self._pace += _PACE_GAIN * (pace - self._pace)

@@ -29,7 +29,7 @@ from hotserve.batching.aside import AsideRun, AsideRuns
 from hotserve.batching.batch_queue import Batch, Closed
 from hotserve.batching.gathering import Gathering
 from hotserve.batching.guests import Clerk, Guest
-from hotserve.batching.lane import Lane, QueueBounds, Task, too_late
+from hotserve.batching.lane import REFUSING_SECONDS, Lane, QueueBounds, Task, too_late
 from hotserve.batching.lane_counts import LaneCounts
 from hotserve.batching.lanes import Lanes
 from hotserve.batching.loop_share import LoopShare
@@ -50,9 +50,6 @@ from hotserve.tensors import Array
 
 _EXPECTING_TURNS = 16
 """How many turns of the loop must bring one request each until a request runs without waiting for the turn's end."""
-
-_ASIDE_AFTER = 0.5
-"""For so many seconds after somebody was refused, unless nobody waits before, runs on the loop go to a thread."""
 
 
 class EngineThreads:
@@ -458,7 +455,7 @@ class EngineThreads:
         now = self._clock()
         return (
             self._aside is not None
-            and now - lane.refused_at < _ASIDE_AFTER
+            and now - lane.refused_at < REFUSING_SECONDS
             and gathering.deadline > now
             and self._aside.take(lane, gathering)
         )
