@@ -44,7 +44,6 @@ class AsideRun:
         gathering: Where in it.
         party: Those who share the run; the thread replaces it by one without those who were late before.
         lease: The version.
-        deadline: No deadline of theirs is earlier.
         late: Those who have been told that their time is over.
         watched: Where the deadline is watched; None if it is not.
         answers: What has come of it; None before the run, and if it has failed.
@@ -52,14 +51,13 @@ class AsideRun:
         seconds: What it took.
     """
 
-    __slots__ = ("answers", "deadline", "gathering", "lane", "late", "lease", "party", "seconds", "start", "watched")
+    __slots__ = ("answers", "gathering", "lane", "late", "lease", "party", "seconds", "start", "watched")
 
-    def __init__(self, lane: Lane, gathering: Gathering, party: Party, lease: Lease, deadline: float) -> None:
+    def __init__(self, lane: Lane, gathering: Gathering, party: Party, lease: Lease) -> None:
         self.lane = lane
         self.gathering = gathering
         self.party = party
         self.lease = lease
-        self.deadline = deadline
         self.late: set[Guest] = set()
         self.watched: dict[AsideRun, None] | None = None
         self.answers: Answers | None = None
@@ -226,7 +224,7 @@ class AsideRuns:
             lease.release()
             return False
         deadline = gathering.deadline
-        run = AsideRun(lane, gathering, gathering.next_party(room), lease, deadline)
+        run = AsideRun(lane, gathering, gathering.next_party(room), lease)
         if deadline != inf:
             run.watched = self._deadlines.watch(run, deadline - self._clock())
         self._due.append(run)
